@@ -1,0 +1,115 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let houseRules: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .treatAllWarnings(as: .error),
+]
+
+// The arrows between the targets are the architecture: what is not listed here cannot be imported
+// (`make` builds with --explicit-target-dependency-import-check error). ARCHITECTURE.md says what
+// each missing arrow promises.
+let package = Package(
+    name: "reprise",
+    products: [
+        .executable(name: "reprise", targets: ["reprise"]),
+        .library(name: "RepriseCommand", targets: ["RepriseCommand"]),
+        .library(name: "ProjectionKit", targets: ["ProjectionKit"]),
+        .library(name: "ProjectionTesting", targets: ["ProjectionTesting"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+        .package(
+            url: "https://github.com/apple/swift-configuration", from: "1.4.0", traits: ["YAML"]),
+    ],
+    targets: [
+        .systemLibrary(
+            name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+        .systemLibrary(
+            name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+        .systemLibrary(
+            name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .target(
+            name: "CSimdJSON",
+            linkerSettings: [.linkedLibrary("simdjson")]),
+
+        .target(
+            name: "ProjectionKit", dependencies: ["CSimdJSON"], swiftSettings: houseRules),
+        .target(
+            name: "ProjectionTesting", dependencies: ["ProjectionKit"], swiftSettings: houseRules),
+        .target(
+            name: "Migrations", path: "migrations",
+            exclude: ["ledger/0001_events.md", "postgres/0001_bookkeeping.md"],
+            resources: [
+                .embedInCode("ledger/0001_events.sql"),
+                .embedInCode("postgres/0001_bookkeeping.sql"),
+            ],
+            swiftSettings: houseRules),
+        .target(
+            name: "Postgres", dependencies: ["CLibPQ"], swiftSettings: houseRules),
+        .target(
+            name: "Ledgers",
+            dependencies: ["ProjectionKit", "CSQLite", "CZlib", "Postgres", "Migrations"],
+            swiftSettings: houseRules),
+        .target(
+            name: "ReadModels", dependencies: ["ProjectionKit", "Postgres", "Migrations"],
+            swiftSettings: houseRules),
+        .target(
+            name: "Rebuilder", dependencies: ["ProjectionKit", "Ledgers", "ReadModels"],
+            swiftSettings: houseRules),
+        .target(
+            name: "RepriseCommand",
+            dependencies: [
+                "ProjectionKit", "Ledgers", "Rebuilder",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "Configuration", package: "swift-configuration"),
+            ],
+            swiftSettings: houseRules),
+
+        .target(
+            name: "ShopProjection", dependencies: ["ProjectionKit"], path: "Projections/Shop",
+            resources: [.embedInCode("schema.sql"), .embedInCode("checks.sql")],
+            swiftSettings: houseRules),
+        .target(
+            name: "LoansProjection", dependencies: ["ProjectionKit"], path: "Projections/Loans",
+            resources: [
+                .embedInCode("setup.sql"), .embedInCode("schema.sql"), .embedInCode("checks.sql"),
+            ],
+            swiftSettings: houseRules),
+        .target(
+            name: "Projections",
+            dependencies: ["ProjectionKit", "ShopProjection", "LoansProjection"],
+            path: "Projections", exclude: ["Shop", "Loans"], sources: ["Registry.swift"],
+            swiftSettings: houseRules),
+        .executableTarget(
+            name: "reprise", dependencies: ["RepriseCommand", "Projections"],
+            swiftSettings: houseRules),
+
+        .target(
+            name: "TestSupport", dependencies: ["ProjectionKit", "Ledgers", "Postgres"],
+            path: "Tests/TestSupport", swiftSettings: houseRules),
+        .testTarget(
+            name: "UnitTests",
+            dependencies: [
+                "TestSupport", "ProjectionKit", "ProjectionTesting", "Ledgers", "Postgres",
+                "ReadModels", "Rebuilder", "RepriseCommand", "ShopProjection", "LoansProjection",
+            ],
+            swiftSettings: houseRules),
+        .testTarget(
+            name: "IntegrationTests",
+            dependencies: [
+                "TestSupport", "ProjectionKit", "Ledgers", "Postgres", "ReadModels", "Rebuilder",
+                "ShopProjection", "LoansProjection",
+            ],
+            swiftSettings: houseRules),
+        .testTarget(
+            name: "CommandTests",
+            dependencies: ["TestSupport", "ProjectionKit", "Postgres", "Ledgers"],
+            swiftSettings: houseRules),
+    ],
+    cxxLanguageStandard: .cxx17
+)

@@ -1,0 +1,2 @@
+// placeholder
+let s = PackageResources.schema_sql
