@@ -1,0 +1,58 @@
+/// Folds the events of a ledger into the rows of a read model.
+///
+/// A projection is a value; its tables are its stored properties (``Table``) and `reduce` changes
+/// them. It cannot reach a database, the network or the clock, which is why two rebuilds of one
+/// ledger load the same rows.
+///
+/// - Order: events arrive by ascending position: bucket after bucket, inside a bucket by event id,
+///   one at a time. A projection needs no locks.
+/// - Memory: all rows are held until they are loaded.
+/// - Change: an edited reducer changes nothing until the next rebuild.
+public protocol Projection: Sendable {
+    /// The projection's name: lower-case letters, digits and `_`, beginning with a letter, 40
+    /// characters at most. Generations live in schemas named after it (`orders__g42`).
+    static var name: String { get }
+
+    /// The text of `schema.sql`: CREATE TABLE, indexes, constraints and comments, with unqualified
+    /// names. Nil clones the live tables instead.
+    static var schema: String? { get }
+
+    /// The text of `setup.sql`: types, functions and extensions the tables need, idempotent, run in
+    /// the live schema before the first build. Nil when there is none.
+    static var setup: String? { get }
+
+    /// The text of `checks.sql`: queries over the new generation, unqualified names; one that
+    /// returns a row stops the swap. Nil when there are none.
+    static var checks: String? { get }
+
+    /// The state before the first event: empty tables.
+    init()
+
+    /// Applies one event.
+    ///
+    /// - Parameter event: The next event of the ledger, of any type.
+    /// - Throws: Any error. The rebuild stops and names the event; the live tables are unchanged.
+    mutating func reduce(_ event: borrowing Event) throws
+}
+
+extension Projection {
+    /// None.
+    public static var setup: String? { nil }
+    /// None.
+    public static var checks: String? { nil }
+}
+
+/// Why a reducer refuses an event, for facts that the payload accessors cannot see.
+///
+/// ```swift
+/// guard amount >= 0 else { throw EventError("amountCents is negative") }
+/// ```
+public struct EventError: Error, CustomStringConvertible {
+    /// What is wrong, as a clause. Do not put personal data into it: it is printed and logged.
+    public let description: String
+
+    /// Makes the error.
+    public init(_ reason: String) {
+        description = reason
+    }
+}

@@ -1,0 +1,100 @@
+/// The rows of one table while a projection folds: looked up, changed and counted by key.
+///
+/// A value type with copy on write. Rows keep the order in which they were first inserted.
+public struct Table<Row: TableRow>: Sendable {
+    /// Who the rows are for.
+    public enum Audience: Sendable {
+        /// Readers: the rows are loaded.
+        case readers
+        /// The reducer alone: working state that is never written to PostgreSQL.
+        case reducer
+    }
+
+    /// Who the rows are for.
+    public let audience: Audience
+
+    @usableFromInline var storage: TableStorage<Row>
+
+    /// An empty table.
+    ///
+    /// - Parameter audience: `.reducer` for working state that readers must not see.
+    public init(_ audience: Audience = .readers) {
+        self.audience = audience
+        storage = TableStorage()
+    }
+
+    /// Number of rows.
+    public var count: Int { storage.count }
+
+    /// Whether there are no rows.
+    public var isEmpty: Bool { storage.count == 0 }
+
+    /// Whether there is a row with that key.
+    @inlinable
+    public func contains(_ key: Row.Key) -> Bool { storage.index(of: key) != nil }
+
+    /// The row with that key; nil when there is none.
+    ///
+    /// Assign a row to insert or replace, nil to remove; `table[key]?.count += 1` changes it in
+    /// place. Storing a row under a key other than its own is a programmer error and traps.
+    @inlinable
+    public subscript(key: Row.Key) -> Row? {
+        get { storage.index(of: key).map { storage.pointer(at: $0).pointee } }
+        _modify {
+            makeUnique()
+            let found = storage.index(of: key)
+            var row: Row? = found.map { storage.pointer(at: $0).move() }
+            defer { storage.put(row, key: key, at: found) }
+            yield &row
+        }
+    }
+
+    /// The row with that key, made from `fallback` when there is none.
+    ///
+    /// - Parameters:
+    ///   - key: The row's key.
+    ///   - fallback: Makes the row; its key must be `key`.
+    @inlinable
+    public subscript(key: Row.Key, default fallback: @autoclosure () -> Row) -> Row {
+        get { self[key] ?? fallback() }
+        _modify {
+            makeUnique()
+            let found = storage.index(of: key)
+            var row: Row
+            if let found { row = storage.pointer(at: found).move() } else { row = fallback() }
+            defer { storage.put(row, key: key, at: found) }
+            yield &row
+        }
+    }
+
+    /// Removes the row with that key and returns it; nil when there is none.
+    @inlinable
+    @discardableResult
+    public mutating func remove(_ key: Row.Key) -> Row? {
+        let row = self[key]
+        self[key] = nil
+        return row
+    }
+
+    /// Calls `body` with each row.
+    ///
+    /// The order depends on the order of inserts and removals alone, so two folds of one ledger
+    /// see the same one.
+    @inlinable
+    public func forEach(_ body: (Row) throws -> Void) rethrows {
+        try storage.forEachIndex { try body(storage.pointer(at: $0).pointee) }
+    }
+
+    /// All rows, in the order of ``forEach(_:)``.
+    public var rows: [Row] {
+        var rows: [Row] = []
+        rows.reserveCapacity(count)
+        forEach { rows.append($0) }
+        return rows
+    }
+
+    @inlinable
+    mutating func makeUnique() {
+        if !isKnownUniquelyReferenced(&storage) { storage = storage.copy() }
+    }
+}

@@ -1,0 +1,126 @@
+/// A row of a read model's table.
+///
+/// The type declares its table, its key and its columns once, in ``table``. Its Swift types are
+/// compared with the real columns before anything is read.
+///
+/// ```swift
+/// struct OrderSummary: TableRow {
+///     var orderID: UUID
+///     var customerID: Int64
+///     var paidCents: Int64 = 0
+///     var key: UUID { orderID }
+///
+///     static let table = TableDefinition<OrderSummary>("order_summary", key: "order_id") {
+///         Column("order_id", \.orderID)
+///         Column("customer_id", \.customerID)
+///         Column("paid_cents", \.paidCents)
+///     }
+/// }
+/// ```
+public protocol TableRow: Sendable {
+    /// What identifies a row: the key column's type, or a `Hashable` struct of several.
+    associatedtype Key: Hashable & Sendable
+
+    /// The row's table and columns.
+    static var table: TableDefinition<Self> { get }
+
+    /// The row's key. It must not change while the row is in a ``Table``.
+    var key: Key { get }
+}
+
+/// The name of a table, its key and its columns.
+public struct TableDefinition<Row: TableRow>: Sendable {
+    /// The table's name, unqualified, exactly as PostgreSQL stores it.
+    public let name: String
+    /// The key's column names.
+    public let key: [String]
+    /// The columns that the rebuild writes, in any order.
+    public let columns: [Column<Row>]
+
+    /// Declares a table.
+    ///
+    /// - Parameters:
+    ///   - name: Its name, unqualified.
+    ///   - key: The columns of ``TableRow/key``, which must be unique together.
+    ///   - columns: One ``Column`` for each column that the rebuild writes.
+    public init(
+        _ name: String, key: String..., @ColumnList<Row> columns: () -> [Column<Row>]
+    ) {
+        self.name = name
+        self.key = key
+        self.columns = columns()
+        let names = Set(self.columns.map(\.name))
+        precondition(
+            names.count == self.columns.count, "table '\(name)' declares a column twice")
+        precondition(
+            !key.isEmpty && names.isSuperset(of: key),
+            "table '\(name)': the key \(key) is not among its columns")
+    }
+}
+
+/// Gathers the columns of a ``TableDefinition``.
+@resultBuilder
+public enum ColumnList<Row: TableRow> {
+    /// Gives each column its row type.
+    public static func buildExpression(_ column: Column<Row>) -> Column<Row> { column }
+    /// Gathers the columns.
+    public static func buildBlock(_ columns: Column<Row>...) -> [Column<Row>] { columns }
+}
+
+/// One column of a table and the property that fills it.
+public struct Column<Row: TableRow>: Sendable {
+    /// The column's name, exactly as PostgreSQL stores it.
+    public let name: String
+    /// The Swift side, to compare with the real column.
+    package let value: ColumnValueDescription
+    /// Appends the property of a row as one field.
+    package let encode: @Sendable (UnsafePointer<Row>, inout RowBuffer, ColumnType) throws -> Void
+
+    /// Declares a column.
+    ///
+    /// - Parameters:
+    ///   - name: The column's name.
+    ///   - path: The property that holds its value, such as `\.orderID`.
+    @inlinable
+    public init<Value: ColumnValue>(
+        _ name: String, _ path: any KeyPath<Row, Value> & Sendable
+    ) {
+        // A stored property is read at its offset; going through the key path costs several times
+        // as much for each field.
+        if let offset = MemoryLayout<Row>.offset(of: path) {
+            self.init(name: name, value: Value.self) { row, buffer, type in
+                let field = UnsafeRawPointer(row) + offset
+                try field.assumingMemoryBound(to: Value.self).pointee.encode(
+                    into: &buffer, as: type)
+            }
+        } else {
+            self.init(name: name, value: Value.self) { row, buffer, type in
+                try row.pointee[keyPath: path].encode(into: &buffer, as: type)
+            }
+        }
+    }
+
+    @usableFromInline
+    init<Value: ColumnValue>(
+        name: String, value: Value.Type,
+        encode: @escaping @Sendable (UnsafePointer<Row>, inout RowBuffer, ColumnType) throws -> Void
+    ) {
+        self.name = name
+        self.value = ColumnValueDescription(
+            swiftType: String(describing: Value.self), types: Value.columnTypes,
+            isNullable: Value.isNullable, labels: Value.labels)
+        self.encode = encode
+    }
+}
+
+/// The Swift side of a column.
+package struct ColumnValueDescription: Equatable, Sendable {
+    /// The Swift type as people write it, such as `Optional<Int64>`.
+    package let swiftType: String
+    /// The PostgreSQL types it fits.
+    package let types: [ColumnType]
+    /// Whether a value can be NULL.
+    package let isNullable: Bool
+    /// The labels that an enum type needs to have.
+    package let labels: [String]?
+}
