@@ -89,6 +89,13 @@ package actor PostgresConnection {
         try await run { QueryResult(try $0.execute(sql)) }
     }
 
+    /// Runs one message of the simple protocol, which may hold several statements.
+    ///
+    /// - Returns: The results of all statements, in their order.
+    package func executeEach(_ sql: String) async throws -> [QueryResult] {
+        try await run { try $0.executeEach(sql).map { QueryResult($0) } }
+    }
+
     /// Runs one message of the simple protocol although the task may have been cancelled, and to its
     /// end: for cleaning up after a failure or a cancellation.
     @discardableResult

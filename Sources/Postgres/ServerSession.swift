@@ -65,6 +65,12 @@ final class ServerSession {
         return try collect(during: sql)
     }
 
+    /// Runs a message of the simple protocol; the answers to all its statements.
+    func executeEach(_ sql: String) throws -> [ServerAnswer] {
+        try send(sql)
+        return try collectAll(during: sql)
+    }
+
     /// Runs one statement of the extended protocol.
     func query(_ sql: String, _ parameters: [PostgresValue]) throws -> ServerAnswer {
         try check(sql)
@@ -106,7 +112,16 @@ final class ServerSession {
     private func collect(
         during sql: String, after first: ServerAnswer? = nil
     ) throws -> ServerAnswer {
-        var last: ServerAnswer?
+        guard let last = try collectAll(during: sql, after: first).last else {
+            throw lost(during: sql)
+        }
+        return last
+    }
+
+    private func collectAll(
+        during sql: String, after first: ServerAnswer? = nil
+    ) throws -> [ServerAnswer] {
+        var answers: [ServerAnswer] = []
         var refusal: ServerAnswer?
         var heldCopy = false
         var next = first ?? nextAnswer()
@@ -120,7 +135,7 @@ final class ServerSession {
                 heldCopy = true
                 try discardCopyData(during: sql)
             case .failed: refusal = refusal ?? answer
-            case .done: last = answer
+            case .done: answers.append(answer)
             }
             next = nextAnswer()
         }
@@ -131,8 +146,7 @@ final class ServerSession {
             throw StatementError.copyNotExpected(during: SQLText.opening(of: sql))
         }
         if let refusal { throw refusal.serverError }
-        guard let last else { throw lost(during: sql) }
-        return last
+        return answers
     }
 
     private func lost(during sql: String, refusal: ServerError? = nil) -> ConnectionError {

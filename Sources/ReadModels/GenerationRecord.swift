@@ -79,6 +79,11 @@ struct GenerationRecord: Sendable {
         "\(projection)__g\(generation)"
     }
 
+    /// The number of the generation to build next.
+    static func next(after records: [GenerationRecord], live: LiveTables) -> Int {
+        max(records.map(\.number).max() ?? 0, live.generation?.number ?? 0) + 1
+    }
+
     /// The OIDs of its tables.
     var tableOIDs: [Int64] { tables.map { Int64($0.oid) } }
 }

@@ -1,4 +1,4 @@
-package import Postgres
+import Postgres
 
 /// The database that holds the read models, and the schema readers find them in.
 package struct ReadModelDatabase: Sendable {
@@ -47,20 +47,25 @@ func translatingErrors<Result: Sendable>(
 ) async throws -> Result {
     do {
         return try await body()
-    } catch let error as ConnectionError {
-        throw ReadModelError(error)
-    } catch let error as ServerError {
-        if error.sqlState == "42501" {
-            throw ReadModelError.refused(reason: "While \(doing): \(error)")
-        }
-        throw ReadModelError.server(doing: doing, reason: "\(error)")
+    } catch {
+        throw ReadModelError.translating(error, doing: doing)
     }
 }
 
 extension ReadModelError {
-    init(_ error: ConnectionError) {
-        self =
-            error.isRefusal
-            ? .refused(reason: "\(error)") : .unreachable(reason: "\(error)")
+    fileprivate static func translating(_ error: any Error, doing: String) -> any Error {
+        switch error {
+        case let error as ConnectionError where error.isTransient:
+            ReadModelError.unreachable(reason: "While \(doing): \(error)")
+        case let error as ConnectionError:
+            ReadModelError.refused(reason: "While \(doing): \(error)")
+        case let error as ServerError where error.sqlState == "42501":
+            ReadModelError.refused(reason: "While \(doing): \(error)")
+        case let error as ServerError:
+            ReadModelError.server(doing: doing, reason: "\(error)")
+        case let error as TransactionError:
+            translating(error.first, doing: doing)
+        default: error
+        }
     }
 }
