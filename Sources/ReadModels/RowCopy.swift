@@ -1,5 +1,6 @@
 import Postgres
 import ProjectionKit
+import Synchronization
 
 /// Encodes the rows of a folded table and sends them with COPY BINARY … FREEZE.
 ///
@@ -16,14 +17,15 @@ struct RowCopy: Sendable {
     /// - Returns: Rows and bytes sent.
     func run(on connection: PostgresConnection) async throws -> (rows: Int, bytes: Int) {
         try await namingRows {
-            let bytes = ByteCount()
+            // Atomic only because the closure runs on the connection's executor.
+            let bytes = Atomic(0)
             let rows = try await connection.copyIn(statement) { writer in
                 try forEachPiece { piece in
                     try writer.write(piece)
-                    bytes.value += piece.count
+                    bytes.add(piece.count, ordering: .relaxed)
                 }
             }
-            return (rows, bytes.value)
+            return (rows, bytes.load(ordering: .relaxed))
         }
     }
 
@@ -74,11 +76,6 @@ struct RowCopy: Sendable {
         buffer.append(Int16(-1))
         try send(buffer.bytes)
     }
-}
-
-/// Counts inside a closure that runs on the connection's executor.
-private final class ByteCount {
-    var value = 0
 }
 
 /// Rows in PostgreSQL's binary COPY format, complete with header and trailer.
