@@ -132,7 +132,7 @@ let package = Package(
 
         .target(
             name: "TestSupport",
-            dependencies: ["ProjectionKit", "Ledgers", "Postgres"],
+            dependencies: ["ProjectionKit", "Ledgers", "Postgres", "ReadModels", "Rebuilder"],
             path: "Tests/TestSupport",
             swiftSettings: houseRules
         ),
