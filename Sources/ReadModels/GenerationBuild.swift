@@ -53,6 +53,7 @@ extension ReadModelDatabase {
             database: self, projection: projection, tables: fold.tables.filter(\.isForReaders),
             position: position.map { "\($0)" }, events: events, run: run)
         let loaded = try await load.load()
+        try await run.record(generation: loaded.number)
         try await run.enter(stage: "indexing")
         try await load.index(loaded, jobs: jobs)
         return BuiltGeneration(
@@ -89,6 +90,7 @@ private struct GenerationLoad: Sendable {
                 let live = try await LiveTables.find(
                     of: projection.name, declared: projection.tables.map(\.name),
                     schema: database.liveSchema, records: records, on: connection)
+                try await live.adopt(on: connection)
                 let number = GenerationRecord.next(after: records, live: live)
                 let created = try await ShadowSchema(
                     projection: projection, generation: number, liveSchema: database.liveSchema
@@ -127,9 +129,6 @@ private struct GenerationLoad: Sendable {
         record.position = position
         record.events = events
         try await Bookkeeping.insert(record, on: connection)
-        try await connection.query(
-            "UPDATE reprise.run SET generation = $2 WHERE run_id = $1",
-            [.int(run.id), .int(Int64(loaded.number))])
     }
 
     /// Builds indexes and constraints of different tables side by side, then foreign keys.

@@ -9,8 +9,8 @@ struct LiveTables: Sendable {
     /// The tables, by name. Of an older shape there can be more, or fewer, than are declared.
     let tables: [TableDescription]
 
-    /// Whether they were never recorded, so that the cut-over has to record them: generation 0, or
-    /// the next number when an earlier live generation was dropped by hand.
+    /// Whether they are not recorded yet: generation 0, or the next number when an earlier live
+    /// generation was dropped by hand.
     let isAdopted: Bool
 
     /// The OIDs of the tables.
@@ -57,5 +57,12 @@ struct LiveTables: Sendable {
                     + "there. If it was made anew by hand, rename or drop it")
         }
         return LiveTables(generation: live, tables: found, isAdopted: false)
+    }
+
+    /// Records tables that were there before, in the caller's transaction. Nothing readers see
+    /// changes.
+    func adopt(on connection: PostgresConnection) async throws {
+        guard isAdopted, let generation else { return }
+        try await Bookkeeping.insert(generation, on: connection)
     }
 }

@@ -141,6 +141,11 @@ private struct Planning {
             let created = try await ShadowSchema(
                 projection: projection, generation: generation, liveSchema: database.liveSchema
             ).create(on: connection)
+            // A view that groups by the primary key cannot be made without it.
+            try await connection.setSearchPath([created.homeSchema, database.liveSchema])
+            for statement in created.definitions.tables.flatMap(\.indexes) {
+                try await connection.execute(statement)
+            }
             let hazards = try await Hazard.ofSwap(live.oids, on: connection)
             let views = try await DependentView.over(live.oids, on: connection)
             var refusals = hazards.map {

@@ -36,9 +36,11 @@ package struct Run: Sendable {
     }
 
     func record(generation: Int) async throws {
-        try await connection.query(
-            "UPDATE reprise.run SET generation = $2 WHERE run_id = $1",
-            [.int(id), .int(Int64(generation))])
+        _ = try await translatingErrors(doing: "recording the generation") {
+            try await connection.query(
+                "UPDATE reprise.run SET generation = $2 WHERE run_id = $1",
+                [.int(id), .int(Int64(generation))])
+        }
     }
 
     /// Fails unless the session that holds the run's lock is still alive: whoever lost the lock

@@ -30,8 +30,7 @@ struct Swap: Sendable {
                 lockedRelations += batch.views.map(\.oid)
                 waitBegan = .now
                 let began = ContinuousClock.now
-                try await connection.execute(batch.locks(timeout: lockTimeout))
-                try await commit(batch, on: connection)
+                try await send(batch.sql(lockTimeout: lockTimeout), on: connection)
                 return CutOverResult(
                     generation: chosen.number, previous: fence.live.generation?.number,
                     position: chosen.position,
@@ -150,10 +149,10 @@ struct Swap: Sendable {
     }
 
     /// Sends the batch, and finds out how it ended when the answer is lost.
-    private func commit(_ batch: SwapBatch, on connection: PostgresConnection) async throws {
+    private func send(_ batch: String, on connection: PostgresConnection) async throws {
         do {
-            // Not cancellable: from here it is a few milliseconds to either end.
-            try await connection.executeShielded(batch.sql)
+            // Not cancellable: from here it is the lock timeout and a few milliseconds to either end.
+            try await connection.executeShielded(batch)
         } catch let error as ConnectionError {
             guard try await CommitOutcome(database: database, run: run).isCommitted() else {
                 throw error

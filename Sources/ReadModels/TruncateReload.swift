@@ -222,9 +222,7 @@ private struct ReloadAttempt: Sendable {
     private func record(_ fence: Fence, on connection: PostgresConnection) async throws -> Int {
         let number = GenerationRecord.next(after: fence.records, live: fence.live)
         if let old = fence.live.generation {
-            if fence.live.isAdopted {
-                try await Bookkeeping.insert(old, on: connection)
-            }
+            try await fence.live.adopt(on: connection)
             try await Bookkeeping.setState(
                 .replaced, of: old.number, projection: projection.name, on: connection)
             try await GenerationDrop.dropHome(of: old, on: connection)
