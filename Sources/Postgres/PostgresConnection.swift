@@ -49,6 +49,7 @@ package actor PostgresConnection {
     ///   - body: What to do with the connection. It must not keep it.
     /// - Returns: What `body` returned.
     /// - Throws: ``ConnectionError``, `CancellationError`, or what `body` threw.
+    @discardableResult
     package static func withConnection<R: Sendable>(
         _ settings: ConnectionSettings, isolation: isolated (any Actor)? = #isolation,
         _ body: (PostgresConnection) async throws -> R
@@ -113,6 +114,7 @@ package actor PostgresConnection {
     /// - Throws: What `body` threw, or the error of BEGIN or COMMIT; ``TransactionError`` with that
     ///   and the reason when the ROLLBACK fails too; ``StatementError/commitBecameRollback``.
     ///   After ``ConnectionError/lost`` during COMMIT it is open whether it took place.
+    @discardableResult
     package func withTransaction<R: Sendable>(
         _ mode: String = "", isolation: isolated (any Actor)? = #isolation,
         _ body: (PostgresConnection) async throws -> R
@@ -181,14 +183,15 @@ extension PostgresConnection {
 
     /// Runs a statement in the time of the current task.
     private func run<R>(_ work: (ServerSession) throws -> R) async throws -> R {
-        let session = openSession
         let canceller = canceller
         let statement = canceller.begin()
         defer { canceller.end() }
         return try await withTaskCancellationHandler {
+            // A closure that does not mention self would run on the cooperative pool.
+            preconditionIsolated()
             try Task.checkCancellation()
             do {
-                return try work(session)
+                return try work(openSession)
             } catch let error as ServerError where error.sqlState == "57014" {
                 try Task.checkCancellation()
                 throw error

@@ -414,12 +414,10 @@ final class StatementCanceller: @unchecked Sendable {
         var running: UInt64?
     }
 
-    /// `PQcancel` opens a connection and waits, so it gets threads of its own.
-    private static let queue = DispatchQueue(
-        label: "reprise.postgres.cancel", attributes: .concurrent)
-
     private let handle: OpaquePointer?
     private let turn = Mutex(Turn())
+    /// Each request opens a connection and waits for its end, so it needs a thread that may block.
+    private let queue = DispatchQueue(label: "reprise.postgres.cancel")
 
     fileprivate init(_ handle: OpaquePointer?) { self.handle = handle }
 
@@ -443,7 +441,7 @@ final class StatementCanceller: @unchecked Sendable {
     ///
     /// Again, because a request that arrives before the statement does is forgotten by the server.
     func cancel(_ statement: UInt64) {
-        Self.queue.async { self.request(statement, repeatingAfterMs: 50) }
+        queue.async { self.request(statement, repeatingAfterMs: 10) }
     }
 
     /// The same for the statement of the moment, if there is one.
@@ -465,8 +463,8 @@ final class StatementCanceller: @unchecked Sendable {
             return true
         }
         guard isRunning else { return }
-        Self.queue.asyncAfter(deadline: .now() + .milliseconds(pause)) {
-            self.request(statement, repeatingAfterMs: min(2 * pause, 2000))
+        queue.asyncAfter(deadline: .now() + .milliseconds(pause)) {
+            self.request(statement, repeatingAfterMs: min(2 * pause, 500))
         }
     }
 

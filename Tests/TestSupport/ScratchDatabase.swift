@@ -12,6 +12,7 @@ package struct ScratchDatabase: Sendable {
     package var url: String { settings.conninfo }
 
     /// Lends a connection to `body`.
+    @discardableResult
     package func withConnection<R: Sendable>(
         isolation: isolated (any Actor)? = #isolation,
         _ body: (PostgresConnection) async throws -> R
