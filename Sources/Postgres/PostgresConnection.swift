@@ -51,7 +51,8 @@ package actor PostgresConnection {
     /// - Throws: ``ConnectionError``, `CancellationError`, or what `body` threw.
     @discardableResult
     package static func withConnection<R: Sendable>(
-        _ settings: ConnectionSettings, isolation: isolated (any Actor)? = #isolation,
+        _ settings: ConnectionSettings,
+        isolation: isolated (any Actor)? = #isolation,
         _ body: (PostgresConnection) async throws -> R
     ) async throws -> R {
         try Task.checkCancellation()
@@ -75,7 +76,8 @@ package actor PostgresConnection {
     /// - Throws: As the type says. A NUL character in the text or a parameter is refused before
     ///   anything is sent.
     @discardableResult
-    package func query(_ sql: String, _ parameters: [PostgresValue] = []) async throws -> QueryResult
+    package func query(_ sql: String, _ parameters: [PostgresValue] = []) async throws
+        -> QueryResult
     {
         try await run { QueryResult(try $0.query(sql, parameters)) }
     }
@@ -116,7 +118,8 @@ package actor PostgresConnection {
     ///   After ``ConnectionError/lost`` during COMMIT it is open whether it took place.
     @discardableResult
     package func withTransaction<R: Sendable>(
-        _ mode: String = "", isolation: isolated (any Actor)? = #isolation,
+        _ mode: String = "",
+        isolation: isolated (any Actor)? = #isolation,
         _ body: (PostgresConnection) async throws -> R
     ) async throws -> R {
         try await begin(mode)
@@ -141,7 +144,8 @@ package actor PostgresConnection {
     /// - Throws: What `produce` threw, or what the server says about the data.
     @discardableResult
     package func copyIn(
-        _ statement: String, _ produce: sending (borrowing CopyWriter) throws -> Void
+        _ statement: String,
+        _ produce: sending (borrowing CopyWriter) throws -> Void
     ) async throws -> Int {
         try await run { try $0.copyIn(statement, produce) }
     }
@@ -155,7 +159,8 @@ package actor PostgresConnection {
     /// - Throws: What `receive` threw, or what the server says.
     @discardableResult
     package func copyOut(
-        _ statement: String, _ receive: sending (UnsafeRawBufferPointer) throws -> Void
+        _ statement: String,
+        _ receive: sending (UnsafeRawBufferPointer) throws -> Void
     ) async throws -> Int {
         try await run { try $0.copyOut(statement, receive) }
     }
@@ -167,7 +172,9 @@ package actor PostgresConnection {
     package func takeNotices() -> [String] { openSession.notices.take() }
 
     /// Cancels the statement of the moment on the server, if there is one, from any thread and
-    /// without waiting. The statement then throws ``ServerError`` with SQLSTATE 57014.
+    /// without waiting.
+    ///
+    /// The statement then throws ``ServerError`` with SQLSTATE 57014.
     package nonisolated func cancel() { canceller.cancelRunning() }
 }
 
@@ -216,14 +223,16 @@ extension PostgresConnection {
             SET TimeZone = 'UTC';
             SET extra_float_digits = 3;
             SET default_transaction_isolation = 'read committed';
-            """ + limits.map { " SET \($0) = 0;" }.joined())
+            """ + limits.map { " SET \($0) = 0;" }.joined()
+        )
     }
 
     private func begin(_ mode: String) async throws {
         let status = transactionStatus
         precondition(
             status != .inTransaction && status != .failed,
-            "A transaction was begun inside a transaction.")
+            "A transaction was begun inside a transaction."
+        )
         try await execute("BEGIN \(mode)")
     }
 

@@ -39,7 +39,8 @@ struct PostgresConnectionTests {
                 ALTER DATABASE \(database.name) SET statement_timeout = '1ms';
                 ALTER DATABASE \(database.name) SET TimeZone = 'Asia/Tokyo';
                 ALTER DATABASE \(database.name) SET default_transaction_isolation = 'serializable';
-                """)
+                """
+            )
             let expected = [
                 "search_path": "\"\"", "client_encoding": "UTF8", "TimeZone": "UTC",
                 "DateStyle": "ISO, YMD", "IntervalStyle": "postgres", "bytea_output": "hex",
@@ -71,7 +72,8 @@ struct PostgresConnectionTests {
                 CREATE TABLE public.t (id int);
                 INSERT INTO public.t VALUES (1), (2), (3);
                 UPDATE public.t SET id = id + 10 WHERE id > 1
-                """)
+                """
+            )
             #expect(result.affectedRows == 2)
             #expect(result.commandTag == "UPDATE 2")
             #expect(try await database.count("public.t") == 3)
@@ -82,7 +84,8 @@ struct PostgresConnectionTests {
     func columns() async throws {
         try await withScratchDatabase { database in
             let result = try await database.query(
-                "SELECT 'secret' AS word, NULL::int AS nothing, 1.5::float8 AS fraction")
+                "SELECT 'secret' AS word, NULL::int AS nothing, 1.5::float8 AS fraction"
+            )
             let row = try #require(result.first)
             #expect(result.columns == ["word", "nothing", "fraction"])
             #expect(result.affectedRows == 1)
@@ -118,7 +121,8 @@ struct PostgresConnectionTests {
         try await withScratchDatabase { database in
             try await database.withConnection { connection in
                 try await connection.execute(
-                    "DO $$ BEGIN RAISE NOTICE 'quiet'; RAISE WARNING 'loud'; END $$")
+                    "DO $$ BEGIN RAISE NOTICE 'quiet'; RAISE WARNING 'loud'; END $$"
+                )
                 #expect(await connection.takeNotices() == ["loud"])
                 #expect(await connection.takeNotices().isEmpty)
             }
@@ -136,7 +140,9 @@ struct PostgresConnectionTests {
                     }
                     // With waits on the cooperative pool, one thread a core, this would never end.
                     try await holder.waitForActivity(
-                        12, "wait_event_type = 'Lock' AND wait_event = 'advisory'")
+                        12,
+                        "wait_event_type = 'Lock' AND wait_event = 'advisory'"
+                    )
                     try await holder.query("SELECT pg_advisory_unlock(1)")
                     try await group.waitForAll()
                 }

@@ -117,7 +117,8 @@ struct PostgresCopyTests {
                 AS $$ BEGIN RAISE WARNING 'Every row'; RETURN NEW; END $$;
                 CREATE TRIGGER warn BEFORE INSERT ON public.t
                     FOR EACH ROW WHEN (NEW.id % 100 = 0) EXECUTE FUNCTION public.warn()
-                """)
+                """
+            )
             let rows = try await connection.copyIn("COPY public.t FROM STDIN") { writer in
                 for id in 1...100_000 { try writer.write(Array("\(id)\tEEEEEEEE\n".utf8)) }
             }
@@ -195,7 +196,8 @@ struct PostgresCopyTests {
         try await withScratchDatabase { database in
             try await database.withConnection { connection in
                 try await connection.execute(
-                    "CREATE TABLE public.t (id bigint, word text, UNIQUE (id, word) INCLUDE (id))")
+                    "CREATE TABLE public.t (id bigint, word text, UNIQUE (id, word) INCLUDE (id))"
+                )
                 try await body(connection)
             }
         }

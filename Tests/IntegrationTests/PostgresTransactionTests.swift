@@ -69,7 +69,8 @@ struct PostgresTransactionTests {
         try await withScratchDatabase { database in
             try await database.withConnection { connection in
                 try await connection.execute(
-                    "CREATE TABLE public.t (id int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+                    "CREATE TABLE public.t (id int UNIQUE DEFERRABLE INITIALLY DEFERRED)"
+                )
                 let error = await #expect(throws: ServerError.self) {
                     try await connection.withTransaction { transaction in
                         try await transaction.execute("INSERT INTO public.t VALUES (1), (1)")
@@ -123,7 +124,8 @@ struct PostgresTransactionTests {
                     try await connection.withTransaction { transaction in
                         try await database.query(
                             "SELECT pg_terminate_backend($1::int, 60000)",
-                            [.int(Int64(connection.backendPID))])
+                            [.int(Int64(connection.backendPID))]
+                        )
                         try await transaction.execute("SELECT 1 AS one")
                     }
                 }
