@@ -105,7 +105,8 @@ extension GivenEvent {
         // UUIDv7 (RFC 9562 section 5.7) with the place in the list for its random bits.
         let ascending = EventID(
             high: UInt64(bitPattern: milliseconds) << 16 | 0x7000,
-            low: 1 << 63 | UInt64(number))
+            low: 1 << 63 | UInt64(number)
+        )
         var stream = stream
         var data = data
         stream.withUTF8 { stream in
@@ -117,7 +118,8 @@ extension GivenEvent {
                     time: milliseconds,
                     type: EventType(type),
                     stream: UnsafeRawBufferPointer(stream),
-                    payload: UnsafeRawBufferPointer(data))
+                    payload: UnsafeRawBufferPointer(data)
+                )
             }
         }
     }

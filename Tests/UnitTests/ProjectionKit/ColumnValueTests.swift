@@ -27,7 +27,8 @@ struct ColumnValueTests {
                 "000a00060000000b007b11d722c509291a85007b11d704d2162e2332"
             ),
             ("1e50", "0001000c000000000064"), ("1234e-100", "0001ffe70000006404d2"),
-        ])
+        ]
+    )
     func numeric(text: String, hex: String) throws {
         let value = try #require(Decimal(string: text))
         #expect(try field(value, as: .numeric) == hex)
@@ -69,16 +70,19 @@ struct ColumnValueTests {
         let uuid = try #require(UUID(uuidString: "7d444840-9dc0-11d1-b245-5ffdce74fad2"))
         #expect(
             try field(["a", "", "ä"], as: .textArray)
-                == "000000010000000000000019000000030000000100000001610000000000000002c3a4")
+                == "000000010000000000000019000000030000000100000001610000000000000002c3a4"
+        )
         #expect(try field([] as [String], as: .textArray) == "000000000000000000000019")
         #expect(
             try field([1, -1] as [Int64], as: .int8Array)
                 == "000000010000000000000014000000020000000100000008000000000000000100000008"
-                + "ffffffffffffffff")
+                + "ffffffffffffffff"
+        )
         #expect(
             try field([uuid], as: .uuidArray)
                 == "000000010000000000000b860000000100000001000000107d4448409dc011d1b2455ffd"
-                + "ce74fad2")
+                + "ce74fad2"
+        )
     }
 
     @Test("encodes days and times from the year 2000 on")
@@ -118,7 +122,8 @@ struct ColumnValueTests {
         }
         #expect(
             try field(Timestamp(microseconds: -210_866_803_200_000_000), as: .timestamptz)
-                == "fd0f7cc1411fa000")
+                == "fd0f7cc1411fa000"
+        )
     }
 
     @Test("a missing value is NULL")

@@ -41,8 +41,12 @@ struct FoldTests {
         for number in 0..<10 {
             batch.removeAll()
             put("", "{\"n\":\(number)}", at: number, into: batch)
-            try batch.forEach { event throws in #expect(try event.payload.int64("n") == Int64(number)) }
-            try batch.forEach { event throws in #expect(try event.payload.int64("n") == Int64(number)) }
+            try batch.forEach { event throws in
+                #expect(try event.payload.int64("n") == Int64(number))
+            }
+            try batch.forEach { event throws in
+                #expect(try event.payload.int64("n") == Int64(number))
+            }
         }
     }
 
@@ -78,17 +82,22 @@ struct FoldTests {
                 Numbered, stream s-2, bucket [1970-01-01T00:00:30.000Z, \
                 1970-01-01T00:00:45.000Z), position 0000000000007531-0000000000000000-\
                 0000000000000000: $.n is a text, not a whole number of 64 bits
-                """)
+                """
+        )
     }
 
     private func put(_ stream: String, _ payload: String, at number: Int, into batch: EventBatch) {
         Array(stream.utf8).withUnsafeBytes { stream in
             Array(payload.utf8).withUnsafeBytes { payload in
                 batch.append(
-                    id: EventID(high: 7, low: UInt64(number)), position: Position(UInt64(number)),
+                    id: EventID(high: 7, low: UInt64(number)),
+                    position: Position(UInt64(number)),
                     bucketStart: Bucket(containing: Int64(number), width: 15_000).start,
-                    time: Int64(number), type: EventType("Numbered"), stream: stream,
-                    payload: payload)
+                    time: Int64(number),
+                    type: EventType("Numbered"),
+                    stream: stream,
+                    payload: payload
+                )
             }
         }
     }

@@ -9,7 +9,8 @@ struct PayloadNumberTests {
         arguments: [
             ("0", 0), ("-0", 0), ("7", 7), ("-7", -7), ("9223372036854775807", .max),
             ("-9223372036854775808", .min), (" 12 ", 12),
-        ] as [(String, Int64)])
+        ] as [(String, Int64)]
+    )
     func int64(text: String, value: Int64) throws {
         try withPayload("{\"a\":\(text)}") { payload throws in
             #expect(try payload.int64("a") == value)
@@ -24,7 +25,8 @@ struct PayloadNumberTests {
             ("1.0", "a number"), ("1e3", "a number"), ("01", "a number"), ("-", "a number"),
             (String(repeating: "9", count: 400), "a number"), ("\"5\"", "a text"),
             ("true", "true or false"), ("[1]", "an array"), ("{}", "an object"),
-        ])
+        ]
+    )
     func noInt64(text: String, kind: String) throws {
         let wanted = PayloadError(path: "$.a", reason: "is \(kind), not a whole number of 64 bits")
         try withPayload("{\"a\":\(text)}") { payload throws in
@@ -45,16 +47,21 @@ struct PayloadNumberTests {
     @Test(
         "reads doubles to the nearest",
         arguments: [
-            ("1", 1), ("-0.5", -0.5), ("1e308", 1e308), ("5e-324", .leastNonzeroMagnitude), ("0.1", 0.1),
+            ("1", 1), ("-0.5", -0.5), ("1e308", 1e308), ("5e-324", .leastNonzeroMagnitude),
+            ("0.1", 0.1),
             ("1E+2", 100), ("123456789012345678901234567890", 1.2345678901234568e29),
-        ])
+        ]
+    )
     func double(text: String, value: Double) throws {
-        try withPayload("{\"a\":\(text)}") { payload throws in #expect(try payload.double("a") == value) }
+        try withPayload("{\"a\":\(text)}") { payload throws in
+            #expect(try payload.double("a") == value)
+        }
     }
 
     @Test(
         "refuses what is no double",
-        arguments: ["1e309", "-1e400", "\"1\"", "0x10", "1.", "01", "1e", "-", "true", "[]"])
+        arguments: ["1e309", "-1e400", "\"1\"", "0x10", "1.", "01", "1e", "-", "true", "[]"]
+    )
     func noDouble(text: String) throws {
         try withPayload("{\"a\":\(text)}") { payload throws in
             #expect(throws: PayloadError.self) { try payload.double("a") }
@@ -67,7 +74,8 @@ struct PayloadNumberTests {
             "0", "-1", "12.50", "0.0001", "1e3", "1E-3", "12345678.9",
             "99999999999999999999999999999999999999", "0.12345678901234567890123456789012345678",
             "1e50",
-        ])
+        ]
+    )
     func decimal(text: String) throws {
         let value = try #require(Decimal(string: text))
         try withPayload("{\"a\":\(text),\"b\":\"\(text)\"}") { payload throws in
@@ -82,7 +90,8 @@ struct PayloadNumberTests {
         arguments: [
             "100000000000000000000000000000000000001", "\"\"", "\"-\"", "\"+1\"", "\".5\"",
             "\"5.\"", "\"1e\"", "\"1 \"", "\"0x1\"", "\"NaN\"", "1e201", "1e127", "1e-200", "true",
-        ])
+        ]
+    )
     func noDecimal(text: String) throws {
         try withPayload("{\"a\":\(text)}") { payload throws in
             #expect(throws: PayloadError.self) { try payload.decimal("a") }
@@ -109,9 +118,12 @@ struct PayloadTextTests {
             (#""""#, ""), (#""plain""#, "plain"), (#""é–😀""#, "é–😀"),
             (#""\"\\\/\b\f\n\r\t""#, "\"\\/\u{8}\u{c}\n\r\t"), (#""\u00e9\u00E9""#, "éé"),
             (#""\ud83d\ude00""#, "😀"), (#""a\\u0000""#, #"a\u0000"#), (#""\uffff""#, "\u{ffff}"),
-        ])
+        ]
+    )
     func string(text: String, value: String) throws {
-        try withPayload("{\"a\":\(text)}") { payload throws in #expect(try payload.string("a") == value) }
+        try withPayload("{\"a\":\(text)}") { payload throws in
+            #expect(try payload.string("a") == value)
+        }
     }
 
     @Test(
@@ -119,7 +131,8 @@ struct PayloadTextTests {
         arguments: [
             #""\ud83d""#, #""\ud83dx""#, #""\ude00""#, #""\ud83d\u0041""#, #""\x""#, #""\u12""#,
             #""\u0000""#, #""a\u0000b""#, "5", "null5",
-        ])
+        ]
+    )
     func noString(text: String) throws {
         try withPayload("{\"a\":\(text)}") { payload throws in
             #expect(throws: PayloadError.self) { try payload.string("a") }
@@ -150,7 +163,8 @@ struct PayloadTextTests {
             "\"7d444840-9dc0-11d1-b245-5ffdce74fad\"", "\"7d444840-9dc0-11d1-b245-5ffdce74fadg\"",
             "\"7d4448409dc0-11d1-b245-5ffdce74fad2a\"", "\"7d444840-9dc0-11d1-b245_5ffdce74fad2\"",
             "\"{7d444840-9dc0-11d1-b245-5ffdce74fad2}\"", "5", "\"\"",
-        ])
+        ]
+    )
     func noUUID(text: String) throws {
         try withPayload("{\"a\":\(text)}") { payload throws in
             #expect(throws: PayloadError(path: "$.a", reason: "is \(kind(text)), not a UUID")) {
@@ -241,7 +255,9 @@ struct PayloadStructureTests {
             #expect(try payload.int64("a") == 3)
             #expect(try payload.int64("b") == 9)
         }
-        try withPayload(#"{"a":1,"a":null}"#) { payload throws in #expect(try payload.contains("a") == false) }
+        try withPayload(#"{"a":1,"a":null}"#) { payload throws in
+            #expect(try payload.contains("a") == false)
+        }
     }
 
     @Test("a key written with escapes is the same key")
@@ -281,11 +297,15 @@ struct PayloadStructureTests {
             #expect(try payload.uuids("u").map(\.uuidString) == [uuid.uppercased()])
             #expect(
                 throws: PayloadError(
-                    path: "$.m[1]", reason: "is a text, not a whole number of 64 bits")
+                    path: "$.m[1]",
+                    reason: "is a text, not a whole number of 64 bits"
+                )
             ) { try payload.int64s("m") }
             #expect(
                 throws: PayloadError(
-                    path: "$.m[0]", reason: "is a number, not a text without \\u0000")
+                    path: "$.m[0]",
+                    reason: "is a number, not a text without \\u0000"
+                )
             ) { try payload.strings("m") }
             #expect(throws: PayloadError(path: "$.u", reason: "is an array, not an object")) {
                 _ = try payload.object("u").json
@@ -316,7 +336,9 @@ struct PayloadStructureTests {
         try withPayload(json) { payload throws in
             #expect(
                 throws: PayloadError(
-                    path: "$.l[2].m[0].x", reason: "is a text, not a whole number of 64 bits")
+                    path: "$.l[2].m[0].x",
+                    reason: "is a text, not a whole number of 64 bits"
+                )
             ) {
                 try payload.forEachObject("l") { line in
                     try line.forEachObject("m") { seen.append(try $0.int64("x")) }
@@ -347,21 +369,24 @@ struct PayloadStructureTests {
             "", " ", "{", "{\"a\":1", "{\"a\" 1}", "{\"a\":}", "{\"a\":1,}", "{a:1}", "[1]", "5",
             "\"a\"", "null", "{\"a\":1}x", "{\"a\":1} {\"a\":2}", "{\"a\":1}}", "{\"a\":\"x}",
             "{\"a\":\"\n\"}", "{\"\\x\":1,\"a\":1}", "{\"a\":[1}",
-        ])
+        ]
+    )
     func malformed(json: String) throws {
         try withPayload(json) { payload throws in
             #expect {
                 try payload.int64("a")
             } throws: { error in
                 let error = error as? PayloadError
-                return error?.path == "$" && error?.reason.hasPrefix("is not a JSON object: ") == true
+                return error?.path == "$"
+                    && error?.reason.hasPrefix("is not a JSON object: ") == true
             }
         }
     }
 
     @Test("refuses bytes that are no UTF-8")
     func invalidUTF8() throws {
-        try withEvent(bytes: Array("{\"a\":\"".utf8) + [0xc3, 0x28] + Array("\"}".utf8)) { event throws in
+        try withEvent(bytes: Array("{\"a\":\"".utf8) + [0xc3, 0x28] + Array("\"}".utf8)) {
+            event throws in
             #expect(throws: PayloadError.self) { try event.payload.string("a") }
         }
     }
@@ -422,7 +447,8 @@ struct PayloadDecodeTests {
                 "placedAt":"2026-03-01T00:00:00Z","lines":[{"sku":"A"},{}]}
                 """, "$.lines[1].sku", "is missing"
             ),
-        ])
+        ]
+    )
     func misfit(json: String, path: String, reason: String) throws {
         try withEvent(bytes: Array(json.utf8)) { event throws in
             #expect {

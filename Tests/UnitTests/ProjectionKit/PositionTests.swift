@@ -36,7 +36,8 @@ struct PositionTests {
             "+000000000000001-0000000000000000-0000000000000000",
             "0000000000000000-0000000000000000-0000000000000000-",
             "0000000000000000-0000000000000000-0000000000000000 ",
-        ])
+        ]
+    )
     func badPosition(text: String) {
         #expect(Position(text) == nil)
     }
@@ -55,7 +56,8 @@ struct PositionTests {
         #expect(UUID(uuidString: text).map { EventID($0).description } == text)
         #expect(
             UUID(uuidString: text).map { EventID($0) }
-                == EventID(high: 0x7d44_4840_9dc0_11d1, low: 0xb245_5ffd_ce74_fad2))
+                == EventID(high: 0x7d44_4840_9dc0_11d1, low: 0xb245_5ffd_ce74_fad2)
+        )
     }
 
     @Test("a time lies in exactly one bucket, before 1970 too", arguments: [33] as [UInt64])
@@ -73,7 +75,8 @@ struct PositionTests {
         }
         #expect(
             Bucket(containing: -1, width: 15_000).description
-                == "[1969-12-31T23:59:45.000Z, 1970-01-01T00:00:00.000Z)")
+                == "[1969-12-31T23:59:45.000Z, 1970-01-01T00:00:00.000Z)"
+        )
     }
 
     @Test("one name is one type, from whichever thread it is asked for")

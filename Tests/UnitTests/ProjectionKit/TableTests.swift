@@ -79,8 +79,10 @@ struct TableTests {
         var rows = 0
         for start in stride(from: 0, to: table.endIndex, by: 1_000) {
             rows += try table.encodeRows(
-                start..<min(start + 1_000, table.endIndex), as: [.int8, .int8, .text],
-                into: &buffer)
+                start..<min(start + 1_000, table.endIndex),
+                as: [.int8, .int8, .text],
+                into: &buffer
+            )
         }
 
         #expect(rows == 2_000)
@@ -99,7 +101,8 @@ struct TableTests {
         } catch {
             #expect(
                 String(describing: error)
-                    == "model.text: a text holds the character U+0000, which PostgreSQL cannot store")
+                    == "model.text: a text holds the character U+0000, which PostgreSQL cannot store"
+            )
         }
     }
 

@@ -19,7 +19,8 @@ struct TimestampTests {
             ("1970-01-01T00:00:00.1234567899Z", 123_456),
             ("1970-01-01T00:00:00.1Z", 100_000), ("0001-01-01T00:00:00Z", -62_135_596_800_000_000),
             ("9999-12-31T23:59:59.999999Z", 253_402_300_799_999_999),
-        ] as [(String, Int64)])
+        ] as [(String, Int64)]
+    )
     func parse(text: String, microseconds: Int64) {
         #expect(Timestamp(text)?.microseconds == microseconds)
     }
@@ -37,7 +38,8 @@ struct TimestampTests {
             "2026-03-01T09:30:00ZZ", "2026-03-01X09:30:00Z", "2026-3-01T09:30:00Z",
             "+026-03-01T09:30:00Z", "２026-03-01T09:30:00Z", "0001-01-01T00:00:00+00:01",
             "9999-12-31T23:59:59-00:01",
-        ])
+        ]
+    )
     func refuse(text: String) {
         #expect(Timestamp(text) == nil)
     }
