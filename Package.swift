@@ -23,43 +23,72 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
         .package(
-            url: "https://github.com/apple/swift-configuration", from: "1.4.0", traits: ["YAML"]),
+            url: "https://github.com/apple/swift-configuration",
+            from: "1.4.0",
+            traits: ["YAML"]
+        ),
     ],
     targets: [
         .systemLibrary(
-            name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+            name: "CLibPQ",
+            pkgConfig: "libpq",
+            providers: [.apt(["libpq-dev"])]
+        ),
         .systemLibrary(
-            name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+            name: "CSQLite",
+            pkgConfig: "sqlite3",
+            providers: [.apt(["libsqlite3-dev"])]
+        ),
         .systemLibrary(
-            name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+            name: "CZlib",
+            pkgConfig: "zlib",
+            providers: [.apt(["zlib1g-dev"])]
+        ),
         .target(
             name: "CSimdJSON",
-            linkerSettings: [.linkedLibrary("simdjson")]),
+            linkerSettings: [.linkedLibrary("simdjson")]
+        ),
 
         .target(
-            name: "ProjectionKit", dependencies: ["CSimdJSON"], swiftSettings: houseRules),
+            name: "ProjectionKit",
+            dependencies: ["CSimdJSON"],
+            swiftSettings: houseRules
+        ),
         .target(
-            name: "ProjectionTesting", dependencies: ["ProjectionKit"], swiftSettings: houseRules),
+            name: "ProjectionTesting",
+            dependencies: ["ProjectionKit"],
+            swiftSettings: houseRules
+        ),
         .target(
-            name: "Migrations", path: "migrations",
+            name: "Migrations",
+            path: "migrations",
             exclude: ["ledger/0001_events.md", "postgres/0001_bookkeeping.md"],
             resources: [
                 .embedInCode("ledger/0001_events.sql"),
                 .embedInCode("postgres/0001_bookkeeping.sql"),
             ],
-            swiftSettings: houseRules),
+            swiftSettings: houseRules
+        ),
         .target(
-            name: "Postgres", dependencies: ["CLibPQ"], swiftSettings: houseRules),
+            name: "Postgres",
+            dependencies: ["CLibPQ"],
+            swiftSettings: houseRules
+        ),
         .target(
             name: "Ledgers",
             dependencies: ["ProjectionKit", "CSQLite", "CZlib", "Postgres", "Migrations"],
-            swiftSettings: houseRules),
+            swiftSettings: houseRules
+        ),
         .target(
-            name: "ReadModels", dependencies: ["ProjectionKit", "Postgres", "Migrations"],
-            swiftSettings: houseRules),
+            name: "ReadModels",
+            dependencies: ["ProjectionKit", "Postgres", "Migrations"],
+            swiftSettings: houseRules
+        ),
         .target(
-            name: "Rebuilder", dependencies: ["ProjectionKit", "Ledgers", "ReadModels"],
-            swiftSettings: houseRules),
+            name: "Rebuilder",
+            dependencies: ["ProjectionKit", "Ledgers", "ReadModels"],
+            swiftSettings: houseRules
+        ),
         .target(
             name: "RepriseCommand",
             dependencies: [
@@ -68,48 +97,66 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Configuration", package: "swift-configuration"),
             ],
-            swiftSettings: houseRules),
+            swiftSettings: houseRules
+        ),
 
         .target(
-            name: "ShopProjection", dependencies: ["ProjectionKit"], path: "Projections/Shop",
+            name: "ShopProjection",
+            dependencies: ["ProjectionKit"],
+            path: "Projections/Shop",
             resources: [.embedInCode("schema.sql"), .embedInCode("checks.sql")],
-            swiftSettings: houseRules),
+            swiftSettings: houseRules
+        ),
         .target(
-            name: "LoansProjection", dependencies: ["ProjectionKit"], path: "Projections/Loans",
+            name: "LoansProjection",
+            dependencies: ["ProjectionKit"],
+            path: "Projections/Loans",
             resources: [
                 .embedInCode("setup.sql"), .embedInCode("schema.sql"), .embedInCode("checks.sql"),
             ],
-            swiftSettings: houseRules),
+            swiftSettings: houseRules
+        ),
         .target(
             name: "Projections",
             dependencies: ["ProjectionKit", "ShopProjection", "LoansProjection"],
-            path: "Projections", exclude: ["Shop", "Loans"], sources: ["Registry.swift"],
-            swiftSettings: houseRules),
+            path: "Projections",
+            exclude: ["Shop", "Loans"],
+            sources: ["Registry.swift"],
+            swiftSettings: houseRules
+        ),
         .executableTarget(
-            name: "reprise", dependencies: ["RepriseCommand", "Projections"],
-            swiftSettings: houseRules),
+            name: "reprise",
+            dependencies: ["RepriseCommand", "Projections"],
+            swiftSettings: houseRules
+        ),
 
         .target(
-            name: "TestSupport", dependencies: ["ProjectionKit", "Ledgers", "Postgres"],
-            path: "Tests/TestSupport", swiftSettings: houseRules),
+            name: "TestSupport",
+            dependencies: ["ProjectionKit", "Ledgers", "Postgres", "ReadModels", "Rebuilder"],
+            path: "Tests/TestSupport",
+            swiftSettings: houseRules
+        ),
         .testTarget(
             name: "UnitTests",
             dependencies: [
                 "TestSupport", "ProjectionKit", "ProjectionTesting", "Ledgers", "Postgres",
                 "ReadModels", "Rebuilder", "RepriseCommand", "ShopProjection", "LoansProjection",
             ],
-            swiftSettings: houseRules),
+            swiftSettings: houseRules
+        ),
         .testTarget(
             name: "IntegrationTests",
             dependencies: [
                 "TestSupport", "ProjectionKit", "Ledgers", "Postgres", "ReadModels", "Rebuilder",
                 "ShopProjection", "LoansProjection",
             ],
-            swiftSettings: houseRules),
+            swiftSettings: houseRules
+        ),
         .testTarget(
             name: "CommandTests",
             dependencies: ["TestSupport", "ProjectionKit", "Postgres", "Ledgers"],
-            swiftSettings: houseRules),
+            swiftSettings: houseRules
+        ),
     ],
     cxxLanguageStandard: .cxx17
 )

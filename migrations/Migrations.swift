@@ -1,1 +1,28 @@
-// placeholder
+/// The numbered changes of what lasts, oldest first. They go forward only.
+package enum Migrations {
+    /// For the embedded ledger, an SQLite file.
+    package static var ledger: [Migration] {
+        [Migration(number: 1, name: "events", bytes: PackageResources._001_events_sql)]
+    }
+
+    /// For the schema `reprise` in PostgreSQL.
+    package static var postgres: [Migration] {
+        [Migration(number: 1, name: "bookkeeping", bytes: PackageResources._001_bookkeeping_sql)]
+    }
+}
+
+/// One change.
+package struct Migration: Sendable {
+    /// 1, 2, 3 and so on, without gaps.
+    package let number: Int
+    /// The file's name without number and ending.
+    package let name: String
+    /// The statements, for one transaction.
+    package let sql: String
+
+    init(number: Int, name: String, bytes: [UInt8]) {
+        self.number = number
+        self.name = name
+        sql = String(decoding: bytes, as: UTF8.self)
+    }
+}

@@ -17,4 +17,68 @@ package enum LedgerError: Error, Equatable, Sendable {
     case failed(path: String, reason: String)
     /// `create` found something where the ledger should go.
     case exists(path: String)
+    /// An event that was to be appended is not one a ledger takes. Nothing was stored.
+    case refused(path: String, reason: String)
+}
+
+extension LedgerError: CustomStringConvertible {
+    /// The message for people: three lines.
+    ///
+    /// Wording may change in any release. Match on the case, never on the text.
+    package var description: String {
+        let (whatHappened, whatNext) = lines
+        return """
+            \(whatHappened)
+            Nothing that readers see has changed.
+            \(whatNext)
+            """
+    }
+
+    private var lines: (String, String) {
+        switch self {
+        case .missing(let path):
+            (
+                "There is no ledger at '\(path)'.",
+                "Check the path, or make a ledger there with 'reprise ledger create \(path)'."
+            )
+        case .locked(let path):
+            (
+                "The ledger '\(path)' is being written by another process.",
+                "Run the same command again when that process is done;"
+                    + " 'fuser \(path)' names it."
+            )
+        case .newerFormat(let path, let found, let supported):
+            (
+                "The ledger '\(path)' has format \(found);"
+                    + " this version of reprise reads up to \(supported).",
+                "Run 'reprise --version', and install a newer one."
+            )
+        case .notALedger(let path, let reason):
+            (
+                "'\(path)' is not a ledger: \(reason).",
+                "Check the path, or make a ledger elsewhere with 'reprise ledger create FILE'."
+            )
+        case .damaged(let path, let reason):
+            (
+                "The ledger '\(path)' is damaged: \(reason).",
+                "Run 'reprise ledger verify' on it, and restore it from a backup."
+            )
+        case .failed(let path, let reason):
+            (
+                "The ledger '\(path)' cannot be used: \(reason).",
+                "Check the disk and the permissions ('df' and 'ls -l \(path)*'),"
+                    + " then run the same command again."
+            )
+        case .exists(let path):
+            (
+                "There is a file at '\(path)' already, and it was left as it is.",
+                "Run 'reprise ledger info' on it, or create the ledger under another name."
+            )
+        case .refused(let path, let reason):
+            (
+                "The event was not appended to '\(path)': \(reason).",
+                "Correct the event and run the same command again."
+            )
+        }
+    }
 }

@@ -9,7 +9,7 @@ package enum JSONValue {
     }
 
     /// What the text is, in words, for messages. Never the value.
-    static func kind(of text: UnsafeRawBufferPointer) -> String {
+    package static func kind(of text: UnsafeRawBufferPointer) -> String {
         switch text.first ?? 0 {
         case UInt8(ascii: "{"): "an object"
         case UInt8(ascii: "["): "an array"

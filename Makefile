@@ -1,0 +1,97 @@
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+SWIFT   ?= swift
+# What Package.swift does not list as a dependency cannot be imported. ARCHITECTURE.md says why.
+ARROWS  := --explicit-target-dependency-import-check error
+# Every test is written with Swift Testing, so the last line is its summary and not XCTest's.
+TEST    := $(SWIFT) test $(ARROWS) --skip-build --disable-xctest
+SOURCES := Package.swift Sources Tests Projections migrations
+# Runs a command against DATABASE_URL or PGHOST where set, else against a cluster of its own.
+SANDBOX := scripts/sandbox run
+
+.PHONY: help
+help: ## Print this message
+	@awk -F ':.*## ' '/^[a-z\/-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: doctor
+doctor: ## Say what this machine has and what is missing
+	@$(SWIFT) --version 2>/dev/null | head -1 || true
+	@scripts/system-packages --check && echo "System packages: all there"
+	@$(SANDBOX) sh -c 'psql "$$DATABASE_URL" -Atc "SELECT version()"'
+
+.PHONY: packages
+packages: ## Install the Debian packages that are missing
+	@scripts/system-packages
+	@command -v $(SWIFT) >/dev/null || { \
+	  echo "The command '$(SWIFT)' was not found."; \
+	  echo "Install Swift 6.3 (https://www.swift.org/install/linux) and put it on PATH,"; \
+	  echo "or name it: make SWIFT=/path/to/swift"; \
+	  exit 1; } >&2
+
+.PHONY: build
+build: packages ## Build the reprise command, optimised
+	$(SWIFT) build -c release $(ARROWS) --product reprise
+
+# The tests and the debug `reprise` beside them, which CommandTests run.
+.PHONY: build/tests
+build/tests: packages
+	$(SWIFT) build $(ARROWS) --build-tests
+
+# One cluster serves everything that needs one. The consumer check is not last, so that the last
+# line is a test summary.
+.PHONY: test
+test: packages ## Check the format and run every test
+	@$(MAKE) --no-print-directory lint test/unit
+	@$(SANDBOX) $(MAKE) --no-print-directory test/integration test/consumer test/command
+
+.PHONY: test/unit
+test/unit: build/tests ## Run the tests that need no database
+	$(TEST) --filter '^UnitTests\.'
+
+.PHONY: test/integration
+test/integration: build/tests ## Run the tests against a real PostgreSQL
+	$(SANDBOX) $(TEST) --filter '^IntegrationTests\.'
+
+.PHONY: test/command
+test/command: build/tests ## Run the tests of the built command
+	$(SANDBOX) $(TEST) --filter '^CommandTests\.'
+
+.PHONY: test/consumer
+test/consumer: packages ## Build a package that depends on this one, and rebuild with it
+	$(SANDBOX) scripts/consumer-check
+
+.PHONY: test/race
+test/race: packages ## Run the unit tests under the thread sanitizer
+	$(SWIFT) test $(ARROWS) --sanitize=thread --scratch-path .build-race --disable-xctest \
+	  --filter '^UnitTests\.'
+
+.PHONY: lint
+lint: ## Check formatting and documentation comments
+	$(SWIFT) format lint --strict --recursive --parallel $(SOURCES)
+
+.PHONY: format
+format: ## Rewrite the sources in the house format
+	$(SWIFT) format --in-place --recursive --parallel $(SOURCES)
+
+.PHONY: demo
+demo: build ## Watch a rebuild end in a swap, on a throwaway PostgreSQL
+	@$(SANDBOX) scripts/demo
+
+.PHONY: sandbox
+sandbox: packages ## Keep a private PostgreSQL running, print its URL
+	@url=$$(scripts/sandbox start) && printf '%s\n' \
+	  "A private PostgreSQL is running. To use it in this shell:" "" \
+	  "    export DATABASE_URL=\"$$url\"" "" \
+	  "Then 'psql \"\$$DATABASE_URL\"', 'make test' and 'reprise' all go there." \
+	  "'make sandbox-stop' stops it; its data stays in .sandbox/ until 'make clean'."
+
+.PHONY: sandbox-stop
+sandbox-stop: ## Stop the PostgreSQL that 'make sandbox' started
+	@scripts/sandbox stop
+
+.PHONY: clean
+clean: ## Remove build products and the sandbox with its data
+	scripts/sandbox remove
+	rm -rf .build-consumer .build-race .demo
+	$(SWIFT) package clean

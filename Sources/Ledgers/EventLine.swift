@@ -1,0 +1,142 @@
+internal import ProjectionKit
+
+/// Turns lines of NDJSON into events. Used by one thread.
+struct EventLineParser {
+    private let reader = JSONObjectReader()
+
+    /// Adds the event of a line to the batch.
+    ///
+    /// - Parameters:
+    ///   - number: The line's number, which orders events of one millisecond.
+    /// - Returns: Why the line is not an event, as a clause; nil when it was added.
+    func parse(
+        _ line: UnsafeRawBufferPointer, number: Int, into batch: NewEventBatch
+    ) -> String? {
+        if let complaint = reader.open(line) { return "it \(complaint)" }
+        do throws(FieldError) {
+            let time = try time()
+            let data = try field("data")
+            guard data.first == UInt8(ascii: "{") else {
+                return "'data' is \(JSONValue.kind(of: data)), not an object"
+            }
+            let id = try id()
+            return try withText("stream") { stream throws(FieldError) in
+                try withText("type") { type in
+                    batch.append(
+                        id: id
+                            ?? .version7(
+                                milliseconds: time, number: UInt64(number),
+                                hash: ContentHash(time, stream, type, data).value),
+                        isIDOfTime: id == nil, time: time, stream: stream, type: type, data: data)
+                    return nil
+                }
+            }
+        } catch {
+            return error.reason
+        }
+    }
+
+    private struct FieldError: Error {
+        let reason: String
+    }
+
+    private func field(_ key: StaticString) throws(FieldError) -> UnsafeRawBufferPointer {
+        guard let value = reader.value(of: key) else {
+            throw FieldError(reason: "'\(key)' is missing or null")
+        }
+        return value
+    }
+
+    private func time() throws(FieldError) -> Int64 {
+        let value = try field("time")
+        guard value.first == UInt8(ascii: "\"") else {
+            throw FieldError(reason: "'time' is \(JSONValue.kind(of: value)), not a text")
+        }
+        guard let time = JSONValue.timestamp(value)?.milliseconds else {
+            throw FieldError(
+                reason: "'time' is not an RFC 3339 time of the years 0001 to 9999,"
+                    + " such as 2026-03-01T09:30:00.125Z")
+        }
+        guard EventID.times.contains(time) else {
+            throw FieldError(reason: "'time' is outside the years 0001 to 9999 in UTC")
+        }
+        return time
+    }
+
+    private func id() throws(FieldError) -> EventID? {
+        guard let value = reader.value(of: "id") else { return nil }
+        guard let uuid = JSONValue.uuid(value) else {
+            throw FieldError(reason: "'id' is not a UUID of 36 characters")
+        }
+        return EventID(uuid)
+    }
+
+    private func withText<Result>(
+        _ key: StaticString,
+        _ body: (UnsafeRawBufferPointer) throws(FieldError) -> Result
+    ) throws(FieldError) -> Result {
+        let value = try field(key)
+        guard value.first == UInt8(ascii: "\"") else {
+            throw FieldError(reason: "'\(key)' is \(JSONValue.kind(of: value)), not a text")
+        }
+        guard value.count > 2 else { throw FieldError(reason: "'\(key)' is empty") }
+        let inner = UnsafeRawBufferPointer(rebasing: value[1..<(value.count - 1)])
+        guard inner.contains(UInt8(ascii: "\\")) else { return try body(inner) }
+        // An escaped text is copied; they are rare in names.
+        guard let text = JSONValue.string(value) else {
+            throw FieldError(reason: "'\(key)' holds half of a surrogate pair")
+        }
+        let bytes = Array(text.utf8)
+        var result: Swift.Result<Result, FieldError>?
+        bytes.withUnsafeBytes { buffer in
+            do throws(FieldError) {
+                result = .success(try body(buffer))
+            } catch {
+                result = .failure(error)
+            }
+        }
+        guard let result else { preconditionFailure("the body of a closure did not run") }
+        return try result.get()
+    }
+}
+
+/// A hash of an event's content that is the same on every machine and in every run.
+///
+/// Not cryptographic. It tells apart events of one millisecond that stand in the same line of two
+/// files, so that neither is taken for the other.
+struct ContentHash {
+    private(set) var value: UInt64 = 0x9e37_79b9_7f4a_7c15
+
+    init(
+        _ time: Int64, _ stream: UnsafeRawBufferPointer, _ type: UnsafeRawBufferPointer,
+        _ data: UnsafeRawBufferPointer
+    ) {
+        mix(UInt64(bitPattern: time))
+        for text in [stream, type, data] { mix(text) }
+    }
+
+    init(_ text: UnsafeRawBufferPointer) {
+        mix(text)
+    }
+
+    private mutating func mix(_ text: UnsafeRawBufferPointer) {
+        mix(UInt64(text.count))
+        var index = 0
+        while index + 8 <= text.count {
+            mix(UInt64(littleEndian: text.loadUnaligned(fromByteOffset: index, as: UInt64.self)))
+            index += 8
+        }
+        var rest: UInt64 = 0
+        while index < text.count {
+            rest = rest << 8 | UInt64(text[index])
+            index += 1
+        }
+        mix(rest)
+    }
+
+    // The full product folded onto itself, as in wyhash: one multiplication for 8 bytes.
+    private mutating func mix(_ word: UInt64) {
+        let (high, low) = (value ^ word).multipliedFullWidth(by: 0xe703_7ed1_a0b4_28db)
+        value = high ^ low ^ 0x8ebc_6af0_9c88_c6e3
+    }
+}

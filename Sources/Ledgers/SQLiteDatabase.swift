@@ -1,0 +1,172 @@
+internal import CSQLite
+internal import Glibc
+
+/// One connection to an SQLite file. Used by one thread; every call blocks.
+final class SQLiteDatabase {
+    /// What a connection may do.
+    enum Mode {
+        case read
+        case write
+    }
+
+    let path: String
+    private let handle: OpaquePointer
+
+    /// Opens a file that exists, and closes it when `body` returns or throws.
+    ///
+    /// - Parameters:
+    ///   - patience: Milliseconds to wait for another process' lock.
+    /// - Throws: ``LedgerError``; what `body` throws.
+    static func withDatabase<Result>(
+        path: String, mode: Mode, patience: Int32, _ body: (SQLiteDatabase) throws -> Result
+    ) throws -> Result {
+        let database = try SQLiteDatabase(path: path, mode: mode, patience: patience)
+        return try body(database)
+    }
+
+    private init(path: String, mode: Mode, patience: Int32) throws {
+        var status = stat()
+        guard stat(path, &status) == 0 else {
+            if errno == ENOENT { throw LedgerError.missing(path: path) }
+            throw LedgerError.failed(path: path, reason: String(cString: strerror(errno)))
+        }
+        guard status.st_mode & S_IFMT == S_IFREG else {
+            throw LedgerError.notALedger(path: path, reason: "it is not a regular file")
+        }
+        self.path = path
+        handle = try Self.open(path, mode)
+        sqlite3_busy_timeout(handle, patience)
+    }
+
+    deinit {
+        // Unlike sqlite3_close, it also succeeds while a statement has not been finalized yet.
+        sqlite3_close_v2(handle)
+    }
+
+    private static func open(_ path: String, _ mode: Mode) throws -> OpaquePointer {
+        let access = mode == .read ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE
+        var handle: OpaquePointer?
+        let code = sqlite3_open_v2(path, &handle, access | SQLITE_OPEN_NOMUTEX, nil)
+        guard code == SQLITE_OK, let handle else {
+            let reason = handle.map { String(cString: sqlite3_errmsg($0)) } ?? "out of memory"
+            sqlite3_close_v2(handle)
+            throw LedgerError.failed(path: path, reason: reason)
+        }
+        sqlite3_extended_result_codes(handle, 1)
+        return handle
+    }
+
+    /// Runs statements that return nothing of interest.
+    func execute(_ sql: String) throws {
+        let code = sqlite3_exec(handle, sql, nil, nil, nil)
+        guard code == SQLITE_OK else { throw failure(code) }
+    }
+
+    /// Compiles one statement.
+    func prepare(_ sql: String) throws -> SQLiteStatement {
+        var statement: OpaquePointer?
+        let code = sqlite3_prepare_v3(
+            handle, sql, -1, UInt32(SQLITE_PREPARE_PERSISTENT), &statement, nil)
+        guard code == SQLITE_OK, let statement else { throw failure(code) }
+        return SQLiteStatement(statement, of: self)
+    }
+
+    /// The first column of the first row as a number; nil when there is no row.
+    func integer(_ sql: String) throws -> Int64? {
+        let statement = try prepare(sql)
+        return try statement.step() ? statement.integer(0) : nil
+    }
+
+    /// Runs `body` in a transaction that takes the write lock at once; commits when it returns.
+    ///
+    /// When the call returns, the changes are on the disk (`synchronous` is FULL).
+    func transaction<Result>(_ body: () throws -> Result) throws -> Result {
+        try execute("BEGIN IMMEDIATE")
+        do {
+            let result = try body()
+            try execute("COMMIT")
+            return result
+        } catch {
+            // The first error is the one worth reading; SQLite may have rolled back by itself.
+            try? execute("ROLLBACK")
+            throw error
+        }
+    }
+
+    /// Rows that the last INSERT, UPDATE or DELETE changed.
+    var changes: Int { Int(sqlite3_changes(handle)) }
+
+    /// The error for a result code, in the ledger's terms.
+    func failure(_ code: Int32) -> LedgerError {
+        let reason = String(cString: sqlite3_errmsg(handle))
+        return switch code & 0xff {
+        case SQLITE_BUSY, SQLITE_LOCKED: .locked(path: path)
+        case SQLITE_NOTADB: .notALedger(path: path, reason: "it is not an SQLite database")
+        case SQLITE_CORRUPT: .damaged(path: path, reason: reason)
+        default: .failed(path: path, reason: reason)
+        }
+    }
+}
+
+/// A compiled statement; columns and parameters count from 0 and 1, as in SQLite.
+///
+/// Text and blobs are bound without a copy: they must stay where they are until the next
+/// ``reset()``. What a column lends is good until the next step.
+final class SQLiteStatement {
+    private let handle: OpaquePointer
+    private let database: SQLiteDatabase
+
+    fileprivate init(_ handle: OpaquePointer, of database: SQLiteDatabase) {
+        self.handle = handle
+        self.database = database
+    }
+
+    deinit { sqlite3_finalize(handle) }
+
+    /// Moves to the next row.
+    ///
+    /// - Returns: False when there is none.
+    func step() throws -> Bool {
+        let code = sqlite3_step(handle)
+        if code == SQLITE_ROW { return true }
+        guard code == SQLITE_DONE else {
+            let failure = database.failure(code)
+            sqlite3_reset(handle)
+            throw failure
+        }
+        return false
+    }
+
+    /// Ends the read transaction, if this statement held it open, and makes it ready to run again.
+    func reset() {
+        sqlite3_reset(handle)
+    }
+
+    func bind(_ value: Int64, at index: Int32) {
+        sqlite3_bind_int64(handle, index, value)
+    }
+
+    func bind(blob: UnsafeRawBufferPointer, at index: Int32) {
+        sqlite3_bind_blob64(handle, index, blob.baseAddress, UInt64(blob.count), nil)
+    }
+
+    func bind(text: UnsafeRawBufferPointer, at index: Int32) {
+        sqlite3_bind_text64(
+            handle, index, text.baseAddress?.assumingMemoryBound(to: CChar.self),
+            UInt64(text.count), nil, UInt8(SQLITE_UTF8))
+    }
+
+    func integer(_ column: Int32) -> Int64 { sqlite3_column_int64(handle, column) }
+
+    func blob(_ column: Int32) -> UnsafeRawBufferPointer {
+        let base = sqlite3_column_blob(handle, column)
+        return UnsafeRawBufferPointer(
+            start: base, count: Int(sqlite3_column_bytes(handle, column)))
+    }
+
+    func text(_ column: Int32) -> UnsafeRawBufferPointer {
+        let base = UnsafeRawPointer(sqlite3_column_text(handle, column))
+        return UnsafeRawBufferPointer(
+            start: base, count: Int(sqlite3_column_bytes(handle, column)))
+    }
+}

@@ -1,0 +1,138 @@
+package import ProjectionKit
+
+/// The embedded ledger: one SQLite file in WAL mode, its events clustered by bucket and id.
+///
+/// Each call opens a connection of its own, so a ledger can be used from any thread. It is read
+/// while another process writes it. The safe position is the newest event: SQLite has one writer at
+/// a time, and what that has not committed nobody sees.
+package struct SQLiteLedger: Ledger {
+    /// Where the file is.
+    package let path: String
+    /// Milliseconds.
+    package let bucketWidth: Int64
+
+    /// The path.
+    package var place: String { path }
+
+    /// Opens a ledger that exists and checks its format.
+    ///
+    /// - Throws: ``LedgerError``.
+    package init(path: String) throws {
+        self.path = path
+        bucketWidth = try LedgerFile.withLedger(path: path, mode: .read) { $1 }
+    }
+
+    /// Makes an empty ledger.
+    ///
+    /// - Parameters:
+    ///   - path: Where; there must be nothing.
+    ///   - bucketWidth: Milliseconds, 1 or more. It never changes afterwards.
+    /// - Returns: The ledger, open for reading.
+    /// - Throws: ``LedgerError``; then there is no file.
+    @discardableResult
+    package static func create(path: String, bucketWidth: Int64 = 15_000) throws -> SQLiteLedger {
+        try LedgerFile.create(path: path, bucketWidth: bucketWidth)
+        return try SQLiteLedger(path: path)
+    }
+
+    package func safePosition() throws -> Position? {
+        try withDatabase { try EventKey.newest(in: $0)?.position }
+    }
+
+    package func bucketCounts(in span: PositionSpan) throws -> [BucketCount] {
+        var counts: [BucketCount] = []
+        try forEachRow(of: span) { row in
+            if let last = counts.last, last.bucket.start == row.bucketStart {
+                counts[counts.count - 1] = BucketCount(
+                    bucket: last.bucket, events: last.events + 1)
+            } else {
+                let bucket = Bucket(start: row.bucketStart, width: bucketWidth)
+                counts.append(BucketCount(bucket: bucket, events: 1))
+            }
+        }
+        return counts
+    }
+
+    package func typeCounts(in span: PositionSpan) throws -> [TypeCount] {
+        var types = EventTypeCache()
+        var counts: [EventType: Int] = [:]
+        try forEachRow(of: span) { counts[types.type(named: $0.type), default: 0] += 1 }
+        return TypeCount.sorted(counts)
+    }
+
+    package func withReader<Result>(
+        of span: PositionSpan, _ body: (any LedgerReader) throws -> Result
+    ) throws -> Result {
+        try withDatabase { database in
+            let rows = try EventRows(of: span, in: database)
+            return try body(SQLiteLedgerReader(rows: rows, bucketWidth: bucketWidth))
+        }
+    }
+
+    private func withDatabase<Result>(_ body: (SQLiteDatabase) throws -> Result) throws -> Result {
+        try LedgerFile.withLedger(path: path, mode: .read) { database, _ in try body(database) }
+    }
+
+    private func forEachRow(of span: PositionSpan, _ body: (EventRow) -> Void) throws {
+        try withDatabase { database in
+            let rows = try EventRows(of: span, in: database)
+            while try rows.nextPage({
+                body($0)
+                return true
+            }) > 0 {}
+        }
+    }
+}
+
+extension TypeCount {
+    /// The most frequent first; types of equal number by name.
+    static func sorted(_ counts: [EventType: Int]) -> [TypeCount] {
+        counts.map { TypeCount(type: $0.key.name, events: $0.value) }
+            .sorted { ($1.events, $0.type) < ($0.events, $1.type) }
+    }
+}
+
+extension EventKey {
+    /// The key of the event that stands last; nil in an empty ledger.
+    static func newest(in database: SQLiteDatabase) throws -> EventKey? {
+        let statement = try database.prepare(
+            """
+            SELECT time_bucket, event_id FROM main.events
+            ORDER BY time_bucket DESC, event_id DESC LIMIT 1
+            """)
+        guard try statement.step() else { return nil }
+        guard let id = EventID(blob: statement.blob(1)) else {
+            throw LedgerError.damaged(
+                path: database.path, reason: "the newest event's id is not 16 bytes long")
+        }
+        return EventKey(bucketStart: statement.integer(0), id: id)
+    }
+}
+
+/// Fills batches from a span of an SQLite ledger.
+private final class SQLiteLedgerReader: LedgerReader {
+    /// Enough to make the hand-over between threads cheap, and few enough to stay in a cache.
+    private static let batchBytes = 1 << 20
+
+    private let rows: EventRows
+    private let bucketWidth: Int64
+    private var types = EventTypeCache()
+
+    init(rows: EventRows, bucketWidth: Int64) {
+        self.rows = rows
+        self.bucketWidth = bucketWidth
+    }
+
+    func fill(_ batch: EventBatch) throws -> Bool {
+        batch.removeAll()
+        batch.bucketWidth = bucketWidth
+        let count = try rows.nextPage { row in
+            batch.append(
+                id: row.id, position: row.key.position, bucketStart: row.bucketStart,
+                time: row.time, type: types.type(named: row.type), stream: row.stream,
+                payload: row.payload)
+            return batch.byteCount < Self.batchBytes
+        }
+        return count > 0
+    }
+}

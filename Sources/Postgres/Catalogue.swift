@@ -1,0 +1,163 @@
+/// What the system catalogue says about tables.
+package enum Catalogue {
+    /// Describes a table, view, materialized view, partitioned or foreign table.
+    ///
+    /// - Returns: The description; nil when there is no relation of that name.
+    /// - Throws: What ``PostgresConnection/query(_:_:)`` throws.
+    package static func table(
+        _ name: QualifiedName, on connection: PostgresConnection
+    ) async throws -> TableDescription? {
+        try await table(
+            where: "n.nspname = $1 AND c.relname = $2", [.text(name.schema), .text(name.name)],
+            on: connection)
+    }
+
+    /// Describes the relation with this OID, whatever it is called by now.
+    ///
+    /// - Returns: The description; nil when there is none.
+    /// - Throws: What ``PostgresConnection/query(_:_:)`` throws.
+    package static func table(
+        oid: UInt32, on connection: PostgresConnection
+    ) async throws -> TableDescription? {
+        try await table(where: "c.oid = $1", [.int(Int64(oid))], on: connection)
+    }
+
+    private static func table(
+        where condition: String, _ parameters: [PostgresValue], on connection: PostgresConnection
+    ) async throws -> TableDescription? {
+        let result = try await connection.query(statement(where: condition), parameters)
+        guard let first = result.first else { return nil }
+        // A table without columns gives one row without a column.
+        let columns = try result.rows.filter { $0["number"] != nil }.map(ColumnDescription.init)
+        return try TableDescription(first, columns: columns)
+    }
+
+    /// One statement, so that table and columns are of one moment.
+    private static func statement(where condition: String) -> String {
+        """
+        WITH RECURSIVE relation AS (
+            SELECT c.oid, n.nspname, c.relname, c.relkind, c.relpersistence, c.reltuples,
+                   pg_catalog.pg_get_userbyid(c.relowner) AS owner
+            FROM pg_catalog.pg_class c
+            JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+            WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND \(condition)
+        ),
+        column_of AS (
+            SELECT a.*, r.oid AS relation
+            FROM relation r
+            JOIN pg_catalog.pg_attribute a ON a.attrelid = r.oid
+            WHERE a.attnum > 0 AND NOT a.attisdropped
+        ),
+        -- From a domain down to what it is made of, for the columns and for arrays' elements.
+        step AS (
+            SELECT t.oid AS declared, t.oid, t.typtype, t.typbasetype, t.typnotnull
+            FROM pg_catalog.pg_type t
+            WHERE t.oid IN (SELECT atttypid FROM column_of)
+            UNION ALL
+            SELECT s.declared, t.oid, t.typtype, t.typbasetype, s.typnotnull OR t.typnotnull
+            FROM step s
+            JOIN pg_catalog.pg_type t ON t.oid = s.typbasetype
+            WHERE s.typtype = 'd'
+        )
+        SELECT r.oid, r.nspname, r.relname, r.relkind, r.relpersistence, r.owner, r.reltuples,
+               pg_catalog.pg_total_relation_size(r.oid) AS bytes,
+               a.attname, a.attnum AS number, a.atttypid,
+               pg_catalog.format_type(a.atttypid, a.atttypmod) AS type_name,
+               base.typname AS base_type, declared.typtype AS kind,
+               element.typname AS element_type,
+               a.attnotnull OR s.typnotnull AS is_not_null,
+               a.atthasdef AND a.attgenerated = '' AS has_default,
+               a.attidentity <> '' AS is_identity, a.attgenerated <> '' AS is_generated
+        FROM relation r
+        LEFT JOIN column_of a ON a.relation = r.oid
+        LEFT JOIN pg_catalog.pg_type declared ON declared.oid = a.atttypid
+        LEFT JOIN step s ON s.declared = a.atttypid AND s.typtype <> 'd'
+        LEFT JOIN pg_catalog.pg_type base ON base.oid = s.oid
+        LEFT JOIN pg_catalog.pg_type element
+               ON element.oid = base.typelem AND element.typarray = base.oid
+        ORDER BY a.attnum
+        """
+    }
+}
+
+/// A table as the catalogue describes it.
+package struct TableDescription: Hashable, Sendable {
+    /// What stays the same when the table is renamed or moved.
+    package let oid: UInt32
+    /// Schema and name.
+    package let name: QualifiedName
+    /// `r` table, `p` partitioned table, `v` view, `m` materialized view, `f` foreign table.
+    package let kind: Character
+    /// `p` permanent, `u` unlogged, `t` temporary.
+    package let persistence: Character
+    /// The owner's name.
+    package let owner: String
+    /// The columns that are not dropped, by number.
+    package let columns: [ColumnDescription]
+    /// Rows as of the last VACUUM or ANALYZE; -1 when there was none.
+    package let estimatedRows: Double
+    /// Bytes on disk with indexes and TOAST.
+    package let totalBytes: Int64
+
+    fileprivate init(_ row: QueryRow, columns: [ColumnDescription]) throws {
+        oid = UInt32(truncatingIfNeeded: try row.int("oid"))
+        name = QualifiedName(schema: try row.string("nspname"), name: try row.string("relname"))
+        kind = try row.character("relkind")
+        persistence = try row.character("relpersistence")
+        owner = try row.string("owner")
+        estimatedRows = try row.double("reltuples")
+        totalBytes = try row.optionalInt("bytes") ?? 0
+        self.columns = columns
+    }
+}
+
+/// A column as the catalogue describes it.
+package struct ColumnDescription: Hashable, Sendable {
+    /// The column's name.
+    package let name: String
+    /// The declared type.
+    package let typeOID: UInt32
+    /// The declared type as `format_type` writes it, such as `character varying(20)`; types outside
+    /// `pg_catalog` with their schema.
+    package let typeName: String
+    /// The name in `pg_type` of what the type is made of, such as `int8` or `_text`: for a domain
+    /// the type at its bottom, for anything else the type itself.
+    package let baseType: String
+    /// Of the declared type: `b` base, `e` enum, `d` domain, `c` composite, `r` range, `m` multirange.
+    package let typeKind: Character
+    /// The name in `pg_type` of an array's elements; nil when ``baseType`` is no array.
+    package let elementType: String?
+    /// Whether the column, or its domain, refuses NULL.
+    package let isNotNull: Bool
+    /// Whether an INSERT that leaves the column out gets a value from a DEFAULT expression.
+    package let hasDefault: Bool
+    /// Whether the column is an identity column.
+    package let isIdentity: Bool
+    /// Whether the column is computed from others; it cannot be written, nor named in a COPY.
+    package let isGenerated: Bool
+    /// The column's number; numbers have gaps where columns were dropped.
+    package let number: Int
+
+    fileprivate init(_ row: QueryRow) throws {
+        name = try row.string("attname")
+        typeOID = UInt32(truncatingIfNeeded: try row.int("atttypid"))
+        typeName = try row.string("type_name")
+        baseType = try row.string("base_type")
+        typeKind = try row.character("kind")
+        elementType = row["element_type"]
+        isNotNull = try row.bool("is_not_null")
+        hasDefault = try row.bool("has_default")
+        isIdentity = try row.bool("is_identity")
+        isGenerated = try row.bool("is_generated")
+        number = Int(try row.int("number"))
+    }
+}
+
+extension QueryRow {
+    fileprivate func character(_ column: String) throws -> Character {
+        guard let character = self[column]?.first else {
+            throw ColumnError(column: column, expected: "a character", isNull: true)
+        }
+        return character
+    }
+}

@@ -1,0 +1,110 @@
+/// A server that could not be reached, or was lost. None of the messages holds a password.
+package enum ConnectionError: Error, Hashable, Sendable {
+    /// The connection string cannot be read; nothing was tried.
+    case malformed(reason: String)
+    /// No server answered there.
+    case unreachable(summary: String, reason: String)
+    /// The server does not let this role in.
+    case authenticationFailed(summary: String, reason: String)
+    /// The server has no database of that name.
+    case databaseMissing(summary: String, reason: String)
+    /// The server, or the role, has no connection left.
+    case tooManyConnections(summary: String, reason: String)
+    /// The server is starting, stopping or recovering.
+    case notAccepting(summary: String, reason: String)
+    /// The connection was there and is gone. Whether the server finished what it was doing is not
+    /// known; what it had not committed it rolls back. `during` is the opening of the statement.
+    case lost(summary: String, during: String, reason: String)
+}
+
+extension ConnectionError {
+    /// Whether the same call may succeed a little later without anybody changing anything.
+    package var isTransient: Bool {
+        switch self {
+        case .unreachable, .tooManyConnections, .notAccepting, .lost: true
+        case .malformed, .authenticationFailed, .databaseMissing: false
+        }
+    }
+
+    /// Sorts a failed connection attempt by the server's message, since libpq hands out no SQLSTATE
+    /// for it.
+    ///
+    /// A server that speaks another language than English ends up in `unreachable`, with its own
+    /// words.
+    ///
+    /// - Parameters:
+    ///   - reason: libpq's message, free of passwords.
+    ///   - needsPassword: What `PQconnectionNeedsPassword` says.
+    init(refusal reason: String, needsPassword: Bool, summary: String) {
+        func says(_ phrases: String...) -> Bool { phrases.contains(where: reason.contains) }
+        if needsPassword
+            || says(
+                "authentication failed", "no pg_hba.conf entry", "pg_hba.conf rejects",
+                "no password supplied", "is not permitted to log in", "permission denied for")
+        {
+            self = .authenticationFailed(summary: summary, reason: reason)
+        } else if says("too many clients", "connection slots", "too many connections") {
+            self = .tooManyConnections(summary: summary, reason: reason)
+        } else if says(
+            "is starting up", "is shutting down", "in recovery mode", "not yet accepting",
+            "not accepting connections", "not currently accepting")
+        {
+            self = .notAccepting(summary: summary, reason: reason)
+        } else if says("role \"") && says("does not exist") {
+            self = .authenticationFailed(summary: summary, reason: reason)
+        } else if says("FATAL:  database \"") && says("does not exist") {
+            self = .databaseMissing(summary: summary, reason: reason)
+        } else {
+            self = .unreachable(summary: summary, reason: reason)
+        }
+    }
+}
+
+extension ConnectionError: CustomStringConvertible {
+    /// What happened, where, why, and what to try next.
+    package var description: String {
+        switch self {
+        case .malformed(let reason):
+            """
+            The connection string cannot be read: \(reason).
+            Write postgresql://user@host:5432/database, or host=… user=… dbname=….
+            """
+        case .unreachable(let summary, let reason):
+            """
+            Cannot reach PostgreSQL, \(summary).
+            \(reason)
+            See whether it answers: pg_isready with the same host and port.
+            """
+        case .authenticationFailed(let summary, let reason):
+            """
+            PostgreSQL does not let us in, \(summary).
+            \(reason)
+            Set PGUSER and PGPASSWORD, or ~/.pgpass, or ask for an entry in pg_hba.conf.
+            """
+        case .databaseMissing(let summary, let reason):
+            """
+            PostgreSQL has no such database, \(summary).
+            \(reason)
+            List what there is with psql -l, or make it with createdb.
+            """
+        case .tooManyConnections(let summary, let reason):
+            """
+            PostgreSQL has no connection left for us, \(summary).
+            \(reason)
+            Try again when some have ended; pg_stat_activity shows who holds them.
+            """
+        case .notAccepting(let summary, let reason):
+            """
+            PostgreSQL takes no connections at the moment, \(summary).
+            \(reason)
+            Try again in a moment.
+            """
+        case .lost(let summary, let during, let reason):
+            """
+            Lost the connection to PostgreSQL during \(during), \(summary).
+            \(reason)
+            The server rolls back what was not committed.
+            """
+        }
+    }
+}

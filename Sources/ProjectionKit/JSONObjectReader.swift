@@ -1,0 +1,38 @@
+/// Reads the fields of one JSON object after another, without copying them.
+///
+/// Used by one thread. What it lends points into the text, or into the reader, and is good until
+/// the next ``open(_:)``.
+package final class JSONObjectReader {
+    private let parser = PayloadParser()
+
+    /// A reader with no object.
+    package init() {}
+
+    /// Checks a whole document, as ``PayloadParser/complaint(about:)`` does, and indexes its fields.
+    ///
+    /// - Parameter text: Readable for ``PayloadParser/padding`` bytes past its end.
+    /// - Returns: Why it is not a JSON object, as a clause; nil when it is one.
+    package func open(_ text: UnsafeRawBufferPointer) -> String? {
+        if let complaint = parser.complaint(about: text) {
+            return "is not valid JSON (\(complaint))"
+        }
+        let body = text.drop { $0 == 0x20 || $0 == 0x09 || $0 == 0x0a || $0 == 0x0d }
+        guard body.first == UInt8(ascii: "{") else {
+            let kind = JSONValue.kind(of: UnsafeRawBufferPointer(rebasing: body))
+            return "is \(kind), not an object"
+        }
+        return parser.open(text, serial: parser.makeSerial()).map { "is not valid JSON (\($0))" }
+    }
+
+    /// The text of a field's value; nil when the field is missing or null.
+    package func value(of key: StaticString) -> UnsafeRawBufferPointer? {
+        guard let value = parser.value(of: key.utf8) else { return nil }
+        return JSONValue.isNull(value) ? nil : value
+    }
+}
+
+extension StaticString {
+    fileprivate var utf8: UnsafeBufferPointer<UInt8> {
+        UnsafeBufferPointer(start: utf8Start, count: utf8CodeUnitCount)
+    }
+}

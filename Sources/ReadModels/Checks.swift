@@ -1,0 +1,122 @@
+import Postgres
+import ProjectionKit
+
+/// How much a rebuild may shrink a table before it is stopped.
+package struct RowGuards: Sendable {
+    /// The largest share of rows, 0 to 1, that may be missing from a new table.
+    package let maxShrink: Double
+    /// Whether a table that has rows may become empty.
+    package let allowsEmpty: Bool
+
+    /// Makes the limits.
+    package init(maxShrink: Double = 0.5, allowsEmpty: Bool = false) {
+        self.maxShrink = maxShrink
+        self.allowsEmpty = allowsEmpty
+    }
+
+    /// Compares the new row counts with those of the live tables.
+    ///
+    /// - Throws: ``ReadModelError/checkFailed(projection:generation:reasons:)``.
+    func check(
+        _ rows: [(name: String, count: Int)], against live: LiveTables, projection: String,
+        generation: Int, on connection: PostgresConnection
+    ) async throws {
+        var reasons: [String] = []
+        for (name, count) in rows {
+            guard let table = live.tables.first(where: { $0.name.name == name }) else { continue }
+            let result = try await connection.query(
+                "SELECT pg_catalog.count(*) AS count FROM \(table.name.sql)")
+            let before = Int(try result.first?.int("count") ?? 0)
+            if let reason = complaint(table: name, before: before, after: count) {
+                reasons.append(reason)
+            }
+        }
+        guard reasons.isEmpty else {
+            throw ReadModelError.checkFailed(
+                projection: projection, generation: generation, reasons: reasons)
+        }
+    }
+
+    func complaint(table: String, before: Int, after: Int) -> String? {
+        if after == 0 && before > 0 {
+            return allowsEmpty
+                ? nil
+                : "'\(table)' would become empty; it has \(before) rows now (--allow-empty)"
+        }
+        guard before > 0, Double(before - after) > maxShrink * Double(before) else { return nil }
+        let percent = Int((Double(before - after) / Double(before) * 100).rounded())
+        return "'\(table)' would shrink by \(percent) %, from \(before) rows to \(after); "
+            + "the limit is \(Int(maxShrink * 100)) % (--max-shrink)"
+    }
+}
+
+/// The queries of `checks.sql`: one that returns a row says no.
+struct SQLChecks {
+    let text: String
+
+    /// Runs them in the open transaction.
+    ///
+    /// - Throws: ``ReadModelError/checkFailed(projection:generation:reasons:)`` with the number of
+    ///   the query and its columns; never a value.
+    func run(
+        projection: String, generation: Int, searchPath: [String],
+        on connection: PostgresConnection
+    ) async throws {
+        try await connection.setSearchPath(searchPath)
+        var reasons: [String] = []
+        do {
+            for (index, result) in try await connection.executeEach(text).enumerated()
+            where !result.rows.isEmpty {
+                let columns = result.columns.joined(separator: ", ")
+                reasons.append(
+                    "query \(index + 1) of checks.sql returns \(result.rows.count) rows (\(columns))"
+                )
+            }
+        } catch let error as ServerError {
+            reasons.append("checks.sql: \(error)")
+        }
+        guard reasons.isEmpty else {
+            throw ReadModelError.checkFailed(
+                projection: projection, generation: generation, reasons: reasons)
+        }
+    }
+}
+
+extension ReadModelDatabase {
+    /// Checks a built generation, and marks it ready when it passes and rejected when it does not.
+    ///
+    /// - Throws: ``ReadModelError/checkFailed(projection:generation:reasons:)``.
+    package func check(
+        _ projection: ProjectionTables, _ built: BuiltGeneration, guards: RowGuards
+    ) async throws {
+        try await withConnection(as: "check", doing: "checking generation \(built.number)") {
+            connection in
+            do {
+                try await connection.withTransaction("ISOLATION LEVEL REPEATABLE READ READ ONLY") {
+                    connection in
+                    let live = try await LiveTables.find(
+                        of: projection.name, declared: projection.tables.map(\.name),
+                        schema: liveSchema,
+                        records: try await Bookkeeping.generations(
+                            of: projection.name, on: connection),
+                        on: connection)
+                    try await guards.check(
+                        built.rows.sorted { $0.key < $1.key }.map { ($0.key, $0.value) },
+                        against: live, projection: projection.name, generation: built.number,
+                        on: connection)
+                    if let checks = projection.checks {
+                        try await SQLChecks(text: checks).run(
+                            projection: projection.name, generation: built.number,
+                            searchPath: [built.homeSchema, liveSchema], on: connection)
+                    }
+                }
+            } catch {
+                try await Bookkeeping.setState(
+                    .rejected, of: built.number, projection: projection.name, on: connection)
+                throw error
+            }
+            try await Bookkeeping.setState(
+                .ready, of: built.number, projection: projection.name, on: connection)
+        }
+    }
+}

@@ -1,0 +1,142 @@
+import Foundation
+import Postgres
+
+/// How patient a cut-over is.
+package struct CutOverPatience: Sendable {
+    /// The longest wait for one lock, in milliseconds. Readers that come later queue behind it. It
+    /// stays below `deadlock_timeout` (1 s by default), so that this session and never a reader is
+    /// the one that gives way.
+    package var lockTimeout: Int
+    /// How long to go on trying, in seconds, before giving up.
+    package var deadline: Double
+    /// Whether readers may step back in time: to a generation that stands before the live one.
+    package var allowsOlder: Bool
+
+    /// Makes the limits.
+    package init(lockTimeout: Int = 400, deadline: Double = 30, allowsOlder: Bool = false) {
+        self.lockTimeout = lockTimeout
+        self.deadline = deadline
+        self.allowsOlder = allowsOlder
+    }
+}
+
+/// What a cut-over did.
+package struct CutOverResult: Sendable {
+    /// The generation that is live now.
+    package let generation: Int
+    /// The one that was live before; nil when there was none.
+    package let previous: Int?
+    /// Where the live tables stand in the ledger now.
+    package let position: String?
+    /// Milliseconds from asking for the first exclusive lock to the answer to COMMIT.
+    package let blockedMilliseconds: Double
+    /// The longest time that a failed attempt queued for a lock, in milliseconds.
+    package let longestFailedWait: Double
+    /// Attempts, the last one included.
+    package let attempts: Int
+    /// Views that were pointed at the new tables.
+    package let views: [String]
+}
+
+/// Why a cut-over moves tables. The raw values stand in `reprise.swap.kind`.
+package enum CutOverKind: String, Sendable {
+    case swap
+    case rollback
+    case truncate
+}
+
+extension ReadModelDatabase {
+    /// Makes another generation the live one: all its tables, the views over them and the
+    /// checkpoint, in one transaction.
+    ///
+    /// Readers see the old generation until COMMIT and the new one from then on. While locks are
+    /// held only catalogue statements run. An attempt that does not get its locks in time leaves no
+    /// trace, and the next one follows after a pause.
+    ///
+    /// - Parameters:
+    ///   - projection: What to cut over.
+    ///   - kind: `.swap` puts the newest built generation live, or one that was rolled back;
+    ///     `.rollback` the newest retired one before the live one.
+    ///   - generation: Which one; nil for the one that `kind` names.
+    ///   - run: The run that holds the projection's lock.
+    ///   - patience: How long to wait for locks.
+    /// - Throws: ``ReadModelError/nothingToMove(projection:reason:)``,
+    ///   ``ReadModelError/behindLive(projection:generation:position:livePosition:)``,
+    ///   ``ReadModelError/refusedByPlan(projection:reasons:)``,
+    ///   ``ReadModelError/cutOverBlocked(projection:attempts:blockers:readyGeneration:)``,
+    ///   ``ReadModelError/outcomeUnknown(projection:runID:)``. Cancellation is noticed until the
+    ///   last message is sent.
+    package func cutOver(
+        _ projection: ProjectionTables, kind: CutOverKind, generation: Int? = nil, run: Run,
+        patience: CutOverPatience
+    ) async throws -> CutOverResult {
+        let swap = Swap(
+            database: self, projection: projection, kind: kind, wanted: generation, run: run,
+            patience: patience)
+        return try await LockLadder(projection: projection.name, patience: patience).climb {
+            lockTimeout in
+            try await withConnection(as: kind.rawValue, doing: "cutting over '\(projection.name)'") {
+                try await swap.attempt(lockTimeout: lockTimeout, on: $0)
+            }
+        }
+    }
+}
+
+/// Tries with growing lock timeouts and pauses in between.
+///
+/// NOWAIT starves on a busy table and one long wait is one long outage: a waiting ACCESS EXCLUSIVE
+/// lock blocks every reader that comes after it. Measured with six readers of 0 to 40 ms: no grant
+/// in 60 attempts at 0 ms, 15 at 20 ms, all at 50 ms.
+struct LockLadder: Sendable {
+    let projection: String
+    let patience: CutOverPatience
+
+    /// An attempt that did not get its locks.
+    struct Blocked: Error {
+        let blockers: [String]
+        let waited: Double
+        let readyGeneration: Int?
+    }
+
+    func climb(
+        _ attempt: (Int) async throws -> CutOverResult
+    ) async throws -> CutOverResult {
+        let begin = ContinuousClock.now
+        var attempts = 0
+        var longestWait = 0.0
+        while true {
+            attempts += 1
+            do {
+                let timeout = min(20 << min(attempts - 1, 5), patience.lockTimeout)
+                let result = try await attempt(timeout)
+                return result.adding(attempts: attempts, longestWait: longestWait)
+            } catch let blocked as Blocked {
+                longestWait = max(longestWait, blocked.waited)
+                let elapsed = (ContinuousClock.now - begin).milliseconds / 1_000
+                guard elapsed < patience.deadline else {
+                    throw ReadModelError.cutOverBlocked(
+                        projection: projection, attempts: attempts, blockers: blocked.blockers,
+                        readyGeneration: blocked.readyGeneration)
+                }
+                // Jitter, so that two swappers do not meet again and again.
+                let pause = Double.random(in: 50...(100 * Double(1 << min(attempts, 5))))
+                try await Task.sleep(for: .milliseconds(min(pause, patience.deadline * 250)))
+            }
+        }
+    }
+}
+
+extension CutOverResult {
+    fileprivate func adding(attempts: Int, longestWait: Double) -> CutOverResult {
+        CutOverResult(
+            generation: generation, previous: previous, position: position,
+            blockedMilliseconds: blockedMilliseconds, longestFailedWait: longestWait,
+            attempts: attempts, views: views)
+    }
+}
+
+extension Duration {
+    var milliseconds: Double {
+        Double(components.seconds) * 1_000 + Double(components.attoseconds) / 1e15
+    }
+}

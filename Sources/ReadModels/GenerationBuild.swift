@@ -1,0 +1,173 @@
+package import ProjectionKit
+import Postgres
+
+/// A generation that was loaded, indexed and analysed.
+package struct BuiltGeneration: Sendable {
+    /// Its number.
+    package let number: Int
+    /// The schema it is in.
+    package let homeSchema: String
+    /// Rows of each table, by name.
+    package let rows: [String: Int]
+    /// Bytes that went through COPY.
+    package let bytes: Int
+    /// What does not stop the rebuild.
+    package let warnings: [String]
+}
+
+extension ReadModelDatabase {
+    /// Runs the projection's `setup.sql` in the live schema.
+    ///
+    /// - Throws: ``ReadModelError/refusedByPlan(projection:reasons:)`` with the server's complaint.
+    package func setUp(_ projection: ProjectionTables) async throws {
+        guard let setup = projection.setup else { return }
+        try await withConnection(as: "setup", doing: "running setup.sql") { connection in
+            try await connection.withTransaction { connection in
+                try await connection.execute("SET LOCAL lock_timeout = '2s'")
+                try await connection.setSearchPath([liveSchema])
+                try await connection.executeFile(
+                    setup, named: "setup.sql", projection: projection.name)
+            }
+        }
+    }
+
+    /// Builds a generation in its home schema from folded tables.
+    ///
+    /// One transaction makes schema and tables, copies the rows and writes the bookkeeping, so a
+    /// death at any moment leaves either nothing, or a generation that the next run finds in state
+    /// `building` and drops. Indexes, constraints and statistics follow, the largest table first.
+    ///
+    /// - Parameters:
+    ///   - projection: What to build.
+    ///   - fold: The folded tables.
+    ///   - position: Where the rows stand in the ledger; nil for an empty ledger.
+    ///   - events: Number of events that were folded.
+    ///   - run: The run that holds the projection's lock.
+    ///   - jobs: Connections that build indexes side by side, 1 or more.
+    /// - Throws: ``ReadModelError``. Live tables are never touched.
+    package func build(
+        _ projection: ProjectionTables, from fold: any Fold, position: Position?, events: Int,
+        run: Run, jobs: Int
+    ) async throws -> BuiltGeneration {
+        let load = GenerationLoad(
+            database: self, projection: projection, tables: fold.tables.filter(\.isForReaders),
+            position: position.map { "\($0)" }, events: events, run: run)
+        let loaded = try await load.load()
+        try await run.enter(stage: "indexing")
+        try await load.index(loaded, jobs: jobs)
+        return BuiltGeneration(
+            number: loaded.number, homeSchema: loaded.created.homeSchema, rows: loaded.rows,
+            bytes: loaded.bytes, warnings: loaded.created.warnings)
+    }
+}
+
+/// Loads one generation.
+private struct GenerationLoad: Sendable {
+    struct Loaded: Sendable {
+        let number: Int
+        let created: ShadowSchema.Created
+        var rows: [String: Int] = [:]
+        var bytes = 0
+    }
+
+    let database: ReadModelDatabase
+    let projection: ProjectionTables
+    let tables: [any LoadableTable]
+    let position: String?
+    let events: Int
+    let run: Run
+
+    func load() async throws -> Loaded {
+        try await database.withConnection(as: "load", doing: "loading '\(projection.name)'") {
+            connection in
+            try await connection.withTransaction { connection in
+                // Losing the load in a server crash loses nothing: the swap's own commit, which is
+                // synchronous, flushes everything before it.
+                try await connection.execute("SET LOCAL synchronous_commit = off")
+                let records = try await Bookkeeping.generations(
+                    of: projection.name, on: connection)
+                let live = try await LiveTables.find(
+                    of: projection.name, declared: projection.tables.map(\.name),
+                    schema: database.liveSchema, records: records, on: connection)
+                let number = GenerationRecord.next(after: records, live: live)
+                let created = try await ShadowSchema(
+                    projection: projection, generation: number, liveSchema: database.liveSchema
+                ).create(on: connection)
+                try assertApart(created, from: live)
+                var loaded = Loaded(number: number, created: created)
+                for (table, binding) in zip(tables, created.bindings) {
+                    let name = QualifiedName(schema: created.homeSchema, name: table.name)
+                    let copy = RowCopy(table: table, binding: binding, target: name)
+                    let (rows, bytes) = try await copy.run(on: connection)
+                    loaded.rows[table.name] = rows
+                    loaded.bytes += bytes
+                }
+                try await record(loaded, on: connection)
+                return loaded
+            }
+        }
+    }
+
+    private func assertApart(_ created: ShadowSchema.Created, from live: LiveTables) throws {
+        let shared = Set(created.tables.map(\.oid)).intersection(live.oids)
+        guard shared.isEmpty else {
+            throw ReadModelError.changedMeanwhile(
+                projection: projection.name, reason: "a shadow table is a live table")
+        }
+    }
+
+    private func record(_ loaded: Loaded, on connection: PostgresConnection) async throws {
+        var record = GenerationRecord(
+            projection: projection.name, number: loaded.number, state: .building,
+            liveSchema: database.liveSchema, homeSchemaOID: loaded.created.homeSchemaOID,
+            runID: run.id,
+            tables: loaded.created.tables.map {
+                .init(name: $0.name.name, oid: $0.oid, rowCount: loaded.rows[$0.name.name])
+            })
+        record.position = position
+        record.events = events
+        try await Bookkeeping.insert(record, on: connection)
+        try await connection.query(
+            "UPDATE reprise.run SET generation = $2 WHERE run_id = $1",
+            [.int(run.id), .int(Int64(loaded.number))])
+    }
+
+    /// Builds indexes and constraints of different tables side by side, then foreign keys.
+    func index(_ loaded: Loaded, jobs: Int) async throws {
+        let definitions = loaded.created.definitions
+        let queue = definitions.tables.sorted {
+            (loaded.rows[$0.table] ?? 0, $1.table) > (loaded.rows[$1.table] ?? 0, $0.table)
+        }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            var waiting = queue[...]
+            for table in waiting.prefix(max(1, jobs)) {
+                group.addTask { try await finish(table, in: loaded.created.homeSchema) }
+            }
+            waiting = waiting.dropFirst(max(1, jobs))
+            while try await group.next() != nil {
+                guard let table = waiting.popFirst() else { continue }
+                group.addTask { try await finish(table, in: loaded.created.homeSchema) }
+            }
+        }
+        guard !definitions.foreignKeys.isEmpty else { return }
+        try await run(
+            definitions.foreignKeys, in: loaded.created.homeSchema, doing: "adding foreign keys")
+    }
+
+    private func finish(_ table: DeferredDefinitions.OfTable, in homeSchema: String) async throws {
+        let name = QualifiedName(schema: homeSchema, name: table.table)
+        try await run(
+            table.indexes + ["ANALYZE \(name.sql)"], in: homeSchema,
+            doing: "building the indexes of '\(table.table)'")
+    }
+
+    private func run(_ statements: [String], in homeSchema: String, doing: String) async throws {
+        try await database.withConnection(as: "index", doing: doing) { connection in
+            try await connection.withTransaction { connection in
+                try await connection.execute("SET LOCAL synchronous_commit = off")
+                try await connection.setSearchPath([homeSchema, database.liveSchema])
+                for statement in statements { try await connection.execute(statement) }
+            }
+        }
+    }
+}

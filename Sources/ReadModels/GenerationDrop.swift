@@ -1,0 +1,89 @@
+import Postgres
+
+/// Drops a generation that is not live: its tables by their recorded OIDs, then its home schema.
+///
+/// Always RESTRICT: what somebody hung onto the old tables is named, not destroyed. Nothing here
+/// needs a lock on a live table.
+enum GenerationDrop {
+    /// Drops the tables in one transaction.
+    ///
+    /// - Throws: ``ReadModelError/changedMeanwhile(projection:reason:)`` when a recorded table is
+    ///   not in the generation's home; the server's error when something depends on a table, or it
+    ///   is locked for more than two seconds.
+    static func drop(
+        _ generation: GenerationRecord, on connection: PostgresConnection
+    ) async throws {
+        precondition(generation.state != .live, "a live generation cannot be dropped")
+        try await connection.withTransaction { connection in
+            try await connection.execute("SET LOCAL lock_timeout = '2s'")
+            let names = try await tablesAtHome(generation, on: connection)
+            if !names.isEmpty {
+                try await connection.execute(
+                    "DROP TABLE \(names.map(\.sql).joined(separator: ", ")) RESTRICT")
+            }
+            try await dropHome(of: generation, on: connection)
+            try await Bookkeeping.setState(
+                .dropped, of: generation.number, projection: generation.projection,
+                on: connection)
+        }
+    }
+
+    /// Drops the empty home schema, if it is still the recorded one.
+    static func dropHome(
+        of generation: GenerationRecord, on connection: PostgresConnection
+    ) async throws {
+        guard let oid = generation.homeSchemaOID else { return }
+        let found = try await connection.query(
+            "SELECT nspname FROM pg_catalog.pg_namespace WHERE oid = $1::pg_catalog.oid",
+            [.int(Int64(oid))]
+        ).first
+        guard let name = try found?.string("nspname") else { return }
+        try await connection.execute("DROP SCHEMA \(SQLText.identifier(name)) RESTRICT")
+    }
+
+    private static func tablesAtHome(
+        _ generation: GenerationRecord, on connection: PostgresConnection
+    ) async throws -> [QualifiedName] {
+        let result = try await connection.query(
+            """
+            SELECT c.oid, c.relname, n.nspname, c.relnamespace
+            FROM pg_catalog.pg_class AS c
+            JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+            WHERE c.oid = ANY ($1::pg_catalog.oid[]) AND c.relkind IN ('r', 'p')
+            """, [.ints(generation.tableOIDs)])
+        return try result.rows.map { row in
+            let name = QualifiedName(
+                schema: try row.string("nspname"), name: try row.string("relname"))
+            guard
+                let home = generation.homeSchemaOID,
+                try row.int("relnamespace") == Int64(home),
+                name.schema != generation.liveSchema
+            else {
+                throw ReadModelError.changedMeanwhile(
+                    projection: generation.projection,
+                    reason: "generation \(generation.number) is recorded as "
+                        + "\(generation.state.rawValue), and its table \(name.sql) is not in "
+                        + "\(generation.homeSchema); it was not dropped")
+            }
+            return name
+        }
+    }
+}
+
+/// What earlier runs of a projection left half done.
+struct Leftovers {
+    private let projection: String
+
+    init(of projection: String) {
+        self.projection = projection
+    }
+
+    /// Drops generations that were being built, or that a check rejected. The caller holds the
+    /// projection's lock, so no living run owns them.
+    func drop(on connection: PostgresConnection) async throws {
+        for generation in try await Bookkeeping.generations(of: projection, on: connection)
+        where generation.state == .building || generation.state == .rejected {
+            try await GenerationDrop.drop(generation, on: connection)
+        }
+    }
+}

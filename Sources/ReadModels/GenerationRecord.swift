@@ -1,0 +1,89 @@
+import Postgres
+
+/// Where a generation is in its life. The raw values stand in `reprise.generation.state`.
+package enum GenerationState: String, CaseIterable, Sendable {
+    /// Its tables are being loaded. When no run owns it any more the next run drops it.
+    case building
+    /// Complete and checked, in its home schema, waiting for the cut-over.
+    case ready
+    /// Complete, but a check says no. It can be looked at until the next run drops it.
+    case rejected
+    /// What readers see.
+    case live
+    /// It was live; its tables are whole, in its home schema.
+    case retired
+    /// It was live until its rows were replaced in place; nothing of it is left.
+    case replaced
+    /// Its tables are dropped.
+    case dropped
+}
+
+/// A row of `reprise.generation` with its tables.
+struct GenerationRecord: Sendable {
+    /// A row of `reprise.generation_table`.
+    struct TableRecord: Sendable {
+        let name: String
+        let oid: UInt32
+        var rowCount: Int?
+    }
+
+    let projection: String
+    let number: Int
+    var state: GenerationState
+    let liveSchema: String
+    let homeSchema: String
+    var homeSchemaOID: UInt32?
+    var runID: Int64?
+    var position: String?
+    var events: Int?
+    var liveSince: String?
+    var tables: [TableRecord]
+
+    /// Makes the record of a generation that is not stored yet.
+    init(
+        projection: String, number: Int, state: GenerationState, liveSchema: String,
+        homeSchemaOID: UInt32? = nil, runID: Int64? = nil, tables: [TableRecord] = []
+    ) {
+        self.projection = projection
+        self.number = number
+        self.state = state
+        self.liveSchema = liveSchema
+        homeSchema = GenerationRecord.homeSchema(of: projection, generation: number)
+        self.homeSchemaOID = homeSchemaOID
+        self.runID = runID
+        self.tables = tables
+    }
+
+    init(projection: String, number: Int, row: QueryRow, tables: [TableRecord]) throws {
+        self.projection = projection
+        self.number = number
+        let state = try row.string("state")
+        guard let state = GenerationState(rawValue: state) else {
+            throw ReadModelError.changedMeanwhile(
+                projection: projection, reason: "generation \(number) is in state '\(state)'")
+        }
+        self.state = state
+        liveSchema = try row.string("live_schema")
+        homeSchema = try row.string("home_schema")
+        homeSchemaOID = try row.optionalInt("home_schema_oid").map { UInt32($0) }
+        runID = try row.optionalInt("run_id")
+        position = row["position"]
+        events = try row.optionalInt("events").map { Int($0) }
+        liveSince = row["live_since"]
+        self.tables = tables
+    }
+
+    /// The schema a generation lives in while it is not live. A projection's name has 40 characters
+    /// at most, so it is never cut at 63 bytes.
+    static func homeSchema(of projection: String, generation: Int) -> String {
+        "\(projection)__g\(generation)"
+    }
+
+    /// The number of the generation to build next.
+    static func next(after records: [GenerationRecord], live: LiveTables) -> Int {
+        max(records.map(\.number).max() ?? 0, live.generation?.number ?? 0) + 1
+    }
+
+    /// The OIDs of its tables.
+    var tableOIDs: [Int64] { tables.map { Int64($0.oid) } }
+}

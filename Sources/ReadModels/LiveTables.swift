@@ -1,0 +1,61 @@
+import Postgres
+import ProjectionKit
+
+/// The tables that readers see now, and the generation they belong to.
+struct LiveTables: Sendable {
+    /// The generation they belong to: the recorded one, or 0 when they were there before.
+    /// Nil when there are no live tables yet.
+    let generation: GenerationRecord?
+    /// The tables, by name. Of an older shape there can be more, or fewer, than are declared.
+    let tables: [TableDescription]
+
+    /// Whether they were never recorded, so that the cut-over has to record them: generation 0, or
+    /// the next number when an earlier live generation was dropped by hand.
+    let isAdopted: Bool
+
+    /// The OIDs of the tables.
+    var oids: [UInt32] { tables.map(\.oid) }
+
+    /// Finds them.
+    ///
+    /// - Parameters:
+    ///   - declared: Names of the tables that the projection declares.
+    ///   - records: The projection's generations.
+    /// - Throws: ``ReadModelError/changedMeanwhile(projection:reason:)`` when a table under a live
+    ///   name is not the recorded one.
+    static func find(
+        of projection: String, declared: [String], schema: String, records: [GenerationRecord],
+        on connection: PostgresConnection
+    ) async throws -> LiveTables {
+        var found: [TableDescription] = []
+        let live = records.first { $0.state == .live }
+        let names = Set(declared).union(live?.tables.map(\.name) ?? [])
+        for name in names.sorted() {
+            let name = QualifiedName(schema: schema, name: name)
+            if let table = try await Catalogue.table(name, on: connection) { found.append(table) }
+        }
+        guard let live else {
+            guard !found.isEmpty else {
+                return LiveTables(generation: nil, tables: [], isAdopted: false)
+            }
+            let number = records.map { $0.number + 1 }.max() ?? 0
+            let tables = found.map {
+                GenerationRecord.TableRecord(name: $0.name.name, oid: $0.oid)
+            }
+            return LiveTables(
+                generation: GenerationRecord(
+                    projection: projection, number: number, state: .live, liveSchema: schema,
+                    tables: tables),
+                tables: found, isAdopted: true)
+        }
+        if found.isEmpty { return LiveTables(generation: live, tables: [], isAdopted: false) }
+        let recorded = Dictionary(uniqueKeysWithValues: live.tables.map { ($0.name, $0.oid) })
+        for table in found where recorded[table.name.name] != table.oid {
+            throw ReadModelError.changedMeanwhile(
+                projection: projection,
+                reason: "\(table.name.sql) is not the table that generation \(live.number) put "
+                    + "there. If it was made anew by hand, rename or drop it")
+        }
+        return LiveTables(generation: live, tables: found, isAdopted: false)
+    }
+}

@@ -1,0 +1,52 @@
+package import ProjectionKit
+
+/// What ReadModels knows of a projection: its name, its SQL files and its tables. Not its reducer.
+package struct ProjectionTables: Sendable {
+    /// The projection's name.
+    package let name: String
+    /// The text of `schema.sql`; nil clones the live tables.
+    package let schema: String?
+    /// The text of `setup.sql`.
+    package let setup: String?
+    /// The text of `checks.sql`.
+    package let checks: String?
+    /// The tables for readers, empty, in the order the projection declares them.
+    package let tables: [any LoadableTable]
+
+    /// Takes what a projection type declares.
+    package init(_ projection: any Projection.Type) {
+        name = projection.name
+        schema = projection.schema
+        setup = projection.setup
+        checks = projection.checks
+        tables = projection.makeFold().tables.filter(\.isForReaders)
+    }
+
+    /// Why the projection cannot be used at all, whatever the database holds.
+    var complaints: [String] {
+        var complaints: [String] = []
+        if !ProjectionTables.isUsable(name: name) {
+            complaints.append(
+                "The name '\(name)' must begin with a lower-case letter, hold only lower-case "
+                    + "letters, digits and '_', and have 40 characters at most.")
+        }
+        if tables.isEmpty {
+            complaints.append("It declares no table: none of its stored properties is a Table.")
+        }
+        for (name, twins) in Dictionary(grouping: tables, by: \.name) where twins.count > 1 {
+            complaints.append("It declares the table '\(name)' \(twins.count) times.")
+        }
+        for table in tables where table.name.utf8.count > 63 || table.name.utf8.contains(0) {
+            complaints.append("The table name '\(table.name)' is longer than PostgreSQL's 63 bytes.")
+        }
+        return complaints
+    }
+
+    private static func isUsable(name: String) -> Bool {
+        let utf8 = name.utf8
+        guard let first = utf8.first, utf8.count <= 40, (97...122).contains(first) else {
+            return false
+        }
+        return utf8.allSatisfy { (97...122).contains($0) || (48...57).contains($0) || $0 == 95 }
+    }
+}

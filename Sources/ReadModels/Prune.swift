@@ -1,0 +1,43 @@
+import Postgres
+
+/// What a prune did.
+package struct PruneResult: Equatable, Sendable {
+    /// Generations whose tables are dropped.
+    package var dropped: [Int] = []
+    /// Generations that are kept although they are past the limit, and why.
+    package var postponed: [Int: String] = [:]
+}
+
+extension ReadModelDatabase {
+    /// Drops retired generations but the newest `keep`, and built ones that a newer live one has
+    /// overtaken.
+    ///
+    /// A generation that cannot be dropped now, because something depends on it or a reader still
+    /// has it locked, is postponed and named; that is not a failure.
+    ///
+    /// - Throws: ``ReadModelError`` when the bookkeeping cannot be read.
+    package func prune(_ run: Run, keep: Int) async throws -> PruneResult {
+        try await withConnection(as: "prune", doing: "pruning old generations") { connection in
+            let generations = try await Bookkeeping.generations(
+                of: run.projection, on: connection)
+            guard let live = generations.first(where: { $0.state == .live }) else {
+                return PruneResult()
+            }
+            let older = generations.filter { $0.number < live.number }
+            let retired = older.filter { $0.state == .retired }.dropFirst(keep)
+            let overtaken = older.filter { $0.state == .ready }
+            var result = PruneResult()
+            for generation in retired + overtaken {
+                do {
+                    try await GenerationDrop.drop(generation, on: connection)
+                    result.dropped.append(generation.number)
+                } catch let error as ServerError
+                    where error.sqlState == "2BP01" || error.sqlState == "55P03"
+                {
+                    result.postponed[generation.number] = "\(error)"
+                }
+            }
+            return result
+        }
+    }
+}

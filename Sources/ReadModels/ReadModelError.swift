@@ -1,0 +1,136 @@
+/// Why a generation could not be built, checked, moved or dropped.
+///
+/// Each message says, in this order: what happened and where; what readers see now; what to type
+/// next. Match on the case, never on the text.
+package enum ReadModelError: Error, Equatable, Sendable {
+    /// The server cannot be reached, or the connection was lost.
+    case unreachable(reason: String)
+    /// The server refuses the role: wrong password, missing right, database not there.
+    case refused(reason: String)
+    /// The server answers a statement with an error.
+    case server(doing: String, reason: String)
+    /// Another run works on the projection.
+    case runBusy(projection: String, holder: String)
+    /// The plan refuses; each line names an object and says why.
+    case refusedByPlan(projection: String, reasons: [String])
+    /// A value does not fit its column.
+    case rowRejected(table: String, reason: String)
+    /// The new generation does not pass a check.
+    case checkFailed(projection: String, generation: Int, reasons: [String])
+    /// Other sessions hold locks on the live tables past the patience.
+    case cutOverBlocked(
+        projection: String, attempts: Int, blockers: [String], readyGeneration: Int?)
+    /// The new generation stands before the live one in the ledger.
+    case behindLive(projection: String, generation: Int, position: String, livePosition: String)
+    /// The catalogue is not what the bookkeeping says.
+    case changedMeanwhile(projection: String, reason: String)
+    /// There is no generation to move there.
+    case nothingToMove(projection: String, reason: String)
+    /// The connection broke during COMMIT and the server cannot be asked how it ended.
+    case outcomeUnknown(projection: String, runID: Int64)
+    /// The bookkeeping was written by a newer version.
+    case newerBookkeeping(found: Int, supported: Int)
+}
+
+extension ReadModelError: CustomStringConvertible {
+    /// The three-part message that is printed on standard error.
+    package var description: String {
+        let (what, readers, next) = parts
+        return "\(what)\n\(readers)\n\(next)"
+    }
+
+    /// Whether the same command may succeed later with nothing else changed.
+    package var isRetryable: Bool {
+        switch self {
+        case .runBusy, .cutOverBlocked, .behindLive: true
+        default: false
+        }
+    }
+
+    private static let unchanged = "The live tables are unchanged."
+
+    private var parts: (what: String, readers: String, next: String) {
+        switch self {
+        case .unreachable(let reason):
+            (
+                reason, Self.unchanged,
+                "Check DATABASE_URL or PGHOST, PGPORT, PGDATABASE; then run the command again."
+            )
+        case .refused(let reason):
+            (reason, Self.unchanged, "Check the role, its password (PGPASSWORD, ~/.pgpass) and its rights.")
+        case .server(let doing, let reason):
+            (
+                "PostgreSQL refused while \(doing): \(reason)", Self.unchanged,
+                "Mend the cause, then run the command again; what this run left behind is removed then."
+            )
+        case .runBusy(let projection, let holder):
+            (
+                "Another run works on '\(projection)': \(holder).", Self.unchanged,
+                "Wait for it ('reprise status \(projection)' shows it), or stop that process."
+            )
+        case .refusedByPlan(let projection, let reasons):
+            (
+                "The plan refuses '\(projection)':\n" + Self.list(reasons), Self.unchanged,
+                "Mend these, then run 'reprise plan \(projection)'."
+            )
+        case .rowRejected(let table, let reason):
+            (
+                "A row of '\(table)' cannot be stored: \(reason)", Self.unchanged,
+                "Mend the reducer or the table's definition, then run the command again."
+            )
+        default: swapParts
+        }
+    }
+
+    private var swapParts: (what: String, readers: String, next: String) {
+        switch self {
+        case .checkFailed(let projection, let generation, let reasons):
+            (
+                "Generation \(generation) of '\(projection)' does not pass:\n" + Self.list(reasons),
+                Self.unchanged,
+                "Look at it in its home schema; mend the cause and rebuild, or allow it "
+                    + "(--max-shrink, --allow-empty)."
+            )
+        case .cutOverBlocked(let projection, let attempts, let blockers, let generation):
+            (
+                "The cut-over of '\(projection)' gave up after \(attempts) attempts, blocked by:\n"
+                    + Self.list(blockers),
+                Self.unchanged,
+                generation.map {
+                    "Generation \($0) is ready: when those sessions end, run 'reprise swap \(projection)'."
+                } ?? "When those sessions end, run the command again."
+            )
+        case .behindLive(let projection, let generation, let position, let livePosition):
+            (
+                "Generation \(generation) of '\(projection)' stands at \(position), before the live "
+                    + "tables at \(livePosition): readers would step back in time.",
+                Self.unchanged,
+                "Run 'reprise rebuild \(projection)' again, or allow it with --allow-older."
+            )
+        case .changedMeanwhile(let projection, let reason):
+            (
+                "'\(projection)' is not what the bookkeeping says: \(reason)", Self.unchanged,
+                "Run 'reprise plan \(projection)' to see how things stand."
+            )
+        case .nothingToMove(let projection, let reason):
+            (reason, Self.unchanged, "Run 'reprise status \(projection)' to see its generations.")
+        case .outcomeUnknown(let projection, let runID):
+            (
+                "The connection broke while '\(projection)' was being committed (run \(runID)) and "
+                    + "the server cannot be asked how it ended.",
+                "The live tables are one generation or the other, whole.",
+                "When the server is back, run 'reprise status \(projection)': it tells which."
+            )
+        case .newerBookkeeping(let found, let supported):
+            (
+                "The schema 'reprise' is of version \(found); this command knows \(supported).",
+                Self.unchanged, "Run the newer version of the command."
+            )
+        default: preconditionFailure("a case without a message")
+        }
+    }
+
+    private static func list(_ lines: [String]) -> String {
+        lines.map { "  - \($0)" }.joined(separator: "\n")
+    }
+}

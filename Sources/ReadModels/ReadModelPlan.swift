@@ -1,0 +1,206 @@
+import Postgres
+import ProjectionKit
+
+/// What a rebuild would do to the database, found out without changing it.
+package struct ReadModelPlan: Sendable {
+    /// A table of the plan.
+    package struct Table: Sendable {
+        /// Its name, qualified and quoted.
+        package let name: String
+        /// Rows of the live table by the planner's estimate; nil when there is none yet.
+        package let liveRows: Int?
+        /// Bytes of the live table with its indexes; nil when there is none yet.
+        package let liveBytes: Int64?
+        /// Columns that a rebuild writes.
+        package let columns: Int
+    }
+
+    /// The projection.
+    package let projection: String
+    /// How the tables are to change. A truncate of tables that are not there yet becomes a swap.
+    package let strategy: Strategy
+    /// The number of the generation that would be built.
+    package let generation: Int
+    /// The schema it would be built in.
+    package let homeSchema: String
+    /// The generation that is live now; nil when there is none.
+    package let liveGeneration: Int?
+    /// Whether the live tables were made by somebody else and would be adopted.
+    package let adoptsLive: Bool
+    /// Where the live tables stand in the ledger; nil when nobody has said.
+    package let livePosition: String?
+    /// The tables, in the order the projection declares them.
+    package let tables: [Table]
+    /// Views that would be pointed at the new tables, outermost first, qualified and quoted.
+    package let views: [String]
+    /// What does not stop the rebuild, and should be known.
+    package let warnings: [String]
+    /// What stops it, by name.
+    package let refusals: [String]
+}
+
+extension ReadModelDatabase {
+    /// Looks at the database and says what a rebuild would do.
+    ///
+    /// Everything happens in one transaction that is rolled back: the shadow tables are really
+    /// made, compared with the row types, and undone. No lock on a live table stops anybody.
+    ///
+    /// - Parameters:
+    ///   - projection: The projection.
+    ///   - strategy: The strategy asked for.
+    /// - Throws: ``ReadModelError`` when the server cannot be asked. What the plan refuses is in
+    ///   the plan.
+    package func plan(
+        _ projection: ProjectionTables, strategy: Strategy
+    ) async throws -> ReadModelPlan {
+        try await withConnection(as: "plan", doing: "planning '\(projection.name)'") { connection in
+            try await connection.execute("BEGIN")
+            do {
+                try await connection.execute("SET LOCAL lock_timeout = '2s'")
+                let plan = try await Planning(
+                    database: self, projection: projection, strategy: strategy
+                ).plan(on: connection)
+                try await connection.executeShielded("ROLLBACK")
+                return plan
+            } catch {
+                // The connection is closed next, and closing it rolls back as well.
+                _ = try? await connection.executeShielded("ROLLBACK")
+                throw error
+            }
+        }
+    }
+}
+
+/// Gathers a ``ReadModelPlan`` inside a transaction that the caller rolls back.
+private struct Planning {
+    let database: ReadModelDatabase
+    let projection: ProjectionTables
+    let strategy: Strategy
+
+    func plan(on connection: PostgresConnection) async throws -> ReadModelPlan {
+        let records =
+            try await Bookkeeping.version(on: connection) == 0
+            ? [] : try await Bookkeeping.generations(of: projection.name, on: connection)
+        let checkpoint =
+            try await Bookkeeping.version(on: connection) == 0
+            ? nil : try await Bookkeeping.checkpoint(of: projection.name, on: connection)
+        var refusals = projection.complaints
+        var warnings: [String] = []
+        var live = LiveTables(generation: nil, tables: [], isAdopted: false)
+        do {
+            live = try await LiveTables.find(
+                of: projection.name, declared: projection.tables.map(\.name),
+                schema: database.liveSchema, records: records, on: connection)
+        } catch ReadModelError.changedMeanwhile(_, let reason) {
+            refusals.append(reason + ".")
+        }
+        let number = GenerationRecord.next(after: records, live: live)
+        let strategy = live.tables.isEmpty ? .swap : self.strategy
+        var views: [DependentView] = []
+        if refusals.isEmpty {
+            (views, refusals, warnings) = try await inspect(
+                live, generation: number, strategy: strategy, on: connection)
+        }
+        if strategy != self.strategy {
+            warnings.append("There are no live tables yet, so the first generation is moved in.")
+        }
+        return ReadModelPlan(
+            projection: projection.name, strategy: strategy, generation: number,
+            homeSchema: GenerationRecord.homeSchema(of: projection.name, generation: number),
+            liveGeneration: live.generation?.number, adoptsLive: live.isAdopted,
+            livePosition: checkpoint?.position, tables: tables(live: live),
+            views: views.map(\.name.sql), warnings: warnings, refusals: refusals)
+    }
+
+    private func tables(live: LiveTables) -> [ReadModelPlan.Table] {
+        projection.tables.map { declared in
+            let real = live.tables.first { $0.name.name == declared.name }
+            let name = QualifiedName(schema: database.liveSchema, name: declared.name)
+            return ReadModelPlan.Table(
+                name: name.sql, liveRows: real.map { max(0, Int($0.estimatedRows)) },
+                liveBytes: real?.totalBytes, columns: declared.columnNames.count)
+        }
+    }
+
+    private func inspect(
+        _ live: LiveTables, generation: Int, strategy: Strategy,
+        on connection: PostgresConnection
+    ) async throws -> ([DependentView], refusals: [String], warnings: [String]) {
+        do {
+            if let setup = projection.setup {
+                try await connection.setSearchPath([database.liveSchema])
+                try await connection.executeFile(
+                    setup, named: "setup.sql", projection: projection.name)
+            }
+            guard strategy == .swap else {
+                let reload = TruncateReload(database: database, projection: projection)
+                let bindings = try await reload.bind(live, on: connection)
+                let hazards = try await Hazard.ofTruncate(live.oids, on: connection)
+                return ([], hazards.map { "\($0.description): a truncate cannot do that." }, bindings.warnings)
+            }
+            let created = try await ShadowSchema(
+                projection: projection, generation: generation, liveSchema: database.liveSchema
+            ).create(on: connection)
+            let hazards = try await Hazard.ofSwap(live.oids, on: connection)
+            let views = try await DependentView.over(live.oids, on: connection)
+            var refusals = hazards.map {
+                "\($0.description): a swap does not carry that over. '--strategy truncate' keeps it."
+            }
+            refusals += try await unfit(views, in: created.homeSchema, on: connection)
+            return (views, refusals, created.warnings)
+        } catch ReadModelError.refusedByPlan(_, let reasons) {
+            return ([], reasons, [])
+        }
+    }
+
+    /// Makes each view over the shadow tables, to see whether it can follow. The innermost come
+    /// first, so that an outer one finds its twin.
+    private func unfit(
+        _ views: [DependentView], in homeSchema: String, on connection: PostgresConnection
+    ) async throws -> [String] {
+        var refusals: [String] = []
+        for view in views.reversed() {
+            let path = [homeSchema, database.liveSchema]
+            try await connection.setSearchPath([database.liveSchema])
+            let unqualified = try await connection.query(
+                "SELECT pg_catalog.pg_get_viewdef($1::pg_catalog.oid) AS definition",
+                [.int(Int64(view.oid))]
+            ).first?.string("definition")
+            try await connection.setSearchPath(path)
+            try await connection.execute("SAVEPOINT view")
+            do {
+                let twin = QualifiedName(
+                    schema: homeSchema, name: "reprise view \(view.oid)")
+                try await connection.execute("CREATE VIEW \(twin.sql) AS \(unqualified ?? "")")
+                if try await !connection.isReplaceable(view.oid, by: twin) {
+                    refusals.append(
+                        "view \(view.name.sql): its columns would change name or type, which "
+                            + "CREATE OR REPLACE VIEW cannot do.")
+                }
+                try await connection.execute("ROLLBACK TO view")
+            } catch let error as ServerError {
+                try await connection.execute("ROLLBACK TO view")
+                refusals.append(
+                    "view \(view.name.sql) cannot be made over the new tables: \(error)")
+            }
+        }
+        return refusals
+    }
+}
+
+extension PostgresConnection {
+    /// Whether every column of `view` is there in `twin`, at the same place, with the same name,
+    /// type and collation.
+    fileprivate func isReplaceable(_ view: UInt32, by twin: QualifiedName) async throws -> Bool {
+        let differing = try await query(
+            """
+            SELECT FROM pg_catalog.pg_attribute AS a
+            LEFT JOIN pg_catalog.pg_attribute AS b
+                ON b.attrelid = $2::pg_catalog.regclass AND b.attnum = a.attnum
+            WHERE a.attrelid = $1::pg_catalog.oid AND a.attnum > 0
+                AND (a.attname, a.atttypid, a.atttypmod, a.attcollation)
+                    IS DISTINCT FROM (b.attname, b.atttypid, b.atttypmod, b.attcollation)
+            """, [.int(Int64(view)), .text(twin.sql)])
+        return differing.rows.isEmpty
+    }
+}

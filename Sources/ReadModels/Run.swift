@@ -1,0 +1,178 @@
+import Foundation
+import Postgres
+import Synchronization
+
+/// A command at work on a projection: it holds the projection's lock, and its row in `reprise.run`
+/// says what it is doing.
+package struct Run: Sendable {
+    /// The run's number, unique in the database.
+    package let id: Int64
+    /// The projection it works on.
+    package let projection: String
+
+    let database: ReadModelDatabase
+    let connection: PostgresConnection
+
+    /// Says what the run is doing now, in its row and to `status`.
+    package func enter(stage: String) async throws {
+        _ = try await translatingErrors(doing: "recording the stage '\(stage)'") {
+            try await connection.query(
+                """
+                UPDATE reprise.run SET stage = $2, heartbeat_at = pg_catalog.clock_timestamp()
+                WHERE run_id = $1
+                """, [.int(id), .text(stage)])
+        }
+    }
+
+    /// Keeps a report with the run's row.
+    ///
+    /// - Parameter json: A JSON object.
+    package func record(report json: String) async throws {
+        _ = try await translatingErrors(doing: "recording the report") {
+            try await connection.query(
+                "UPDATE reprise.run SET report = $2::pg_catalog.jsonb WHERE run_id = $1",
+                [.int(id), .text(json)])
+        }
+    }
+
+    func record(generation: Int) async throws {
+        try await connection.query(
+            "UPDATE reprise.run SET generation = $2 WHERE run_id = $1",
+            [.int(id), .int(Int64(generation))])
+    }
+
+    /// Fails unless the session that holds the run's lock is still alive: whoever lost the lock
+    /// must not swap, because another run may have begun.
+    func assertLockHeld(on other: PostgresConnection) async throws {
+        let held = try await other.query(
+            """
+            SELECT FROM pg_catalog.pg_locks
+            WHERE locktype = 'advisory' AND granted AND pid = $1 AND objsubid = 1
+                AND (classid::pg_catalog.int8 << 32 | objid::pg_catalog.int8)
+                    = pg_catalog.hashtextextended($2, 0)
+            """, [.int(Int64(connection.backendPID)), .text(Run.lockName(of: projection))])
+        guard held.rows.isEmpty else { return }
+        throw ReadModelError.changedMeanwhile(
+            projection: projection, reason: "the run lost its lock, because its session has ended")
+    }
+
+    static func lockName(of projection: String) -> String { "reprise run \(projection)" }
+}
+
+extension ReadModelDatabase {
+    /// Takes the projection's lock for the time of `body`, and records the run.
+    ///
+    /// The lock is a session advisory lock on a connection of its own; the server frees it when
+    /// this process dies, whatever kills it. What an earlier run left behind half done is dropped
+    /// first, by its recorded OIDs.
+    ///
+    /// - Parameters:
+    ///   - projection: The projection's name.
+    ///   - command: The command's name, such as `rebuild`.
+    ///   - strategy: How the tables are to change.
+    ///   - body: The work. A failure of it is recorded and thrown on.
+    /// - Throws: ``ReadModelError/runBusy(projection:holder:)`` at once when another run holds the
+    ///   lock; what `body` throws.
+    package func withRun<Result: Sendable>(
+        of projection: String, command: String, strategy: String,
+        _ body: @Sendable (Run) async throws -> Result
+    ) async throws -> Result {
+        try await withConnection(as: "run", doing: "recording the run") { connection in
+            try await Bookkeeping.migrate(on: connection)
+            let run = try await begin(
+                projection: projection, command: command, strategy: strategy, on: connection)
+            do {
+                try await Leftovers(of: projection).drop(on: connection)
+                let result = try await withHeartbeat(of: run) { try await body(run) }
+                try await run.end(state: "done", error: nil)
+                return result
+            } catch {
+                // The first error is the one worth reading; if its record cannot be written, the
+                // next run finds this one without a heartbeat.
+                try? await run.end(state: "failed", error: "\(error)")
+                throw error
+            }
+        }
+    }
+
+    private func begin(
+        projection: String, command: String, strategy: String, on connection: PostgresConnection
+    ) async throws -> Run {
+        let lock = try await connection.query(
+            "SELECT pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended($1, 0)) AS taken",
+            [.text(Run.lockName(of: projection))])
+        guard try lock.first?.bool("taken") == true else {
+            throw ReadModelError.runBusy(
+                projection: projection,
+                holder: try await holder(of: projection, on: connection))
+        }
+        // Whoever was recorded as running no longer holds the lock, so it is dead.
+        try await connection.query(
+            """
+            UPDATE reprise.run SET state = 'failed', ended_at = heartbeat_at,
+                error = 'The process ended without a word.'
+            WHERE projection = $1 AND state = 'running'
+            """, [.text(projection)])
+        let row = try await connection.query(
+            """
+            INSERT INTO reprise.run (projection, command, strategy, state, stage, host, pid)
+            VALUES ($1, $2, $3, 'running', 'starting', $4, $5) RETURNING run_id
+            """,
+            [
+                .text(projection), .text(command), .text(strategy),
+                .text(ProcessInfo.processInfo.hostName),
+                .int(Int64(ProcessInfo.processInfo.processIdentifier)),
+            ]
+        ).first
+        guard let id = try row?.int("run_id") else {
+            preconditionFailure("INSERT … RETURNING gave no row")
+        }
+        return Run(id: id, projection: projection, database: self, connection: connection)
+    }
+
+    private func holder(
+        of projection: String, on connection: PostgresConnection
+    ) async throws -> String {
+        let row = try await connection.query(
+            """
+            SELECT run_id, command, stage, host, pid, started_at FROM reprise.run
+            WHERE projection = $1 AND state = 'running' ORDER BY run_id DESC LIMIT 1
+            """, [.text(projection)]
+        ).first
+        guard let row else { return "it is just starting" }
+        return "run \(try row.int("run_id")), '\(try row.string("command"))' by process "
+            + "\(try row.int("pid")) on \(try row.string("host")), since "
+            + "\(try row.string("started_at")), now \(try row.string("stage"))"
+    }
+
+    private func withHeartbeat<Result: Sendable>(
+        of run: Run, _ body: @Sendable () async throws -> Result
+    ) async throws -> Result {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask {
+                // A heartbeat that fails means that the lock is gone: the cut-over asks for it.
+                while !Task.isCancelled {
+                    try await Task.sleep(for: .seconds(5))
+                    try await run.connection.query(
+                        """
+                        UPDATE reprise.run SET heartbeat_at = pg_catalog.clock_timestamp()
+                        WHERE run_id = $1
+                        """, [.int(run.id)])
+                }
+            }
+            defer { group.cancelAll() }
+            return try await body()
+        }
+    }
+}
+
+extension Run {
+    fileprivate func end(state: String, error: String?) async throws {
+        try await connection.query(
+            """
+            UPDATE reprise.run SET state = $2, error = $3, ended_at = pg_catalog.clock_timestamp(),
+                heartbeat_at = pg_catalog.clock_timestamp()
+            WHERE run_id = $1
+            """, [.int(id), .text(state), error.map { .text($0) } ?? .null])
+    }
+}

@@ -1,0 +1,209 @@
+import Postgres
+
+/// The statements of a swap that run while readers are held up: catalogue statements only, sent as
+/// one message that ends in COMMIT, so that the outage does not depend on the network.
+struct SwapBatch: Sendable {
+    let kind: CutOverKind
+    let runID: Int64
+    let projection: String
+    let target: GenerationRecord
+    let fence: Fence
+    /// Where the live tables go; nil when there are none.
+    let retiredHome: String?
+    let liveSchema: String
+    /// Outermost first.
+    let views: [DependentView]
+    /// Extended statistics, which do not follow their table into another schema.
+    let statistics: [Statistics]
+    let fingerprint: String
+
+    /// An extended statistics object and its table.
+    struct Statistics: Sendable {
+        let name: QualifiedName
+        let table: UInt32
+    }
+
+    /// Takes the exclusive locks: views from the outside in, then the tables by name.
+    ///
+    /// `lock_timeout` holds for each lock, `statement_timeout` for all of a statement.
+    func locks(timeout: Int) -> String {
+        let tables =
+            fence.live.tables.map(\.name.sql)
+            + target.tables.map { QualifiedName(schema: target.homeSchema, name: $0.name).sql }
+        return """
+            SET LOCAL lock_timeout = '\(timeout)ms';
+            SET LOCAL statement_timeout = '\(timeout * 2)ms';
+            SET LOCAL idle_in_transaction_session_timeout = '2s';
+            \(views.map { "\($0.lock);" }.joined(separator: "\n"))
+            LOCK TABLE \(tables.joined(separator: ", ")) IN ACCESS EXCLUSIVE MODE
+            """
+    }
+
+    /// Everything from the assertion to COMMIT.
+    var sql: String {
+        var statements = ["SET LOCAL statement_timeout = '2s'", assertion]
+        if let retiredHome {
+            let home = SQLText.identifier(retiredHome)
+            for statistic in statistics where fence.live.oids.contains(statistic.table) {
+                statements.append("ALTER STATISTICS \(statistic.name.sql) SET SCHEMA \(home)")
+            }
+            for table in fence.live.tables {
+                statements.append("ALTER TABLE \(table.name.sql) SET SCHEMA \(home)")
+            }
+        }
+        let live = SQLText.identifier(liveSchema)
+        for table in target.tables {
+            let name = QualifiedName(schema: target.homeSchema, name: table.name)
+            statements.append("ALTER TABLE \(name.sql) SET SCHEMA \(live)")
+            if let twin = fence.live.tables.first(where: { $0.name.name == table.name }) {
+                let moved = QualifiedName(schema: liveSchema, name: table.name)
+                statements.append(
+                    "ALTER TABLE \(moved.sql) OWNER TO \(SQLText.identifier(twin.owner))")
+            }
+        }
+        let targetOIDs = target.tables.map(\.oid)
+        for statistic in statistics where targetOIDs.contains(statistic.table) {
+            statements.append("ALTER STATISTICS \(statistic.name.sql) SET SCHEMA \(live)")
+        }
+        statements += views.reversed().map(\.replacement)
+        return (statements + bookkeeping + ["COMMIT"]).joined(separator: ";\n")
+    }
+
+    /// Raises unless every table is still the one that was looked at, and what depends on the live
+    /// tables and their grants is unchanged.
+    private var assertion: String {
+        let expected = (fence.live.tables.map { ($0.oid, $0.name) }
+            + target.tables.map {
+                ($0.oid, QualifiedName(schema: target.homeSchema, name: $0.name))
+            })
+        let rows = expected.map { oid, name in
+            "(\(oid)::pg_catalog.oid, \(SQLText.literal(name.schema)), \(SQLText.literal(name.name)))"
+        }.joined(separator: ", ")
+        let body = """
+            BEGIN
+            IF (SELECT pg_catalog.count(*) FROM (VALUES \(rows)) AS e (oid, schema, name)
+                JOIN pg_catalog.pg_class AS c ON c.oid = e.oid AND c.relname = e.name
+                JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+                    AND n.nspname = e.schema) <> \(expected.count)
+                OR (\(Self.fingerprintQuery(of: fence.live.oids))) <> \(SQLText.literal(fingerprint))
+            THEN
+                RAISE EXCEPTION 'the tables changed since the cut-over began'
+                    USING ERRCODE = 'object_not_in_prerequisite_state';
+            END IF;
+            END
+            """
+        return "DO \(SQLText.literal(body))"
+    }
+
+    private var bookkeeping: [String] {
+        let name = SQLText.literal(projection)
+        var statements: [String] = []
+        let position = fence.checkpoint?.position.map(SQLText.literal) ?? "NULL"
+        if let old = fence.live.generation {
+            let home = retiredHome.map {
+                "(SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = \(SQLText.literal($0)))"
+            } ?? "NULL"
+            let state = retiredHome == nil ? "'dropped'" : "'retired'"
+            if fence.live.isAdopted {
+                statements.append(
+                    """
+                    INSERT INTO reprise.generation (projection, generation, state, live_schema,
+                        home_schema, home_schema_oid, position, retired_at)
+                    VALUES (\(name), \(old.number), \(state), \(SQLText.literal(liveSchema)),
+                        \(SQLText.literal(old.homeSchema)), \(home), \(position), pg_catalog.now())
+                    """)
+                for table in old.tables {
+                    statements.append(
+                        """
+                        INSERT INTO reprise.generation_table
+                            (projection, generation, table_name, table_oid)
+                        VALUES (\(name), \(old.number), \(SQLText.literal(table.name)), \(table.oid))
+                        """)
+                }
+            } else {
+                statements.append(
+                    """
+                    UPDATE reprise.generation SET state = \(state), retired_at = pg_catalog.now(),
+                        home_schema_oid = \(home), position = coalesce(\(position), position)
+                    WHERE projection = \(name) AND generation = \(old.number)
+                    """)
+            }
+        }
+        return statements + arrival(name: name, positionBefore: position)
+    }
+
+    private func arrival(name: String, positionBefore: String) -> [String] {
+        let after = target.position.map(SQLText.literal) ?? "NULL"
+        let from = fence.live.generation.map { "\($0.number)" } ?? "NULL"
+        return [
+            """
+            UPDATE reprise.generation SET state = 'live', live_since = pg_catalog.now()
+            WHERE projection = \(name) AND generation = \(target.number)
+            """,
+            """
+            INSERT INTO reprise.checkpoint (projection, generation, position)
+            VALUES (\(name), \(target.number), \(after))
+            ON CONFLICT (projection) DO UPDATE SET generation = excluded.generation,
+                position = excluded.position, updated_at = excluded.updated_at
+            """,
+            """
+            INSERT INTO reprise.swap (run_id, projection, kind, from_generation, to_generation,
+                position_before, position_after)
+            VALUES (\(runID), \(name), '\(kind.rawValue)', \(from), \(target.number),
+                \(positionBefore), \(after))
+            """,
+        ]
+    }
+
+    static func statistics(
+        of tables: [UInt32], on connection: PostgresConnection
+    ) async throws -> [Statistics] {
+        let result = try await connection.query(
+            """
+            SELECT s.stxrelid, s.stxname, n.nspname
+            FROM pg_catalog.pg_statistic_ext AS s
+            JOIN pg_catalog.pg_namespace AS n ON n.oid = s.stxnamespace
+            WHERE s.stxrelid = ANY ($1::pg_catalog.oid[]) ORDER BY s.stxname
+            """, [.ints(tables.map { Int64($0) })])
+        return try result.rows.map {
+            Statistics(
+                name: QualifiedName(
+                    schema: try $0.string("nspname"), name: try $0.string("stxname")),
+                table: UInt32(try $0.int("stxrelid")))
+        }
+    }
+
+    static func fingerprint(
+        of tables: [UInt32], on connection: PostgresConnection
+    ) async throws -> String {
+        let row = try await connection.query(
+            "SELECT (\(fingerprintQuery(of: tables))) AS fingerprint"
+        ).first
+        return try row?.string("fingerprint") ?? ""
+    }
+
+    /// A digest of the grants on the tables and of what depends on them.
+    private static func fingerprintQuery(of tables: [UInt32]) -> String {
+        let oids = "'{\(tables.map(String.init).joined(separator: ","))}'::pg_catalog.oid[]"
+        return """
+            SELECT pg_catalog.md5(coalesce(pg_catalog.string_agg(f.line, ' ' ORDER BY f.line), ''))
+            FROM (
+                SELECT pg_catalog.format('%s %s %s %s', c.oid, c.relowner, c.relacl, a.attacl) AS line
+                FROM pg_catalog.pg_class AS c
+                JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0
+                WHERE c.oid = ANY (\(oids))
+                UNION ALL
+                SELECT pg_catalog.format('%s %s %s', d.classid, d.objid, d.deptype)
+                FROM pg_catalog.pg_depend AS d
+                WHERE d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                    AND d.refobjid = ANY (\(oids))
+                UNION ALL
+                SELECT pg_catalog.format('rule %s %s', r.oid, r.xmin)
+                FROM pg_catalog.pg_depend AS d
+                JOIN pg_catalog.pg_rewrite AS r ON r.oid = d.objid
+                WHERE d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+                    AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                    AND d.refobjid = ANY (\(oids))) AS f
+            """
+    }
+}

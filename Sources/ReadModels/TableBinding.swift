@@ -1,0 +1,90 @@
+import Postgres
+import ProjectionKit
+
+/// A declared table matched with a real one: which type each encoded field has.
+struct TableBinding: Sendable {
+    /// The table's name, unqualified.
+    let name: String
+    /// The columns that are written, in the order of the encoded fields.
+    let columns: [String]
+    /// Their real types.
+    let types: [ColumnType]
+
+    /// Matches a declared table with a real one.
+    ///
+    /// - Returns: The binding, or every mismatch, with both sides named; and remarks that do not
+    ///   stop a rebuild.
+    static func match(
+        _ declared: any LoadableTable, with real: TableDescription, labels: [String: [String]],
+        uniqueKeys: [[String]]
+    ) -> (binding: TableBinding?, refusals: [String], warnings: [String]) {
+        var refusals: [String] = []
+        var warnings: [String] = []
+        var types: [ColumnType] = []
+        let realColumns = Dictionary(uniqueKeysWithValues: real.columns.map { ($0.name, $0) })
+        for (column, value) in zip(declared.columnNames, declared.columnValues) {
+            guard let real = realColumns[column] else {
+                refusals.append(
+                    "\(declared.name).\(column): the row type declares it as \(value.swiftType), "
+                        + "and the table has no such column.")
+                continue
+            }
+            let place = "\(declared.name).\(column)"
+            if let type = columnType(of: real), value.types.contains(type) {
+                types.append(type)
+                refusals += missingLabels(of: value, in: real, labels: labels, place: place)
+            } else {
+                let fits = value.types.map(\.sqlName).joined(separator: ", ")
+                refusals.append(
+                    "\(place): the row type has \(value.swiftType), which fits \(fits); the table "
+                        + "has \(real.typeName).")
+            }
+            if value.isNullable && real.isNotNull {
+                refusals.append(
+                    "\(place): the row type has \(value.swiftType), which can be nil; the table "
+                        + "has \(real.typeName) NOT NULL.")
+            }
+            if real.isGenerated {
+                refusals.append(
+                    "\(place): the row type has \(value.swiftType); the table generates the column "
+                        + "itself.")
+            }
+        }
+        for real in real.columns where !declared.columnNames.contains(real.name) {
+            guard !real.hasDefault, !real.isIdentity, !real.isGenerated else { continue }
+            let place = "\(declared.name).\(real.name)"
+            if real.isNotNull {
+                refusals.append(
+                    "\(place): the table has \(real.typeName) NOT NULL without a default, and the "
+                        + "row type does not declare it.")
+            } else {
+                warnings.append(
+                    "\(place): the row type does not declare it, so it is NULL in every row.")
+            }
+        }
+        if !uniqueKeys.contains(where: { Set($0) == Set(declared.key) }) {
+            warnings.append(
+                "\(declared.name): no primary key or unique constraint covers exactly the key "
+                    + "(\(declared.key.joined(separator: ", "))) that the row type declares.")
+        }
+        let binding = TableBinding(
+            name: declared.name, columns: declared.columnNames, types: types)
+        return (refusals.isEmpty ? binding : nil, refusals, warnings)
+    }
+
+    private static func columnType(of column: ColumnDescription) -> ColumnType? {
+        column.typeKind == "e" ? .enumeration : ColumnType(rawValue: column.baseType)
+    }
+
+    private static func missingLabels(
+        of value: ColumnValueDescription, in real: ColumnDescription, labels: [String: [String]],
+        place: String
+    ) -> [String] {
+        guard real.typeKind == "e", let wanted = value.labels else { return [] }
+        let found = Set(labels[real.name] ?? [])
+        return wanted.filter { !found.contains($0) }.map {
+            "\(place): \(value.swiftType) has the case '\($0)'; the type \(real.typeName) has no "
+                + "such label."
+        }
+    }
+}

@@ -1,0 +1,54 @@
+import FoundationEssentials
+
+/// What a rebuild did. Encoded as JSON it is stored with the run and printed by `--json`; the names
+/// are stable.
+package struct RebuildReport: Codable, Equatable, Sendable {
+    /// Seconds of each stage.
+    package struct Seconds: Codable, Equatable, Sendable {
+        package var plan = 0.0
+        package var fold = 0.0
+        package var load = 0.0
+        package var check = 0.0
+        package var cutOver = 0.0
+        package var prune = 0.0
+        package var total = 0.0
+    }
+
+    package let projection: String
+    package let run: Int64
+    package let strategy: String
+    package let generation: Int
+    /// The generation that was live before; nil when there was none.
+    package var previousGeneration: Int?
+    /// Whether the new generation is live.
+    package var isLive = false
+    /// Where the new generation stands in the ledger.
+    package let position: String?
+    package let events: Int
+    /// Rows by table.
+    package let rows: [String: Int]
+    /// Bytes that went through COPY.
+    package let copiedBytes: Int
+    package var seconds = Seconds()
+    /// The largest resident memory of the process so far.
+    package var peakMemoryBytes = 0
+    /// From asking for the first exclusive lock to the answer to COMMIT: the longest that a reader
+    /// can have been held up by the attempt that went well.
+    package var blockedMilliseconds: Double?
+    /// The longest that a failed attempt queued for a lock.
+    package var longestFailedWaitMilliseconds: Double?
+    package var attempts: Int?
+    /// Views that were pointed at the new tables.
+    package var views: [String] = []
+    package var droppedGenerations: [Int] = []
+    package var warnings: [String] = []
+
+    /// The report as one JSON object with sorted keys.
+    package var json: String {
+        get throws {
+            let encoder = JSONEncoder()
+            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+            return String(decoding: try encoder.encode(self), as: UTF8.self)
+        }
+    }
+}

@@ -1,0 +1,32 @@
+/// Where a rebuild stands. The raw values are shown by `status` and stored in `reprise.run.stage`.
+package enum RebuildStage: String, CaseIterable, Sendable {
+    case planning
+    case folding
+    case loading
+    case checking
+    case cuttingOver = "cutting over"
+    case pruning
+
+    /// What would be left if the process died in this stage, for people who watch.
+    package var leftBehind: String {
+        switch self {
+        case .planning, .folding: "nothing"
+        case .loading, .checking:
+            "a shadow schema that the next run drops; the live tables are untouched"
+        case .cuttingOver:
+            "either generation, whole, and a built one that 'reprise swap' can put live"
+        case .pruning: "the new generation live, and old ones that 'reprise prune' drops"
+        }
+    }
+}
+
+/// What a rebuild tells while it works.
+package enum RebuildProgress: Sendable {
+    /// A stage begins.
+    case stage(RebuildStage)
+    /// Events were folded: so many of about `total`; the last one's bucket begins at that time, in
+    /// milliseconds since 1970.
+    case folded(events: Int, total: Int, bucketStart: Int64)
+    /// Something that does not stop the rebuild and should be known.
+    case warning(String)
+}

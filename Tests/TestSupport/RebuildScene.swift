@@ -1,0 +1,72 @@
+package import Ledgers
+import Postgres
+package import ProjectionKit
+package import ReadModels
+package import Rebuilder
+
+/// A scratch database and a ledger file beside it, for tests that rebuild.
+package struct RebuildScene: Sendable {
+    /// The database.
+    package let database: ScratchDatabase
+    /// The ledger's path.
+    package let ledgerPath: String
+
+    /// The same database as a rebuild sees it.
+    package var target: ReadModelDatabase {
+        ReadModelDatabase(conninfo: database.url, liveSchema: "public")
+    }
+
+    /// Appends events of the shop workload.
+    package func appendShop(events: Int, seed: UInt64) throws {
+        _ = try LedgerWriter.withWriter(path: ledgerPath) {
+            try ShopWorkload(events: events, seed: seed).write(to: $0)
+        }
+    }
+
+    /// Appends events as they are given.
+    package func append(_ events: [NewEvent]) throws {
+        _ = try LedgerWriter.withWriter(path: ledgerPath) { try $0.append(events) }
+    }
+
+    /// Rebuilds a projection.
+    package func rebuild(
+        _ projection: any Projection.Type, options: RebuildOptions = RebuildOptions(),
+        progress: @escaping @Sendable (RebuildProgress) -> Void = { _ in }
+    ) async throws -> RebuildReport {
+        try await Rebuild(
+            of: projection, from: try SQLiteLedger(path: ledgerPath), into: target,
+            options: options, progress: progress
+        ).run()
+    }
+
+    /// Moves and drops generations.
+    package func control(_ projection: any Projection.Type) -> GenerationControl {
+        GenerationControl(of: projection, in: target)
+    }
+
+    /// What a plan says.
+    package func plan(
+        _ projection: any Projection.Type, strategy: Strategy = .swap
+    ) async throws -> ReadModelPlan {
+        try await target.plan(ProjectionTables(projection), strategy: strategy)
+    }
+
+    /// All rows of a table as text, in the order of all columns: equal when the rows are equal.
+    package func rows(of table: String) async throws -> [String] {
+        try await database.query("SELECT t::text AS line FROM \(table) AS t ORDER BY 1").rows
+            .map { try $0.string("line") }
+    }
+}
+
+/// Runs `body` with a database and an empty ledger of its own.
+package func withRebuildScene<Result: Sendable>(
+    _ body: (RebuildScene) async throws -> Result
+) async throws -> Result {
+    try await withScratchFolder { folder in
+        try await withScratchDatabase { database in
+            let path = "\(folder)/ledger.db"
+            _ = try SQLiteLedger.create(path: path)
+            return try await body(RebuildScene(database: database, ledgerPath: path))
+        }
+    }
+}

@@ -1,0 +1,77 @@
+internal import Foundation
+package import Postgres
+
+/// A database of a test's own.
+package struct ScratchDatabase: Sendable {
+    /// The database's name, different for every call.
+    package let name: String
+    /// How to reach it.
+    package let settings: ConnectionSettings
+
+    /// What a child process can be given as `DATABASE_URL`.
+    package var url: String { settings.conninfo }
+
+    /// Lends a connection to `body`.
+    package func withConnection<R: Sendable>(
+        isolation: isolated (any Actor)? = #isolation,
+        _ body: (PostgresConnection) async throws -> R
+    ) async throws -> R {
+        try await PostgresConnection.withConnection(settings, body)
+    }
+
+    /// Runs statements on a connection of their own.
+    @discardableResult
+    package func execute(_ sql: String) async throws -> QueryResult {
+        try await withConnection { try await $0.execute(sql) }
+    }
+
+    /// Runs one statement with parameters on a connection of its own.
+    @discardableResult
+    package func query(
+        _ sql: String, _ parameters: [PostgresValue] = []
+    ) async throws -> QueryResult {
+        try await withConnection { try await $0.query(sql, parameters) }
+    }
+
+    /// The number of rows in a table, whose name is written as in a statement.
+    package func count(_ table: String) async throws -> Int64 {
+        let row = try await query("SELECT count(*) AS rows FROM \(table)").first
+        return try row?.int("rows") ?? 0
+    }
+}
+
+/// Runs `body` with a database of its own, and drops it afterwards, also when `body` throws.
+///
+/// The server is `DATABASE_URL`, or what `PGHOST` and its other variables name. When it cannot be
+/// reached the test fails: a skipped database test looks exactly like a passing one.
+///
+/// - Throws: What `body` threw, or ``Postgres/ConnectionError`` when there is no server.
+package func withScratchDatabase<R: Sendable>(
+    isolation: isolated (any Actor)? = #isolation,
+    _ body: (ScratchDatabase) async throws -> R
+) async throws -> R {
+    let server = ConnectionSettings(
+        conninfo: ProcessInfo.processInfo.environment["DATABASE_URL"] ?? "",
+        applicationName: "reprise tests")
+    let id = UUID().uuidString.filter { $0 != "-" }.lowercased()
+    let name = "reprise_test_\(id)"
+    // template0 is never connected to, so that tests at the same time do not refuse each other.
+    try await onServer(server, "CREATE DATABASE \(name) TEMPLATE template0")
+    do {
+        let database = ScratchDatabase(name: name, settings: try server.withDatabase(name))
+        let result = try await body(database)
+        try await onServer(server, "DROP DATABASE \(name) WITH (FORCE)")
+        return result
+    } catch {
+        // The first error is the one worth reading.
+        try? await onServer(server, "DROP DATABASE IF EXISTS \(name) WITH (FORCE)")
+        throw error
+    }
+}
+
+/// Runs a statement although the test may have been cancelled, by a time limit for example.
+private func onServer(_ server: ConnectionSettings, _ sql: String) async throws {
+    try await Task {
+        _ = try await PostgresConnection.withConnection(server) { try await $0.execute(sql) }
+    }.value
+}

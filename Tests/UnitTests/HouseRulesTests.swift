@@ -1,0 +1,219 @@
+import Foundation
+import Testing
+
+@Suite("House rules")
+struct HouseRulesTests {
+    typealias File = HouseRules.File
+
+    // MARK: The project keeps them
+
+    @Test("a system library is imported by one module only")
+    func foreignImports() throws {
+        try expectNone { $0.flatMap(HouseRules.foreignImports) }
+    }
+
+    @Test("no function is longer than a screen")
+    func longFunctions() throws {
+        try expectNone { $0.flatMap(HouseRules.longFunctions) }
+    }
+
+    @Test("each migration has its note")
+    func migrationNotes() throws {
+        try expectNone { HouseRules.migrationsWithoutNote(in: $0) }
+    }
+
+    @Test("each @unchecked Sendable is proved in the comment above it")
+    func unprovedSendable() throws {
+        try expectNone { $0.flatMap(HouseRules.unprovedSendable) }
+    }
+
+    @Test("the source holds no unfinished work")
+    func unfinishedWork() throws {
+        try expectNone { $0.flatMap(HouseRules.unfinishedWork) }
+    }
+
+    @Test("no file has a name that says nothing")
+    func emptyNames() throws {
+        try expectNone { HouseRules.emptyNames(in: $0) }
+    }
+
+    @Test("comments and documents need no issue tracker to be understood")
+    func trackerNumbers() throws {
+        try expectNone { $0.flatMap(HouseRules.trackerNumbers) }
+    }
+
+    // MARK: The rules find what breaks them
+
+    @Test(
+        "an import of a system library elsewhere is found",
+        arguments: [
+            "internal import CLibPQ", "import CLibPQ", "@preconcurrency package import CLibPQ",
+            "import func CLibPQ.PQfinish",
+        ]
+    )
+    func findsForeignImport(line: String) {
+        let text = "// import CLibPQ\nlet text = \"import CLibPQ\"\n\(line)\n"
+        #expect(
+            HouseRules.foreignImports(in: File(path: "Sources/Rebuilder/Run.swift", text: text))
+                .map(\.line) == [3]
+        )
+        #expect(
+            HouseRules.foreignImports(in: File(path: "Sources/Postgres/Run.swift", text: text))
+                .isEmpty
+        )
+    }
+
+    @Test("a function of 71 lines is found, one of 70 is not")
+    func findsLongFunction() {
+        func source(lines: Int) -> String {
+            // The braces in here must not count, and the quote must not swallow the rest.
+            let odd = [
+                "// }", "/* } /* } */ } */", #"let a = "}\"\(f("}"))""#, ##"let b = #"}"#"##,
+            ]
+            let rest = repeatElement("    work()", count: lines - 2 - odd.count)
+            let long =
+                ["func long(", "_ body: () -> Void = {}) {"] + odd + rest.dropFirst() + ["}"]
+            let short = ["protocol P {", "func required()", "var other: Int { get }", "}"]
+            return (short + long + ["func short() {", "}"]).joined(separator: "\n")
+        }
+        let fits = SwiftText(source(lines: 70)).functions
+        #expect(fits.map(\.name) == ["long", "short"])
+        #expect(fits.map(\.line) == [5, 75])
+        #expect(fits.map(\.length) == [70, 2])
+
+        let path = "Sources/Rebuilder/Run.swift"
+        let findings = HouseRules.longFunctions(in: File(path: path, text: source(lines: 71)))
+        #expect(
+            findings.map(\.description) == [
+                "\(path):5: a function has 70 lines at most, 'long' has 71. Leave the branching"
+                    + " here and move the work into functions it calls."
+            ]
+        )
+        #expect(HouseRules.longFunctions(in: File(path: path, text: source(lines: 70))).isEmpty)
+    }
+
+    @Test("text over many lines hides its braces and quotes")
+    func readsMultilineText() {
+        let source = #"""
+            init() {
+                let text = """
+                    } " \(value) \""" }
+                    """
+                _ = Self.init(text)
+            }
+            deinit {}
+            static func < (left: A, right: A) -> Bool { left.a < right.a }
+            func `case`<T>(case: T = { 1 }()) where T: P {
+            }
+            """#
+        let functions = SwiftText(source).functions
+        #expect(functions.map(\.name) == ["init", "deinit", "<", "case"])
+        #expect(functions.map(\.length) == [6, 1, 1, 2])
+    }
+
+    @Test("a migration without a note is found")
+    func findsMissingNote() {
+        let with = File(path: "migrations/ledger/0001_events.sql", text: "")
+        let note = File(path: "migrations/ledger/0001_events.md", text: "")
+        let without = File(path: "migrations/ledger/0002_more.sql", text: "")
+        let findings = HouseRules.migrationsWithoutNote(in: [with, note, without])
+        #expect(findings.map(\.file) == [without.path])
+    }
+
+    @Test("an @unchecked Sendable with nothing to prove it is found")
+    func findsUnprovedSendable() {
+        let source = """
+            /// Proved: one thread at a time.
+            @usableFromInline
+            final class Proved: @unchecked Sendable {}
+
+            final class Unproved:
+                Base, @unchecked Sendable {}
+            // A comment that only speaks of @unchecked Sendable.
+            extension Proved: Base,
+                @unchecked Sendable {}
+            struct Another {}
+            struct Trailing: @unchecked Sendable {}  // Too late.
+            """
+        let file = File(path: "Sources/Ledgers/Proved.swift", text: source)
+        #expect(HouseRules.unprovedSendable(in: file).map(\.line) == [6, 11])
+    }
+
+    @Test("unfinished work is found", arguments: ["// TODO: more", "-- FIXME", "/// todo TODO"])
+    func findsUnfinishedWork(line: String) {
+        let file = File(path: "Sources/Ledgers/Reader.swift", text: "let a = 1\n\(line)")
+        #expect(HouseRules.unfinishedWork(in: file).map(\.line) == [2])
+    }
+
+    @Test(
+        "a name that says nothing is found",
+        arguments: ["StringUtils.swift", "TestHelpers.swift", "LockManager.swift"]
+    )
+    func findsEmptyName(name: String) {
+        let files = [File(path: "Sources/Ledgers/Ledger.swift", text: "")]
+        #expect(HouseRules.emptyNames(in: files).isEmpty)
+        let bad = File(path: "Sources/Ledgers/\(name)", text: "")
+        #expect(HouseRules.emptyNames(in: files + [bad]).map(\.file) == [bad.path])
+    }
+
+    @Test("an issue's number is found in a comment and in a document, a source's link is not")
+    func findsTrackerNumber() {
+        let swift = """
+            // See #12.
+            let text = "issue 12"
+            /// As issue 12 asks.
+            // https://github.com/some/thing/issues/12, some/thing#12
+            """
+        #expect(
+            HouseRules.trackerNumbers(in: File(path: "Sources/A/B.swift", text: swift))
+                .map(\.line) == [1, 3]
+        )
+        let document = File(path: "README.md", text: "# Title\n\nFixed (#7).\n[1](#1-why)")
+        #expect(HouseRules.trackerNumbers(in: document).map(\.line) == [3])
+        let sql = File(path: "migrations/a.sql", text: "SELECT '#1 ';\n-- for issues 3 and 4")
+        #expect(HouseRules.trackerNumbers(in: sql).map(\.line) == [2])
+    }
+
+    // MARK: Reading the project
+
+    private func expectNone(
+        _ rule: ([File]) -> [HouseRules.Finding],
+        sourceLocation: SourceLocation = #_sourceLocation
+    ) throws {
+        let files = try projectFiles()
+        // A wrong folder would give no files, and no files keep every rule.
+        try #require(files.contains { $0.path == "Tests/UnitTests/HouseRulesTests.swift" })
+        try #require(files.contains { $0.path == "Package.swift" })
+        for finding in rule(files) {
+            Issue.record("\(finding)", sourceLocation: sourceLocation)
+        }
+    }
+
+    /// Every text file of the project that people write.
+    private func projectFiles() throws -> [File] {
+        let root = URL(filePath: #filePath)
+            .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+        let folders = ["Sources", "Projections", "Tests", "migrations", "scripts", "docs"]
+        let top = try FileManager.default.contentsOfDirectory(
+            atPath: root.path(percentEncoded: false)
+        )
+        .filter { $0.hasSuffix(".md") || $0.hasSuffix(".swift") || $0 == "Makefile" }
+        return try (top + folders.flatMap { paths(below: $0, in: root) }).sorted().map { path in
+            File(
+                path: path,
+                text: try String(contentsOf: root.appending(path: path), encoding: .utf8)
+            )
+        }
+    }
+
+    private func paths(below folder: String, in root: URL) -> [String] {
+        let path = root.appending(path: folder).path(percentEncoded: false)
+        let below = FileManager.default.enumerator(atPath: path)?.compactMap { $0 as? String } ?? []
+        return below.map { "\(folder)/\($0)" }.filter {
+            var isFolder: ObjCBool = false
+            let full = root.appending(path: $0).path(percentEncoded: false)
+            return FileManager.default.fileExists(atPath: full, isDirectory: &isFolder)
+                && !isFolder.boolValue
+        }
+    }
+}
