@@ -58,7 +58,8 @@ public struct LoanApplication: TableRow, Equatable {
 
     /// `loan_application`.
     public static let table = TableDefinition<LoanApplication>(
-        "loan_application", key: "application"
+        "loan_application",
+        key: "application"
     ) {
         Column("application", \.application)
         Column("state", \.state)

@@ -27,7 +27,9 @@ public struct LoanOfferDaily: TableRow, Equatable {
 
     /// `loan_offer_daily`.
     public static let table = TableDefinition<LoanOfferDaily>(
-        "loan_offer_daily", key: "day", "offer_event"
+        "loan_offer_daily",
+        key: "day",
+        "offer_event"
     ) {
         Column("day", \.key.day)
         Column("offer_event", \.key.offerEvent)

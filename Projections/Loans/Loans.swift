@@ -10,13 +10,19 @@ public struct Loans: Projection {
     public static let name = "loans"
     /// `Projections/Loans/schema.sql`.
     public static let schema: String? = String(
-        decoding: PackageResources.schema_sql, as: UTF8.self)
+        decoding: PackageResources.schema_sql,
+        as: UTF8.self
+    )
     /// `Projections/Loans/setup.sql`.
     public static let setup: String? = String(
-        decoding: PackageResources.setup_sql, as: UTF8.self)
+        decoding: PackageResources.setup_sql,
+        as: UTF8.self
+    )
     /// `Projections/Loans/checks.sql`.
     public static let checks: String? = String(
-        decoding: PackageResources.checks_sql, as: UTF8.self)
+        decoding: PackageResources.checks_sql,
+        as: UTF8.self
+    )
 
     /// One row for each application.
     public var applications = Table<LoanApplication>()
@@ -52,7 +58,9 @@ public struct Loans: Projection {
         default:
             try work(
                 OpenWork.Key(application: application, item: type),
-                event.payload.string("transition"), at: time)
+                event.payload.string("transition"),
+                at: time
+            )
         }
     }
 
@@ -68,7 +76,9 @@ public struct Loans: Projection {
     }
 
     private mutating func work(
-        _ key: OpenWork.Key, _ transition: String, at time: Timestamp
+        _ key: OpenWork.Key,
+        _ transition: String,
+        at time: Timestamp
     ) throws {
         switch transition {
         case "SCHEDULE": break
@@ -84,8 +94,11 @@ public struct Loans: Projection {
         let number = completedWork[application]?.items ?? 1
         let key = WorkItem.Key(application: application, number: number)
         workItems[key] = WorkItem(
-            key: key, item: work.item, startedAt: openWork.remove(work)?.startedAt,
-            completedAt: time)
+            key: key,
+            item: work.item,
+            startedAt: openWork.remove(work)?.startedAt,
+            completedAt: time
+        )
     }
 }
 

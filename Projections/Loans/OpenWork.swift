@@ -17,7 +17,9 @@ public struct OpenWork: TableRow {
 
     /// `open_work`; no such table exists in PostgreSQL.
     public static let table = TableDefinition<OpenWork>(
-        "open_work", key: "application", "item"
+        "open_work",
+        key: "application",
+        "item"
     ) {
         Column("application", \.key.application)
         Column("item", \.key.item)
@@ -41,7 +43,8 @@ public struct CompletedWork: TableRow {
 
     /// `completed_work`; no such table exists in PostgreSQL.
     public static let table = TableDefinition<CompletedWork>(
-        "completed_work", key: "application"
+        "completed_work",
+        key: "application"
     ) {
         Column("application", \.application)
         Column("items", \.items)

@@ -32,7 +32,9 @@ public struct WorkItem: TableRow, Equatable {
 
     /// `work_item`.
     public static let table = TableDefinition<WorkItem>(
-        "work_item", key: "application", "number"
+        "work_item",
+        key: "application",
+        "number"
     ) {
         Column("application", \.key.application)
         Column("number", \.key.number)

@@ -26,7 +26,8 @@ public struct CustomerTotals: TableRow, Equatable {
 
     /// `customer_totals`.
     public static let table = TableDefinition<CustomerTotals>(
-        "customer_totals", key: "customer_id"
+        "customer_totals",
+        key: "customer_id"
     ) {
         Column("customer_id", \.customerID)
         Column("name", \.name)

@@ -22,10 +22,14 @@ public struct Shop: Projection {
     public static let name = "shop"
     /// `Projections/Shop/schema.sql`.
     public static let schema: String? = String(
-        decoding: PackageResources.schema_sql, as: UTF8.self)
+        decoding: PackageResources.schema_sql,
+        as: UTF8.self
+    )
     /// `Projections/Shop/checks.sql`.
     public static let checks: String? = String(
-        decoding: PackageResources.checks_sql, as: UTF8.self)
+        decoding: PackageResources.checks_sql,
+        as: UTF8.self
+    )
 
     /// One row for each order.
     public var summaries = Table<OrderSummary>()
@@ -71,17 +75,24 @@ public struct Shop: Projection {
         let customerID = try event.payload.int64("customerId")
         guard !summaries.contains(orderID) else { throw EventError("the order was placed before") }
         summaries[orderID] = OrderSummary(
-            orderID: orderID, customerID: customerID, placedAt: event.time)
+            orderID: orderID,
+            customerID: customerID,
+            placedAt: event.time
+        )
         totals[customerID, default: CustomerTotals(customerID: customerID)].countOrder(
-            placedAt: event.time)
+            placedAt: event.time
+        )
     }
 
     private mutating func addLine(_ event: borrowing Event) throws {
         let key = try event.payload.lineKey()
         let line = OrderLine(
-            key: key, sku: try event.payload.string("sku"),
+            key: key,
+            sku: try event.payload.string("sku"),
             quantity: try event.payload.quantity("quantity"),
-            unitCents: try event.payload.cents("unitCents"), addedAt: event.time)
+            unitCents: try event.payload.cents("unitCents"),
+            addedAt: event.time
+        )
         guard !lines.contains(key) else { throw EventError("the order has that line already") }
         guard summaries[key.orderID]?.add(line) != nil else { throw EventError.neverPlaced }
         lines[key] = line

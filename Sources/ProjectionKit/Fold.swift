@@ -16,6 +16,20 @@ package protocol Fold: AnyObject, Sendable {
 extension Projection {
     /// A fold of this projection from its empty state.
     package static func makeFold() -> any Fold { ProjectionFold<Self>() }
+
+    /// Applies every event of a batch, in order.
+    ///
+    /// - Throws: ``EventRejection`` for the first event that the reducer refuses. The projection
+    ///   must not be used after that.
+    package mutating func apply(_ batch: EventBatch) throws {
+        try batch.forEach { event in
+            do {
+                try reduce(event)
+            } catch {
+                throw EventRejection(projection: Self.name, event: event, error: error)
+            }
+        }
+    }
 }
 
 /// `@unchecked Sendable`: one thread folds; the tables are read by others only after that thread
@@ -29,15 +43,7 @@ private final class ProjectionFold<P: Projection>: Fold, @unchecked Sendable {
         Mirror(reflecting: projection).children.compactMap { $0.value as? any LoadableTable }
     }
 
-    func apply(_ batch: EventBatch) throws {
-        try batch.forEach { event in
-            do {
-                try projection.reduce(event)
-            } catch {
-                throw EventRejection(projection: P.name, event: event, error: error)
-            }
-        }
-    }
+    func apply(_ batch: EventBatch) throws { try projection.apply(batch) }
 }
 
 /// An event that a reducer refused.
@@ -69,5 +75,13 @@ package struct EventRejection: Error, Equatable, Sendable {
         let payloadError = error as? PayloadError
         path = payloadError?.path
         reason = payloadError?.reason ?? String(describing: error)
+    }
+}
+
+extension EventRejection: CustomStringConvertible {
+    /// Projection, event, place and reason, in one line.
+    package var description: String {
+        "projection '\(projection)' refuses event \(eventID): type \(type), stream \(stream), "
+            + "bucket \(bucket), position \(position): \(path.map { "\($0) " } ?? "")\(reason)"
     }
 }

@@ -5,18 +5,18 @@ internal import Glibc
 package enum JSONValue {
     /// Whether the text is `null`.
     static func isNull(_ text: UnsafeRawBufferPointer) -> Bool {
-        text.first == UInt8(ascii: "n")
+        text.elementsEqual("null".utf8)
     }
 
     /// What the text is, in words, for messages. Never the value.
     package static func kind(of text: UnsafeRawBufferPointer) -> String {
-        switch text.first {
+        switch text.first ?? 0 {
         case UInt8(ascii: "{"): "an object"
         case UInt8(ascii: "["): "an array"
         case UInt8(ascii: "\""): "a text"
         case UInt8(ascii: "t"), UInt8(ascii: "f"): "true or false"
-        case UInt8(ascii: "n"): "null"
-        default: "a number"
+        case UInt8(ascii: "-"), UInt8(ascii: "0")...UInt8(ascii: "9"): "a number"
+        default: "malformed"
         }
     }
 
@@ -43,7 +43,7 @@ package enum JSONValue {
     }
 
     static func double(_ text: UnsafeRawBufferPointer) -> Double? {
-        guard isNumber(text.first), let value = Double(String(decoding: text, as: UTF8.self)),
+        guard isNumber(text), let value = Double(String(decoding: text, as: UTF8.self)),
             value.isFinite
         else { return nil }
         return value
@@ -110,9 +110,31 @@ package enum JSONValue {
 }
 
 extension JSONValue {
-    private static func isNumber(_ byte: UInt8?) -> Bool {
-        guard let byte else { return false }
-        return byte == UInt8(ascii: "-") || (byte >= 48 && byte <= 57)
+    /// Whether the text is a number by the grammar of RFC 8259 section 6; `Double` reads more, such
+    /// as `0x10`.
+    private static func isNumber(_ text: UnsafeRawBufferPointer) -> Bool {
+        var rest = text[...]
+        func dropDigits() -> Int {
+            let digits = rest.prefix { $0 >= 48 && $0 <= 57 }.count
+            rest = rest.dropFirst(digits)
+            return digits
+        }
+        if rest.first == UInt8(ascii: "-") { rest = rest.dropFirst() }
+        let leading = rest.first
+        let whole = dropDigits()
+        guard whole == 1 || (whole > 1 && leading != 48) else { return false }
+        if rest.first == UInt8(ascii: ".") {
+            rest = rest.dropFirst()
+            guard dropDigits() > 0 else { return false }
+        }
+        if rest.first == UInt8(ascii: "e") || rest.first == UInt8(ascii: "E") {
+            rest = rest.dropFirst()
+            if rest.first == UInt8(ascii: "+") || rest.first == UInt8(ascii: "-") {
+                rest = rest.dropFirst()
+            }
+            guard dropDigits() > 0 else { return false }
+        }
+        return rest.isEmpty
     }
 
     private static func quoted(_ text: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer? {

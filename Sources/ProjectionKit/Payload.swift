@@ -217,7 +217,7 @@ extension Payload {
         guard let found = try value(key) else { throw missing(key) }
         guard found.first == UInt8(ascii: "[") else { throw mismatch(key, "an array", found) }
         let inner = parser._withUnsafeGuaranteedRef { $0.forNested }
-        if let complaint = inner.open(found, serial: inner.makeSerial()) {
+        if let complaint = inner.open(found, serial: inner.makeSerial(), opening: "[") {
             throw PayloadError(path: "\(path).\(key)", reason: "is not a JSON array: \(complaint)")
         }
         return (0..<inner.count).map { inner.element(at: $0) }

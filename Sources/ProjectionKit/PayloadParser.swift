@@ -52,10 +52,19 @@ package final class PayloadParser {
 
     /// Indexes the text unless it is the one already open.
     ///
-    /// - Returns: simdjson's complaint, or nil.
-    func open(_ text: UnsafeRawBufferPointer, serial: UInt64) -> String? {
+    /// - Parameters:
+    ///   - text: Readable for ``padding`` bytes past its end.
+    ///   - serial: The number that ``makeSerial()`` gave it.
+    ///   - opening: `{` where an object is wanted, `[` where an array is.
+    /// - Returns: What is wrong, or nil.
+    func open(
+        _ text: UnsafeRawBufferPointer, serial: UInt64, opening: Unicode.Scalar = "{"
+    ) -> String? {
         if serial == openSerial { return nil }
         openSerial = 0
+        // White space before it is rare; the parser says what is wrong with an empty text.
+        let first = text.first { $0 > UInt8(ascii: " ") } ?? UInt8(ascii: opening)
+        guard first == UInt8(ascii: opening) else { return "it does not begin with '\(opening)'" }
         let code = csj_index(
             handle, text.baseAddress?.assumingMemoryBound(to: UInt8.self), text.count, &fields,
             &count)

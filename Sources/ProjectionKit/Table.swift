@@ -1,6 +1,7 @@
 /// The rows of one table while a projection folds: looked up, changed and counted by key.
 ///
-/// A value type with copy on write. Rows keep the order in which they were first inserted.
+/// A value type with copy on write. Rows keep the order in which they were first inserted; a
+/// removed row's place goes to the next new one.
 public struct Table<Row: TableRow>: Sendable {
     /// Who the rows are for.
     public enum Audience: Sendable {

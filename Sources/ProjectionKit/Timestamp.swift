@@ -18,7 +18,7 @@ public struct Timestamp: Hashable, Comparable, Sendable {
     /// Milliseconds since 1970-01-01T00:00:00Z, rounded down.
     @inlinable
     public var milliseconds: Int64 {
-        microseconds >= 0 ? microseconds / 1_000 : (microseconds - 999) / 1_000
+        microseconds / 1_000 - (microseconds % 1_000 < 0 ? 1 : 0)
     }
 
     /// The calendar day in UTC.
@@ -107,7 +107,8 @@ extension Day: CustomStringConvertible {
 extension Timestamp: CustomStringConvertible {
     /// RFC 3339 in UTC, to the millisecond, or to the microsecond where that is needed.
     public var description: String {
-        let ofDay = microseconds - Int64(day.daysSince1970) * 86_400_000_000
+        let remainder = microseconds % 86_400_000_000
+        let ofDay = remainder < 0 ? remainder + 86_400_000_000 : remainder
         let (seconds, fraction) = (Int(ofDay / 1_000_000), Int(ofDay % 1_000_000))
         let clock =
             "\(padded(seconds / 3_600, 2)):\(padded(seconds / 60 % 60, 2)):\(padded(seconds % 60, 2))"
@@ -119,7 +120,7 @@ extension Timestamp: CustomStringConvertible {
 extension Timestamp {
     /// Reads an RFC 3339 time, such as `2026-03-01T09:30:00.125+01:00`.
     ///
-    /// Years 0001 to 9999. Digits beyond the microsecond are cut off. A leap second (`:60`) counts
+    /// Years 0001 to 9999, also after the offset is taken off. Digits beyond the microsecond are cut off. A leap second (`:60`) counts
     /// as the first instant of the next minute, as PostgreSQL reads it.
     ///
     /// - Parameter text: The bytes, with nothing around them.
@@ -133,7 +134,9 @@ extension Timestamp {
             reader.isAtEnd
         else { return nil }
         let seconds = Int64(day.daysSince1970) * 86_400 + Int64(hour * 3_600 + minute * 60 + second)
-        microseconds = (seconds - Int64(offset)) * 1_000_000 + Int64(fraction)
+        let inUTC = seconds - Int64(offset)
+        guard (-62_135_596_800..<253_402_300_800).contains(inUTC) else { return nil }
+        microseconds = inUTC * 1_000_000 + Int64(fraction)
     }
 
     /// Reads an RFC 3339 time; nil when it is not one.

@@ -1,0 +1,242 @@
+import ProjectionKit
+import Synchronization
+import TestSupport
+import Testing
+
+@Suite("Table")
+struct TableTests {
+    @Test("behaves as a dictionary under random operations", arguments: [1, 2, 3, 4] as [UInt64])
+    func model(seed: UInt64) throws {
+        print("table model: seed \(seed)")
+        var model = TableModel<SpreadKey>(seed: seed, keys: 700)
+        for step in 0..<12_000 { try model.step(step) }
+        model.checkEverything()
+    }
+
+    @Test("behaves as a dictionary when keys collide", arguments: [11, 12, 13] as [UInt64])
+    func collisions(seed: UInt64) throws {
+        print("table model with colliding keys: seed \(seed)")
+        var model = TableModel<CollidingKey>(seed: seed, keys: 90)
+        for step in 0..<4_000 { try model.step(step) }
+        model.checkEverything()
+    }
+
+    @Test("destroys each row exactly once")
+    func lifetimes() {
+        let alive = Counter()
+        do {
+            var table = Table<TokenRow>()
+            for id in 0..<5_000 { table[Int64(id)] = TokenRow(id: Int64(id), counter: alive) }
+            #expect(alive.value == 5_000)
+            for id in 0..<2_500 { table[Int64(id * 2)] = nil }
+            #expect(alive.value == 2_500)
+            var copy = table
+            copy[1] = nil
+            copy[3] = TokenRow(id: 3, counter: alive)
+            #expect(copy.count == 2_499 && table.count == 2_500)
+            #expect(alive.value == 2_501)
+            for id in 0..<1_000 { table[Int64(id)] = TokenRow(id: Int64(id), counter: alive) }
+        }
+        #expect(alive.value == 0)
+    }
+
+    @Test("keeps a row as it was when changing it throws")
+    func throwing() throws {
+        struct Refusal: Error {}
+        func refuse() throws -> Int { throw Refusal() }
+        var table = Table<ModelRow<SpreadKey>>()
+        table[SpreadKey(1)] = ModelRow(key: SpreadKey(1), value: 7, text: "seven")
+
+        #expect(throws: Refusal.self) { table[SpreadKey(1)]?.value += try refuse() }
+        #expect(throws: Refusal.self) {
+            table[SpreadKey(2), default: ModelRow(key: SpreadKey(2), value: 0, text: "")].value +=
+                try refuse()
+        }
+
+        #expect(table[SpreadKey(1)]?.value == 7)
+        #expect(table.contains(SpreadKey(1)))
+    }
+
+    @Test("gives rows in the order of their insertion")
+    func order() {
+        var table = Table<ModelRow<SpreadKey>>()
+        for id in [9, 2, 7, 1] as [Int64] {
+            table[SpreadKey(id)] = ModelRow(key: SpreadKey(id), value: 0, text: "")
+        }
+        table[SpreadKey(7)]?.value = 1
+        #expect(table.rows.map(\.key.id) == [9, 2, 7, 1])
+    }
+
+    @Test("encodes the rows that are there, and none that were removed")
+    func encoding() throws {
+        var table = Table<ModelRow<SpreadKey>>()
+        for id in 0..<3_000 as Range<Int64> {
+            table[SpreadKey(id)] = ModelRow(key: SpreadKey(id), value: 1, text: "é")
+        }
+        for id in 0..<3_000 as Range<Int64> where id % 3 == 0 { table[SpreadKey(id)] = nil }
+
+        var buffer = RowBuffer(capacity: 64)
+        var rows = 0
+        for start in stride(from: 0, to: table.endIndex, by: 1_000) {
+            rows += try table.encodeRows(
+                start..<min(start + 1_000, table.endIndex),
+                as: [.int8, .int8, .text],
+                into: &buffer
+            )
+        }
+
+        #expect(rows == 2_000)
+        #expect(buffer.count == 2_000 * (2 + 12 + 12 + 6))
+        #expect(Array(buffer.bytes.prefix(14)) == [0, 3, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 1])
+    }
+
+    @Test("names the column whose value does not fit")
+    func encodingFails() {
+        var table = Table<ModelRow<SpreadKey>>()
+        table[SpreadKey(1)] = ModelRow(key: SpreadKey(1), value: 1, text: "a\0b")
+        var buffer = RowBuffer()
+        do {
+            _ = try table.encodeRows(0..<1, as: [.int8, .int8, .text], into: &buffer)
+            Issue.record("a text with U+0000 was encoded")
+        } catch {
+            #expect(
+                String(describing: error)
+                    == "model.text: a text holds the character U+0000, which PostgreSQL cannot store"
+            )
+        }
+    }
+
+    @Test("describes its columns")
+    func description() {
+        let table = Table<ModelRow<SpreadKey>>(.reducer)
+        #expect(table.name == "model")
+        #expect(table.key == ["id"])
+        #expect(table.columnNames == ["id", "value", "text"])
+        #expect(table.columnValues.map(\.types.first) == [.int8, .int8, .text])
+        #expect(table.columnValues.map(\.isNullable) == [false, false, false])
+        #expect(table.isForReaders == false)
+        #expect(Table<ModelRow<SpreadKey>>().isForReaders)
+    }
+}
+
+/// A table beside the dictionary it should equal.
+private struct TableModel<Key: ModelKey> {
+    private var random: SeededRandom
+    private let keys: Int64
+    private var table = Table<ModelRow<Key>>()
+    private var model: [Key: ModelRow<Key>] = [:]
+    private var copies: [(table: Table<ModelRow<Key>>, model: [Key: ModelRow<Key>])] = []
+
+    init(seed: UInt64, keys: Int64) {
+        random = SeededRandom(seed: seed)
+        self.keys = keys
+    }
+
+    mutating func step(_ number: Int) throws {
+        let key = Key(Int64.random(in: 0..<keys, using: &random))
+        let fresh = ModelRow(key: key, value: number, text: "row \(number) of a longer text")
+        switch Int.random(in: 0..<100, using: &random) {
+        case 0..<35:
+            table[key] = fresh
+            model[key] = fresh
+        case 35..<50:
+            table[key]?.value += 1
+            model[key]?.value += 1
+        case 50..<60:
+            table[key, default: fresh].text += "!"
+            model[key, default: fresh].text += "!"
+        case 60..<75:
+            #expect(table.remove(key) == model.removeValue(forKey: key))
+        case 75..<85:
+            table[key] = nil
+            model[key] = nil
+        case 85..<99:
+            #expect(table[key] == model[key])
+            #expect(table.contains(key) == (model[key] != nil))
+            #expect(table[key, default: fresh] == model[key, default: fresh])
+        default: copy()
+        }
+        #expect(table.count == model.count)
+    }
+
+    /// Keeps a copy, or goes on with one that was kept, so that both sides of a copy change.
+    private mutating func copy() {
+        if copies.count > 3 {
+            let index = Int.random(in: 0..<copies.count, using: &random)
+            swap(&table, &copies[index].table)
+            swap(&model, &copies[index].model)
+        } else {
+            copies.append((table, model))
+        }
+    }
+
+    func checkEverything() {
+        for (table, model) in copies + [(table, model)] {
+            let rows = Dictionary(uniqueKeysWithValues: table.rows.map { ($0.key, $0) })
+            #expect(rows == model)
+            #expect(table.isEmpty == model.isEmpty)
+            for key in 0..<keys { #expect(table[Key(key)] == model[Key(key)]) }
+        }
+    }
+}
+
+private protocol ModelKey: Hashable, Sendable {
+    var id: Int64 { get }
+    init(_ id: Int64)
+}
+
+private struct SpreadKey: ModelKey {
+    let id: Int64
+    init(_ id: Int64) { self.id = id }
+}
+
+/// Seven hashes for all keys: every lookup walks, and every removal shifts rows back.
+private struct CollidingKey: ModelKey {
+    let id: Int64
+    init(_ id: Int64) { self.id = id }
+    func hash(into hasher: inout Hasher) { hasher.combine(id % 7) }
+}
+
+private struct ModelRow<Key: ModelKey>: TableRow, Equatable {
+    let key: Key
+    var value: Int
+    var text: String
+
+    static var table: TableDefinition<Self> {
+        TableDefinition("model", key: "id") {
+            Column("id", \.key.id)
+            Column("value", \.value)
+            Column("text", \.text)
+        }
+    }
+}
+
+private final class Counter: Sendable {
+    private let count = Atomic(0)
+    var value: Int { count.load(ordering: .sequentiallyConsistent) }
+    func add(_ number: Int) { count.add(number, ordering: .sequentiallyConsistent) }
+}
+
+private final class Token: Sendable {
+    private let counter: Counter
+
+    init(_ counter: Counter) {
+        self.counter = counter
+        counter.add(1)
+    }
+
+    deinit { counter.add(-1) }
+}
+
+private struct TokenRow: TableRow {
+    let id: Int64
+    let token: Token
+    var key: Int64 { id }
+
+    init(id: Int64, counter: Counter) {
+        self.id = id
+        token = Token(counter)
+    }
+
+    static let table = TableDefinition<TokenRow>("token", key: "id") { Column("id", \.id) }
+}
