@@ -24,7 +24,10 @@ struct LiveTables: Sendable {
     /// - Throws: ``ReadModelError/changedMeanwhile(projection:reason:)`` when a table under a live
     ///   name is not the recorded one.
     static func find(
-        of projection: String, declared: [String], schema: String, records: [GenerationRecord],
+        of projection: String,
+        declared: [String],
+        schema: String,
+        records: [GenerationRecord],
         on connection: PostgresConnection
     ) async throws -> LiveTables {
         var found: [TableDescription] = []
@@ -44,9 +47,15 @@ struct LiveTables: Sendable {
             }
             return LiveTables(
                 generation: GenerationRecord(
-                    projection: projection, number: number, state: .live, liveSchema: schema,
-                    tables: tables),
-                tables: found, isAdopted: true)
+                    projection: projection,
+                    number: number,
+                    state: .live,
+                    liveSchema: schema,
+                    tables: tables
+                ),
+                tables: found,
+                isAdopted: true
+            )
         }
         if found.isEmpty { return LiveTables(generation: live, tables: [], isAdopted: false) }
         let recorded = Dictionary(uniqueKeysWithValues: live.tables.map { ($0.name, $0.oid) })
@@ -54,7 +63,8 @@ struct LiveTables: Sendable {
             throw ReadModelError.changedMeanwhile(
                 projection: projection,
                 reason: "\(table.name.sql) is not the table that generation \(live.number) put "
-                    + "there. If it was made anew by hand, rename or drop it")
+                    + "there. If it was made anew by hand, rename or drop it"
+            )
         }
         return LiveTables(generation: live, tables: found, isAdopted: false)
     }
