@@ -1,4 +1,6 @@
-/// The numbered changes of what lasts, oldest first. They go forward only.
+/// The numbered changes of what lasts, oldest first.
+///
+/// They go forward only.
 package enum Migrations {
     /// For the embedded ledger, an SQLite file.
     package static var ledger: [Migration] {

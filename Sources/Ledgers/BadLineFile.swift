@@ -1,8 +1,9 @@
 internal import Foundation
 internal import Glibc
 
-/// The file where an import sets bad lines aside. It is made when the first one comes, and added
-/// to when it is there already.
+/// The file where an import sets bad lines aside.
+///
+/// It is made when the first one comes, and added to when it is there already.
 final class BadLineFile {
     private struct Entry: Encodable {
         let file: String
@@ -29,14 +30,22 @@ final class BadLineFile {
     /// Adds a line; bytes that are not UTF-8 become U+FFFD.
     func append(line: Int, reason: String, text: UnsafeRawBufferPointer) throws {
         let entry = Entry(
-            file: source, line: line, reason: reason, text: String(decoding: text, as: UTF8.self))
+            file: source,
+            line: line,
+            reason: reason,
+            text: String(decoding: text, as: UTF8.self)
+        )
         var bytes = try encoder.encode(entry)
         bytes.append(0x0a)
         let file = try opened()
         try bytes.withUnsafeBytes { buffer in
             var rest = buffer[...]
             while !rest.isEmpty {
-                let count = write(file, UnsafeRawBufferPointer(rebasing: rest).baseAddress, rest.count)
+                let count = write(
+                    file,
+                    UnsafeRawBufferPointer(rebasing: rest).baseAddress,
+                    rest.count
+                )
                 if count < 0, errno == EINTR { continue }
                 guard count >= 0 else { throw failure() }
                 rest = rest.dropFirst(count)

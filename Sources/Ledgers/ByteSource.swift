@@ -6,7 +6,9 @@ struct ByteSourceError: Error {
     let reason: String
 }
 
-/// Reads a file or standard input, and inflates it when it is gzip. Used by one thread.
+/// Reads a file or standard input, and inflates it when it is gzip.
+///
+/// Used by one thread.
 ///
 /// A gzip file may consist of several members, as `cat a.gz b.gz` makes them.
 final class ByteSource {
@@ -47,7 +49,10 @@ final class ByteSource {
         while true {
             if unread.isEmpty, !isAtEnd { try fillInput() }
             let (used, made) = try inflater.inflate(
-                UnsafeRawBufferPointer(rebasing: input[unread]), into: target, isAtEnd: isAtEnd)
+                UnsafeRawBufferPointer(rebasing: input[unread]),
+                into: target,
+                isAtEnd: isAtEnd
+            )
             unread = (unread.lowerBound + used)..<unread.upperBound
             if made > 0 || (isAtEnd && unread.isEmpty) { return made }
         }
@@ -106,7 +111,11 @@ private final class Inflater {
         stream.initialize(to: z_stream())
         // 15 bits of window, and 16 for a gzip header (zlib.h, inflateInit2).
         let code = inflateInit2_(
-            stream, 15 + 16, ZLIB_VERSION, Int32(MemoryLayout<z_stream>.size))
+            stream,
+            15 + 16,
+            ZLIB_VERSION,
+            Int32(MemoryLayout<z_stream>.size)
+        )
         guard code == Z_OK else { throw ByteSourceError(reason: "zlib cannot start (\(code))") }
     }
 
@@ -116,7 +125,9 @@ private final class Inflater {
     }
 
     func inflate(
-        _ source: UnsafeRawBufferPointer, into target: UnsafeMutableRawBufferPointer, isAtEnd: Bool
+        _ source: UnsafeRawBufferPointer,
+        into target: UnsafeMutableRawBufferPointer,
+        isAtEnd: Bool
     ) throws -> (used: Int, made: Int) {
         if !isInsideMember {
             guard let first = source.first else { return (0, 0) }
@@ -138,10 +149,12 @@ private final class Inflater {
     }
 
     private func step(
-        _ source: UnsafeRawBufferPointer, into target: UnsafeMutableRawBufferPointer
+        _ source: UnsafeRawBufferPointer,
+        into target: UnsafeMutableRawBufferPointer
     ) throws -> (used: Int, made: Int) {
         stream.pointee.next_in = UnsafeMutablePointer(
-            mutating: source.baseAddress?.assumingMemoryBound(to: UInt8.self))
+            mutating: source.baseAddress?.assumingMemoryBound(to: UInt8.self)
+        )
         stream.pointee.avail_in = UInt32(source.count)
         stream.pointee.next_out = target.baseAddress?.assumingMemoryBound(to: UInt8.self)
         stream.pointee.avail_out = UInt32(clamping: target.count)

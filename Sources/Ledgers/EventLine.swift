@@ -1,16 +1,22 @@
 internal import ProjectionKit
 
-/// Turns lines of NDJSON into events. Used by one thread.
+/// Turns lines of NDJSON into events.
+///
+/// Used by one thread.
 struct EventLineParser {
     private let reader = JSONObjectReader()
 
     /// Adds the event of a line to the batch.
     ///
     /// - Parameters:
+    ///   - line: Readable for ``PayloadParser/padding`` bytes past its end.
     ///   - number: The line's number, which orders events of one millisecond.
+    ///   - batch: Left as it is when the line is not an event.
     /// - Returns: Why the line is not an event, as a clause; nil when it was added.
     func parse(
-        _ line: UnsafeRawBufferPointer, number: Int, into batch: NewEventBatch
+        _ line: UnsafeRawBufferPointer,
+        number: Int,
+        into batch: NewEventBatch
     ) -> String? {
         if let complaint = reader.open(line) { return "it \(complaint)" }
         do throws(FieldError) {
@@ -25,9 +31,16 @@ struct EventLineParser {
                     batch.append(
                         id: id
                             ?? .version7(
-                                milliseconds: time, number: UInt64(number),
-                                hash: ContentHash(time, stream, type, data).value),
-                        isIDOfTime: id == nil, time: time, stream: stream, type: type, data: data)
+                                milliseconds: time,
+                                number: UInt64(number),
+                                hash: ContentHash(time, stream, type, data).value
+                            ),
+                        isIDOfTime: id == nil,
+                        time: time,
+                        stream: stream,
+                        type: type,
+                        data: data
+                    )
                     return nil
                 }
             }
@@ -55,7 +68,8 @@ struct EventLineParser {
         guard let time = JSONValue.timestamp(value)?.milliseconds else {
             throw FieldError(
                 reason: "'time' is not an RFC 3339 time of the years 0001 to 9999,"
-                    + " such as 2026-03-01T09:30:00.125Z")
+                    + " such as 2026-03-01T09:30:00.125Z"
+            )
         }
         guard EventID.times.contains(time) else {
             throw FieldError(reason: "'time' is outside the years 0001 to 9999 in UTC")
@@ -108,7 +122,9 @@ struct ContentHash {
     private(set) var value: UInt64 = 0x9e37_79b9_7f4a_7c15
 
     init(
-        _ time: Int64, _ stream: UnsafeRawBufferPointer, _ type: UnsafeRawBufferPointer,
+        _ time: Int64,
+        _ stream: UnsafeRawBufferPointer,
+        _ type: UnsafeRawBufferPointer,
         _ data: UnsafeRawBufferPointer
     ) {
         mix(UInt64(bitPattern: time))

@@ -44,9 +44,7 @@ final class EventRows {
 
     private let database: SQLiteDatabase
     private let statement: SQLiteStatement
-    private let through: EventKey
-    private var after: EventKey?
-    private let key: UnsafeMutableRawBufferPointer
+    private let bounds: SpanBounds
 
     init(of span: PositionSpan, in database: SQLiteDatabase) throws {
         self.database = database
@@ -55,42 +53,28 @@ final class EventRows {
             SELECT time_bucket, event_id, ts, stream, type, message FROM main.events
             WHERE (time_bucket, event_id) > (?1, ?2) AND (time_bucket, event_id) <= (?3, ?4)
             ORDER BY time_bucket, event_id LIMIT ?5
-            """)
-        after = span.after.map { EventKey($0) }
-        through = EventKey(span.through)
-        key = .allocate(byteCount: 32, alignment: 16)
+            """
+        )
+        bounds = SpanBounds(span)
     }
-
-    deinit { key.deallocate() }
 
     /// Calls `body` with the next events, in order, until it says enough or the page is full.
     ///
     /// - Parameter body: Gives false when the row it was handed is the last it wants for now.
     /// - Returns: The number of rows handed out; 0 when the span is read to its end.
+    /// - Throws: ``LedgerError``; what `body` throws.
     func nextPage(_ body: (EventRow) throws -> Bool) throws -> Int {
-        bindSpan()
+        bounds.bind(to: statement)
+        statement.bind(Self.pageRows, at: 5)
         defer { statement.reset() }
         var count = 0
         while try statement.step() {
             let row = try currentRow()
-            after = row.key
+            bounds.after = row.key
             count += 1
             guard try body(row) else { break }
         }
         return count
-    }
-
-    private func bindSpan() {
-        // No id sorts before the empty one, so a span without a beginning starts with the first row.
-        statement.bind(after?.bucketStart ?? .min, at: 1)
-        if let after {
-            statement.bind(blob: after.id.write(to: key, at: 0), at: 2)
-        } else {
-            statement.bind(blob: UnsafeRawBufferPointer(rebasing: key[0..<0]), at: 2)
-        }
-        statement.bind(through.bucketStart, at: 3)
-        statement.bind(blob: through.id.write(to: key, at: 16), at: 4)
-        statement.bind(Self.pageRows, at: 5)
     }
 
     private func currentRow() throws -> EventRow {
@@ -99,11 +83,46 @@ final class EventRows {
             throw LedgerError.damaged(
                 path: database.path,
                 reason: "an event id in the bucket of \(Timestamp(milliseconds: bucketStart))"
-                    + " is not 16 bytes long")
+                    + " is not 16 bytes long"
+            )
         }
         return EventRow(
-            bucketStart: bucketStart, id: id, time: statement.integer(2),
-            stream: statement.text(3), type: statement.text(4), payload: statement.text(5))
+            bucketStart: bucketStart,
+            id: id,
+            time: statement.integer(2),
+            stream: statement.text(3),
+            type: statement.text(4),
+            payload: statement.text(5)
+        )
+    }
+}
+
+/// The two ends of a span as parameters 1 to 4 of a statement.
+final class SpanBounds {
+    /// The last key that does not belong to the span.
+    var after: EventKey?
+
+    private let through: EventKey
+    private let keys: UnsafeMutableRawBufferPointer
+
+    init(_ span: PositionSpan) {
+        after = span.after.map { EventKey($0) }
+        through = EventKey(span.through)
+        keys = .allocate(byteCount: 32, alignment: 16)
+    }
+
+    deinit { keys.deallocate() }
+
+    /// Binds both ends.
+    ///
+    /// The bounds must live until the statement is reset.
+    func bind(to statement: SQLiteStatement) {
+        // No id sorts before the empty one, so a span without a beginning starts with the first row.
+        statement.bind(after?.bucketStart ?? .min, at: 1)
+        let first = after?.id.write(to: keys, at: 0)
+        statement.bind(blob: first ?? UnsafeRawBufferPointer(rebasing: keys[0..<0]), at: 2)
+        statement.bind(through.bucketStart, at: 3)
+        statement.bind(blob: through.id.write(to: keys, at: 16), at: 4)
     }
 }
 
@@ -113,12 +132,14 @@ extension EventID {
         guard blob.count == 16 else { return nil }
         self.init(
             high: UInt64(bigEndian: blob.loadUnaligned(fromByteOffset: 0, as: UInt64.self)),
-            low: UInt64(bigEndian: blob.loadUnaligned(fromByteOffset: 8, as: UInt64.self)))
+            low: UInt64(bigEndian: blob.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
+        )
     }
 
     /// Writes the 16 bytes and lends them.
     func write(
-        to buffer: UnsafeMutableRawBufferPointer, at offset: Int
+        to buffer: UnsafeMutableRawBufferPointer,
+        at offset: Int
     ) -> UnsafeRawBufferPointer {
         buffer.storeBytes(of: high.bigEndian, toByteOffset: offset, as: UInt64.self)
         buffer.storeBytes(of: low.bigEndian, toByteOffset: offset + 8, as: UInt64.self)

@@ -13,8 +13,10 @@ enum HandOff {
     ///   - buffers: What travels to and fro: filled by the producer, drained by the consumer.
     ///   - produce: Fills a buffer; gives false when there is nothing left.
     ///   - consume: Drains it.
+    /// - Throws: What `produce` or `consume` throws.
     static func run<Buffer: Sendable>(
-        buffers: [Buffer], produce: @escaping @Sendable (Buffer) throws -> Bool,
+        buffers: [Buffer],
+        produce: @escaping @Sendable (Buffer) throws -> Bool,
         consume: (Buffer) throws -> Void
     ) throws {
         let exchange = Exchange(free: buffers)

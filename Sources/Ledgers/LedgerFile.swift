@@ -13,7 +13,9 @@ enum LedgerFile {
 
     /// Opens a ledger, checks that it is one, and lends the connection with the bucket width.
     static func withLedger<Result>(
-        path: String, mode: SQLiteDatabase.Mode, patience: Int32 = LedgerFile.patience,
+        path: String,
+        mode: SQLiteDatabase.Mode,
+        patience: Int32 = LedgerFile.patience,
         _ body: (SQLiteDatabase, _ bucketWidth: Int64) throws -> Result
     ) throws -> Result {
         try SQLiteDatabase.withDatabase(path: path, mode: mode, patience: patience) { database in
@@ -47,7 +49,8 @@ enum LedgerFile {
             try database.transaction {
                 for migration in Migrations.ledger { try database.execute(migration.sql) }
                 let setting = try database.prepare(
-                    "INSERT INTO settings (name, value) VALUES ('bucket_width_ms', ?1)")
+                    "INSERT INTO settings (name, value) VALUES ('bucket_width_ms', ?1)"
+                )
                 setting.bind(bucketWidth, at: 1)
                 _ = try setting.step()
             }
@@ -61,7 +64,8 @@ enum LedgerFile {
             let isEmpty = try database.integer("SELECT count(*) FROM main.sqlite_schema") == 0
             throw LedgerError.notALedger(
                 path: path,
-                reason: isEmpty ? "it is empty" : "it is an SQLite database of something else")
+                reason: isEmpty ? "it is empty" : "it is an SQLite database of something else"
+            )
         }
         let version = Int(try database.integer("PRAGMA user_version") ?? 0)
         guard version <= formatVersion else {
@@ -71,12 +75,14 @@ enum LedgerFile {
             """
             SELECT count(*) FROM main.sqlite_schema
             WHERE type = 'table' AND name IN ('events', 'settings')
-            """)
+            """
+        )
         guard tables == 2 else {
             throw LedgerError.notALedger(path: path, reason: "its tables are missing")
         }
         let width = try database.integer(
-            "SELECT value FROM main.settings WHERE name = 'bucket_width_ms'")
+            "SELECT value FROM main.settings WHERE name = 'bucket_width_ms'"
+        )
         guard let width, width > 0 else {
             throw LedgerError.damaged(path: path, reason: "its bucket width is missing")
         }

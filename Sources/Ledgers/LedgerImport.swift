@@ -10,7 +10,9 @@ internal import ProjectionKit
 ///   its time, its line number and a hash of its content, so in the same millisecond the order of
 ///   lines decides.
 package struct LedgerImport: Sendable {
-    /// A path, or `-` for standard input. Plain or gzip; the content tells.
+    /// A path, or `-` for standard input.
+    ///
+    /// Plain or gzip; the content tells.
     package let file: String
     /// The ledger's path.
     package let ledger: String
@@ -28,7 +30,9 @@ package struct LedgerImport: Sendable {
         self.skipBad = skipBad
     }
 
-    /// Imports the file. Blocks.
+    /// Imports the file.
+    ///
+    /// Blocks.
     ///
     /// - Parameter progress: Called after each batch, on the caller's thread. What it throws stops
     ///   the import; the batches before are stored.
@@ -49,7 +53,8 @@ package struct LedgerImport: Sendable {
                     counts.add(chunk, appended)
                     try progress(counts)
                     if let stop = chunk.stop { throw error(stop, counts) }
-                })
+                }
+            )
             return counts
         }
     }
@@ -60,19 +65,31 @@ package struct LedgerImport: Sendable {
         do {
             let source = try ByteSource(path: file)
             return ImportLines(
-                source: source, skipBad: skipBad,
-                badLines: BadLineFile(path: badLinesPath, source: name))
+                source: source,
+                skipBad: skipBad,
+                badLines: BadLineFile(path: badLinesPath, source: name)
+            )
         } catch let error as ByteSourceError {
             throw ImportError(
-                file: name, line: nil, reason: error.reason, ledger: ledger, counts: .init(),
-                skipBad: nil)
+                file: name,
+                line: nil,
+                reason: error.reason,
+                ledger: ledger,
+                counts: .init(),
+                skipBad: nil
+            )
         }
     }
 
     private func error(_ stop: ImportStop, _ counts: ImportProgress) -> ImportError {
         ImportError(
-            file: name, line: stop.line, reason: stop.reason, ledger: ledger, counts: counts,
-            skipBad: stop.isBadLine ? skipBad : nil)
+            file: name,
+            line: stop.line,
+            reason: stop.reason,
+            ledger: ledger,
+            counts: counts,
+            skipBad: stop.isBadLine ? skipBad : nil
+        )
     }
 }
 

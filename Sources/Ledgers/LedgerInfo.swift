@@ -35,13 +35,19 @@ package struct LedgerInfo: Hashable, Sendable {
             """
     }
 
-    /// Reads the whole ledger once. Blocks.
+    /// Reads the whole ledger once.
     ///
-    /// - Parameter progress: Called with the number of events read so far, every few thousand. What
-    ///   it throws ends the reading.
+    /// Blocks.
+    ///
+    /// - Parameters:
+    ///   - path: Where the ledger is.
+    ///   - progress: Called with the number of events read so far, every few thousand. What it
+    ///     throws ends the reading.
+    /// - Returns: The numbers.
     /// - Throws: ``LedgerError``; what `progress` throws.
     package static func read(
-        path: String, progress: (Int) throws -> Void = { _ in }
+        path: String,
+        progress: (Int) throws -> Void = { _ in }
     ) throws -> LedgerInfo {
         try LedgerFile.withLedger(path: path, mode: .read) { database, bucketWidth in
             var survey = LedgerSurvey(bucketWidth: bucketWidth)
@@ -97,7 +103,10 @@ private struct LedgerSurvey {
     mutating func info(path: String) -> LedgerInfo {
         endBucket()
         var info = LedgerInfo(
-            path: path, bucketWidth: bucketWidth, fileBytes: Self.size(of: path))
+            path: path,
+            bucketWidth: bucketWidth,
+            fileBytes: Self.size(of: path)
+        )
         info.events = events
         info.types = TypeCount.sorted(typeCounts)
         info.streams = streams.count
@@ -113,7 +122,9 @@ private struct LedgerSurvey {
         defer { bucketEvents = 0 }
         guard bucketEvents > busiest?.events ?? 0 else { return }
         busiest = BucketCount(
-            bucket: Bucket(start: bucketStart, width: bucketWidth), events: bucketEvents)
+            bucket: Bucket(start: bucketStart, width: bucketWidth),
+            events: bucketEvents
+        )
     }
 
     private static func size(of path: String) -> Int {

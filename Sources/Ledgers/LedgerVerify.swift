@@ -49,13 +49,19 @@ package struct LedgerVerify: Hashable, Sendable {
     /// Whether nothing is wrong.
     package var isSound: Bool { counts.isEmpty }
 
-    /// Reads the whole ledger. Blocks.
+    /// Reads the whole ledger.
     ///
-    /// - Parameter progress: Called with the number of events read so far, every few thousand. What
-    ///   it throws ends the check.
+    /// Blocks.
+    ///
+    /// - Parameters:
+    ///   - path: Where the ledger is.
+    ///   - progress: Called with the number of events read so far, every few thousand. What it
+    ///     throws ends the check.
+    /// - Returns: The findings.
     /// - Throws: ``LedgerError`` when the ledger cannot be read at all; what `progress` throws.
     package static func run(
-        path: String, progress: (Int) throws -> Void = { _ in }
+        path: String,
+        progress: (Int) throws -> Void = { _ in }
     ) throws -> LedgerVerify {
         try LedgerFile.withLedger(path: path, mode: .read) { database, bucketWidth in
             var result = LedgerVerify()
@@ -90,19 +96,24 @@ package struct LedgerVerify: Hashable, Sendable {
             """
             SELECT event_id, count(*), min(time_bucket) FROM main.events
             GROUP BY event_id HAVING count(*) > 1
-            """)
+            """
+        )
         while try statement.step() {
             add(
-                .uniqueIDs, "its id stands in \(statement.integer(1)) buckets, of which this is one",
+                .uniqueIDs,
+                "its id stands in \(statement.integer(1)) buckets, of which this is one",
                 id: EventID(blob: statement.blob(0)),
-                bucket: Bucket(start: statement.integer(2), width: bucketWidth))
+                bucket: Bucket(start: statement.integer(2), width: bucketWidth)
+            )
         }
     }
 }
 
 /// The checks that look at one row after the other.
 private struct RowCheck {
-    /// Whether an id does not carry a time of its bucket. Those that do cannot stand in two.
+    /// Whether an id does not carry a time of its bucket.
+    ///
+    /// Those that do cannot stand in two.
     private(set) var hasLooseIDs = false
 
     private let bucketWidth: Int64
@@ -115,7 +126,8 @@ private struct RowCheck {
     }
 
     mutating func run(
-        in database: SQLiteDatabase, reportingTo result: inout LedgerVerify,
+        in database: SQLiteDatabase,
+        reportingTo result: inout LedgerVerify,
         _ progress: (Int) throws -> Void
     ) throws {
         guard let newest = try EventKey.newest(in: database) else { return }
@@ -132,13 +144,22 @@ private struct RowCheck {
         result.events += 1
         let bucket = Bucket(start: row.bucketStart, width: bucketWidth)
         if let last, row.key <= last {
-            result.add(.order, "it does not stand behind its predecessor", id: row.id, bucket: bucket)
+            result.add(
+                .order,
+                "it does not stand behind its predecessor",
+                id: row.id,
+                bucket: bucket
+            )
         }
         last = row.key
         let own = Bucket(containing: row.time, width: bucketWidth)
         if own != bucket {
             result.add(
-                .bucketArithmetic, "its time belongs in \(own)", id: row.id, bucket: bucket)
+                .bucketArithmetic,
+                "its time belongs in \(own)",
+                id: row.id,
+                bucket: bucket
+            )
         }
         if !row.id.isVersion7
             || Bucket(containing: row.id.milliseconds, width: bucketWidth) != bucket
@@ -165,6 +186,8 @@ private struct RowCheck {
         padded.append(contentsOf: row.payload)
         padded.append(contentsOf: repeatElement(0, count: PayloadParser.padding))
         let length = row.payload.count
-        return padded.withUnsafeBytes { reader.open(UnsafeRawBufferPointer(rebasing: $0[..<length])) }
+        return padded.withUnsafeBytes {
+            reader.open(UnsafeRawBufferPointer(rebasing: $0[..<length]))
+        }
     }
 }

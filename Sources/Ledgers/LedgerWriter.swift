@@ -1,7 +1,9 @@
 internal import Glibc
 internal import ProjectionKit
 
-/// Appends events to an SQLite ledger, batch by batch. Used by one thread; every call blocks.
+/// Appends events to an SQLite ledger, batch by batch.
+///
+/// Used by one thread; every call blocks.
 ///
 /// - Durable: when `append` returns, its batch is on the disk, whole. When it throws, nothing of
 ///   the batch is stored.
@@ -25,11 +27,15 @@ package final class LedgerWriter {
     /// Opens a ledger for writing, and closes it when `body` returns or throws.
     ///
     /// - Parameters:
+    ///   - path: A ledger that exists.
     ///   - patience: How long a batch waits for another process' lock.
     ///   - clock: Milliseconds since 1970.
+    ///   - body: The appending. The writer must not leave it.
+    /// - Returns: What `body` returned.
     /// - Throws: ``LedgerError``; what `body` throws.
     package static func withWriter<Result>(
-        path: String, patience: Duration = .milliseconds(Int64(LedgerFile.patience)),
+        path: String,
+        patience: Duration = .milliseconds(Int64(LedgerFile.patience)),
         clock: @escaping () -> Int64 = LedgerWriter.systemClock,
         _ body: (LedgerWriter) throws -> Result
     ) throws -> Result {
@@ -61,25 +67,30 @@ package final class LedgerWriter {
             PRAGMA cache_size = -65536;
             PRAGMA wal_autocheckpoint = 4096;
             PRAGMA journal_size_limit = 67108864
-            """)
+            """
+        )
         insert = try database.prepare(
             """
             INSERT INTO main.events (time_bucket, event_id, ts, stream, type, message)
             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING
-            """)
+            """
+        )
         find = try database.prepare(
-            "SELECT 1 FROM main.events WHERE time_bucket = ?1 AND event_id = ?2")
+            "SELECT 1 FROM main.events WHERE time_bucket = ?1 AND event_id = ?2"
+        )
         newestOfMillisecond = try database.prepare(
             """
             SELECT event_id FROM main.events
             WHERE time_bucket = ?1 AND event_id BETWEEN ?2 AND ?3
             ORDER BY event_id DESC LIMIT 1
-            """)
+            """
+        )
         newestInLedger = try database.prepare(
             """
             SELECT time_bucket, event_id, ts FROM main.events
             ORDER BY time_bucket DESC, event_id DESC LIMIT 1
-            """)
+            """
+        )
         key = .allocate(byteCount: 32, alignment: 16)
     }
 
@@ -102,8 +113,11 @@ package final class LedgerWriter {
         return batch.records.compactMap { record in
             guard let id = record.id, let time = record.time else { return nil }
             return AppendedEvent(
-                id: id, time: Timestamp(milliseconds: time),
-                position: key(of: id, time: time).position, wasPresent: record.wasPresent)
+                id: id,
+                time: Timestamp(milliseconds: time),
+                position: key(of: id, time: time).position,
+                wasPresent: record.wasPresent
+            )
         }
     }
 
@@ -134,7 +148,9 @@ package final class LedgerWriter {
         guard try newestInLedger.step() else { return nil }
         guard let id = EventID(blob: newestInLedger.blob(1)) else {
             throw LedgerError.damaged(
-                path: place, reason: "the newest event's id is not 16 bytes long")
+                path: place,
+                reason: "the newest event's id is not 16 bytes long"
+            )
         }
         let key = EventKey(bucketStart: newestInLedger.integer(0), id: id)
         return (key, newestInLedger.integer(2))
@@ -147,7 +163,10 @@ package final class LedgerWriter {
 
 extension LedgerWriter {
     private func store(
-        _ record: NewEventBatch.Record, of batch: NewEventBatch, id: EventID, time: Int64
+        _ record: NewEventBatch.Record,
+        of batch: NewEventBatch,
+        id: EventID,
+        time: Int64
     ) throws -> Bool {
         let bucketStart = Bucket(containing: time, width: bucketWidth).start
         if !record.isIDOfTime, try isFiledUnderItsOwnTime(id, notIn: bucketStart) { return false }
@@ -163,7 +182,9 @@ extension LedgerWriter {
     }
 
     /// Whether a UUIDv7 that is to be filed in one bucket stands already in that of the time it
-    /// carries. The primary key cannot know: its first column is the bucket.
+    /// carries.
+    ///
+    /// The primary key cannot know: its first column is the bucket.
     private func isFiledUnderItsOwnTime(_ id: EventID, notIn bucketStart: Int64) throws -> Bool {
         guard id.isVersion7 else { return false }
         let own = Bucket(containing: id.milliseconds, width: bucketWidth).start
@@ -194,7 +215,8 @@ extension LedgerWriter {
         newestOfMillisecond.bind(blob: last.write(to: key, at: 16), at: 3)
         defer { newestOfMillisecond.reset() }
         guard try newestOfMillisecond.step() else { return Self.startingID(at: time) }
-        guard let newest = EventID(blob: newestOfMillisecond.blob(0)), let next = newest.nextVersion7
+        guard let newest = EventID(blob: newestOfMillisecond.blob(0)),
+            let next = newest.nextVersion7
         else { return Self.startingID(at: time) }
         return next
     }
@@ -217,7 +239,10 @@ extension LedgerWriter {
     /// An id of a millisecond that leaves half of it free for the ones that follow.
     private static func startingID(at time: Int64) -> EventID {
         .version7(
-            milliseconds: time, upper: .random(in: 0..<0x800), lower: .random(in: 0..<(1 << 62)))
+            milliseconds: time,
+            upper: .random(in: 0..<0x800),
+            lower: .random(in: 0..<(1 << 62))
+        )
     }
 }
 
@@ -232,12 +257,16 @@ extension LedgerWriter {
                 SELECT type, message FROM main.events
                 ORDER BY time_bucket DESC, event_id DESC LIMIT 50000)
             WHERE type = ?1 AND json_type(message, '$.' || ?2) = 'integer'
-            """)
+            """
+        )
         statement.bind(
             text: UnsafeRawBufferPointer(start: type.utf8Start, count: type.utf8CodeUnitCount),
-            at: 1)
+            at: 1
+        )
         statement.bind(
-            text: UnsafeRawBufferPointer(start: key.utf8Start, count: key.utf8CodeUnitCount), at: 2)
+            text: UnsafeRawBufferPointer(start: key.utf8Start, count: key.utf8CodeUnitCount),
+            at: 2
+        )
         var numbers: [Int64] = []
         while try statement.step() { numbers.append(statement.integer(0)) }
         return numbers

@@ -1,7 +1,9 @@
 internal import Glibc
 internal import ProjectionKit
 
-/// Splits a source into lines without copying them. Used by one thread.
+/// Splits a source into lines without copying them.
+///
+/// Used by one thread.
 ///
 /// Lines end with LF or CR LF; the last one may lack its end. Memory grows to the longest line,
 /// up to ``longestLine``.
@@ -56,7 +58,8 @@ final class LineReader {
         let from = isByteOrderMark ? start + 3 : start
         let isCarriageReturn = newline > from && buffer[newline - 1] == 0x0d
         let line = UnsafeRawBufferPointer(
-            rebasing: buffer[from..<(isCarriageReturn ? newline - 1 : newline)])
+            rebasing: buffer[from..<(isCarriageReturn ? newline - 1 : newline)]
+        )
         number += 1
         start = next
         searched = next
@@ -112,7 +115,8 @@ final class LineReader {
 
     private func append() throws {
         let room = UnsafeMutableRawBufferPointer(
-            rebasing: buffer[end..<(buffer.count - PayloadParser.padding)])
+            rebasing: buffer[end..<(buffer.count - PayloadParser.padding)]
+        )
         let count = try source.read(into: room)
         end += count
         isAtEnd = count == 0
@@ -120,7 +124,9 @@ final class LineReader {
 
     private func grow() {
         let larger = UnsafeMutableRawBufferPointer.allocate(
-            byteCount: buffer.count * 2, alignment: 64)
+            byteCount: buffer.count * 2,
+            alignment: 64
+        )
         larger.initializeMemory(as: UInt8.self, repeating: 0)
         larger.copyMemory(from: UnsafeRawBufferPointer(rebasing: buffer[..<end]))
         buffer.deallocate()

@@ -15,7 +15,11 @@ package struct NewEvent: Sendable {
 
     /// Makes an event.
     package init(
-        id: EventID? = nil, time: Timestamp? = nil, stream: String, type: String, data: String
+        id: EventID? = nil,
+        time: Timestamp? = nil,
+        stream: String,
+        type: String,
+        data: String
     ) {
         self.id = id
         self.time = time
@@ -77,10 +81,16 @@ final class NewEventBatch: @unchecked Sendable {
         byteCount = 0
     }
 
-    /// Adds one event, copying its bytes. Without a time it gets the clock's when it is stored.
+    /// Adds one event, copying its bytes.
+    ///
+    /// Without a time it gets the clock's when it is stored.
     func append(
-        id: EventID?, isIDOfTime: Bool = false, time: Int64?, stream: UnsafeRawBufferPointer,
-        type: UnsafeRawBufferPointer, data: UnsafeRawBufferPointer
+        id: EventID?,
+        isIDOfTime: Bool = false,
+        time: Int64?,
+        stream: UnsafeRawBufferPointer,
+        type: UnsafeRawBufferPointer,
+        data: UnsafeRawBufferPointer
     ) {
         let offset = byteCount
         reserve(stream.count + type.count + data.count)
@@ -89,8 +99,15 @@ final class NewEventBatch: @unchecked Sendable {
         copy(data)
         records.append(
             Record(
-                id: id, time: time, isIDOfTime: isIDOfTime, offset: offset,
-                streamLength: stream.count, typeLength: type.count, dataLength: data.count))
+                id: id,
+                time: time,
+                isIDOfTime: isIDOfTime,
+                offset: offset,
+                streamLength: stream.count,
+                typeLength: type.count,
+                dataLength: data.count
+            )
+        )
     }
 
     func stream(of record: Record) -> UnsafeRawBufferPointer {
@@ -123,7 +140,9 @@ final class NewEventBatch: @unchecked Sendable {
     private func reserve(_ wanted: Int) {
         guard byteCount + wanted > bytes.count else { return }
         let larger = UnsafeMutableRawBufferPointer.allocate(
-            byteCount: max(byteCount + wanted, bytes.count * 2), alignment: 16)
+            byteCount: max(byteCount + wanted, bytes.count * 2),
+            alignment: 16
+        )
         larger.copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes[..<byteCount]))
         bytes.deallocate()
         bytes = larger

@@ -35,9 +35,12 @@ struct NewEventChecker {
             type.withUTF8 { type in
                 data.withUTF8 { data in
                     batch.append(
-                        id: event.id, time: event.time?.milliseconds,
-                        stream: UnsafeRawBufferPointer(stream), type: UnsafeRawBufferPointer(type),
-                        data: UnsafeRawBufferPointer(data))
+                        id: event.id,
+                        time: event.time?.milliseconds,
+                        stream: UnsafeRawBufferPointer(stream),
+                        type: UnsafeRawBufferPointer(type),
+                        data: UnsafeRawBufferPointer(data)
+                    )
                 }
             }
         }

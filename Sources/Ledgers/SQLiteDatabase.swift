@@ -1,7 +1,9 @@
 internal import CSQLite
 internal import Glibc
 
-/// One connection to an SQLite file. Used by one thread; every call blocks.
+/// One connection to an SQLite file.
+///
+/// Used by one thread; every call blocks.
 final class SQLiteDatabase {
     /// What a connection may do.
     enum Mode {
@@ -15,10 +17,17 @@ final class SQLiteDatabase {
     /// Opens a file that exists, and closes it when `body` returns or throws.
     ///
     /// - Parameters:
+    ///   - path: Where the file is.
+    ///   - mode: What the connection may do.
     ///   - patience: Milliseconds to wait for another process' lock.
+    ///   - body: The work. The connection must not leave it.
+    /// - Returns: What `body` returned.
     /// - Throws: ``LedgerError``; what `body` throws.
     static func withDatabase<Result>(
-        path: String, mode: Mode, patience: Int32, _ body: (SQLiteDatabase) throws -> Result
+        path: String,
+        mode: Mode,
+        patience: Int32,
+        _ body: (SQLiteDatabase) throws -> Result
     ) throws -> Result {
         let database = try SQLiteDatabase(path: path, mode: mode, patience: patience)
         return try body(database)
@@ -66,7 +75,13 @@ final class SQLiteDatabase {
     func prepare(_ sql: String) throws -> SQLiteStatement {
         var statement: OpaquePointer?
         let code = sqlite3_prepare_v3(
-            handle, sql, -1, UInt32(SQLITE_PREPARE_PERSISTENT), &statement, nil)
+            handle,
+            sql,
+            -1,
+            UInt32(SQLITE_PREPARE_PERSISTENT),
+            &statement,
+            nil
+        )
         guard code == SQLITE_OK, let statement else { throw failure(code) }
         return SQLiteStatement(statement, of: self)
     }
@@ -152,8 +167,13 @@ final class SQLiteStatement {
 
     func bind(text: UnsafeRawBufferPointer, at index: Int32) {
         sqlite3_bind_text64(
-            handle, index, text.baseAddress?.assumingMemoryBound(to: CChar.self),
-            UInt64(text.count), nil, UInt8(SQLITE_UTF8))
+            handle,
+            index,
+            text.baseAddress?.assumingMemoryBound(to: CChar.self),
+            UInt64(text.count),
+            nil,
+            UInt8(SQLITE_UTF8)
+        )
     }
 
     func integer(_ column: Int32) -> Int64 { sqlite3_column_int64(handle, column) }
@@ -161,12 +181,16 @@ final class SQLiteStatement {
     func blob(_ column: Int32) -> UnsafeRawBufferPointer {
         let base = sqlite3_column_blob(handle, column)
         return UnsafeRawBufferPointer(
-            start: base, count: Int(sqlite3_column_bytes(handle, column)))
+            start: base,
+            count: Int(sqlite3_column_bytes(handle, column))
+        )
     }
 
     func text(_ column: Int32) -> UnsafeRawBufferPointer {
         let base = UnsafeRawPointer(sqlite3_column_text(handle, column))
         return UnsafeRawBufferPointer(
-            start: base, count: Int(sqlite3_column_bytes(handle, column)))
+            start: base,
+            count: Int(sqlite3_column_bytes(handle, column))
+        )
     }
 }

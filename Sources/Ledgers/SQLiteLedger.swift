@@ -40,17 +40,25 @@ package struct SQLiteLedger: Ledger {
     }
 
     package func bucketCounts(in span: PositionSpan) throws -> [BucketCount] {
-        var counts: [BucketCount] = []
-        try forEachRow(of: span) { row in
-            if let last = counts.last, last.bucket.start == row.bucketStart {
-                counts[counts.count - 1] = BucketCount(
-                    bucket: last.bucket, events: last.events + 1)
-            } else {
-                let bucket = Bucket(start: row.bucketStart, width: bucketWidth)
-                counts.append(BucketCount(bucket: bucket, events: 1))
+        try withDatabase { database in
+            let statement = try database.prepare(
+                """
+                SELECT time_bucket, count(*) FROM main.events
+                WHERE (time_bucket, event_id) > (?1, ?2) AND (time_bucket, event_id) <= (?3, ?4)
+                GROUP BY time_bucket ORDER BY time_bucket
+                """
+            )
+            let bounds = SpanBounds(span)
+            // The statement points into them until it is done.
+            defer { withExtendedLifetime(bounds) {} }
+            bounds.bind(to: statement)
+            var counts: [BucketCount] = []
+            while try statement.step() {
+                let bucket = Bucket(start: statement.integer(0), width: bucketWidth)
+                counts.append(BucketCount(bucket: bucket, events: Int(statement.integer(1))))
             }
+            return counts
         }
-        return counts
     }
 
     package func typeCounts(in span: PositionSpan) throws -> [TypeCount] {
@@ -61,7 +69,8 @@ package struct SQLiteLedger: Ledger {
     }
 
     package func withReader<Result>(
-        of span: PositionSpan, _ body: (any LedgerReader) throws -> Result
+        of span: PositionSpan,
+        _ body: (any LedgerReader) throws -> Result
     ) throws -> Result {
         try withDatabase { database in
             let rows = try EventRows(of: span, in: database)
@@ -99,11 +108,14 @@ extension EventKey {
             """
             SELECT time_bucket, event_id FROM main.events
             ORDER BY time_bucket DESC, event_id DESC LIMIT 1
-            """)
+            """
+        )
         guard try statement.step() else { return nil }
         guard let id = EventID(blob: statement.blob(1)) else {
             throw LedgerError.damaged(
-                path: database.path, reason: "the newest event's id is not 16 bytes long")
+                path: database.path,
+                reason: "the newest event's id is not 16 bytes long"
+            )
         }
         return EventKey(bucketStart: statement.integer(0), id: id)
     }
@@ -128,9 +140,14 @@ private final class SQLiteLedgerReader: LedgerReader {
         batch.bucketWidth = bucketWidth
         let count = try rows.nextPage { row in
             batch.append(
-                id: row.id, position: row.key.position, bucketStart: row.bucketStart,
-                time: row.time, type: types.type(named: row.type), stream: row.stream,
-                payload: row.payload)
+                id: row.id,
+                position: row.key.position,
+                bucketStart: row.bucketStart,
+                time: row.time,
+                type: types.type(named: row.type),
+                stream: row.stream,
+                payload: row.payload
+            )
             return batch.byteCount < Self.batchBytes
         }
         return count > 0

@@ -28,7 +28,12 @@ struct ShopSimulation {
         writeEvent()
         batch.append(
             id: .version7(milliseconds: time, number: number, hash: random.next()),
-            isIDOfTime: true, time: time, stream: text.stream, type: text.type, data: text.data)
+            isIDOfTime: true,
+            time: time,
+            stream: text.stream,
+            type: text.type,
+            data: text.data
+        )
     }
 
     private mutating func writeEvent() {
@@ -57,7 +62,9 @@ struct ShopSimulation {
     }
 }
 
-/// Who is registered. New customers get the numbers behind the greatest known one.
+/// Who is registered.
+///
+/// New customers get the numbers behind the greatest known one.
 struct ShopCustomers {
     private let known: [Int64]
     private let firstNew: Int64
@@ -157,8 +164,12 @@ struct ShopOrder {
         lineCount += 1
         linesToCome -= 1
         text.writeLineAdded(
-            self, line: lineCount, sku: 1_000 + random.below(9_000), quantity: quantity,
-            unitCents: unitCents)
+            self,
+            line: lineCount,
+            sku: 1_000 + random.below(9_000),
+            quantity: quantity,
+            unitCents: unitCents
+        )
     }
 
     /// A line that is still there, if another one is as well.

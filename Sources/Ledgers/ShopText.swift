@@ -32,7 +32,11 @@ struct ShopText {
     }
 
     mutating func writeLineAdded(
-        _ order: ShopOrder, line: Int, sku: Int, quantity: Int, unitCents: Int
+        _ order: ShopOrder,
+        line: Int,
+        sku: Int,
+        quantity: Int,
+        unitCents: Int
     ) {
         begin("LineAdded", order)
         writeField(",\"line\":", Int64(line))
@@ -160,12 +164,14 @@ private final class ShopBytes {
 enum ShopCatalogue {
     private static let firstNames: [StaticString] = [
         "Anna", "Ben", "Chlo\u{e9}", "Daan", "Emma", "Zo\u{eb}", "J\u{fc}rgen", "\u{141}ukasz",
-        "\\u00c5sa", "Si\u{e2}n", "Noah", "Mar\u{ed}a", "\u{5c0f}\u{660e}", "Yuki", "Olivia", "Ren\\u00e9e",
+        "\\u00c5sa", "Si\u{e2}n", "Noah", "Mar\u{ed}a", "\u{5c0f}\u{660e}", "Yuki", "Olivia",
+        "Ren\\u00e9e",
         "Bj\u{f6}rn", "Ada \\\"Ace\\\"", "Iv\u{e1}n", "Lotte",
     ]
     private static let lastNames: [StaticString] = [
         "de Vries", "Jansen", "M\u{fc}ller", "O'Neil", "Garc\u{ed}a", "Nowak", "Smith", "Dubois",
-        "\u{6e21}\u{8fba}", "Lindstr\u{f6}m", "Rossi", "van den Berg", "\\u00d8stergaard", "Kowalski",
+        "\u{6e21}\u{8fba}", "Lindstr\u{f6}m", "Rossi", "van den Berg", "\\u00d8stergaard",
+        "Kowalski",
         "Silva", "Bakker\\/Visser", "Schulz", "Haddad", "Ivanova", "\\ud83d\\ude00 Jones",
     ]
     private static let countries: [StaticString] = [
@@ -184,7 +190,8 @@ enum ShopCatalogue {
     static func reason(_ random: inout SplitMix64) -> StaticString { any(reasons, &random) }
 
     private static func any(
-        _ words: [StaticString], _ random: inout SplitMix64
+        _ words: [StaticString],
+        _ random: inout SplitMix64
     ) -> StaticString {
         words[random.below(words.count)]
     }

@@ -17,7 +17,9 @@ package struct ShopWorkload: Sendable {
     package let events: Int
     /// What tells one workload from another.
     package let seed: UInt64
-    /// The time just before the first event. A ledger that has newer events moves it behind them.
+    /// The time just before the first event.
+    ///
+    /// A ledger that has newer events moves it behind them.
     package let start: Timestamp
 
     /// Describes a workload.
@@ -28,15 +30,20 @@ package struct ShopWorkload: Sendable {
         self.start = start
     }
 
-    /// Makes the events and appends them. Blocks.
+    /// Makes the events and appends them.
     ///
-    /// - Parameter progress: Called with the number of events stored so far after each batch, on
-    ///   the caller's thread. What it throws ends the work; the batches before are stored.
+    /// Blocks.
+    ///
+    /// - Parameters:
+    ///   - writer: Of the ledger to append to.
+    ///   - progress: Called with the number of events stored so far after each batch, on the
+    ///     caller's thread. What it throws ends the work; the batches before are stored.
     /// - Returns: The number of events stored.
     /// - Throws: ``LedgerError``; what `progress` throws.
     @discardableResult
     package func write(
-        to writer: LedgerWriter, progress: (Int) throws -> Void = { _ in }
+        to writer: LedgerWriter,
+        progress: (Int) throws -> Void = { _ in }
     ) throws -> Int {
         let source = ShopSource(try simulation(behind: writer), events: events)
         var stored = 0
@@ -46,22 +53,31 @@ package struct ShopWorkload: Sendable {
             consume: { batch in
                 stored += try writer.append(batch).stored
                 try progress(stored)
-            })
+            }
+        )
         return stored
     }
 
     private func simulation(behind writer: LedgerWriter) throws -> ShopSimulation {
         guard let newest = try writer.newest() else {
             return ShopSimulation(
-                seed: seed, start: start.milliseconds, customers: ShopCustomers(known: []))
+                seed: seed,
+                start: start.milliseconds,
+                customers: ShopCustomers(known: [])
+            )
         }
         // The next bucket, because the newest event's id may be the greatest its bucket can hold.
         let later = newest.key.bucketStart + writer.bucketWidth
         return ShopSimulation(
             seed: seed ^ newest.key.id.high &* 0x9e37_79b9_7f4a_7c15 ^ newest.key.id.low,
             start: max(start.milliseconds, later),
-            customers: ShopCustomers(known: try writer.recentNumbers(
-                "customerId", ofType: "CustomerRegistered")))
+            customers: ShopCustomers(
+                known: try writer.recentNumbers(
+                    "customerId",
+                    ofType: "CustomerRegistered"
+                )
+            )
+        )
     }
 }
 

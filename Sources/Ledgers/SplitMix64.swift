@@ -16,8 +16,9 @@ struct SplitMix64: RandomNumberGenerator {
         return z ^ z >> 31
     }
 
-    /// A number from 0 up to `bound`, that excluded. The standard library does not promise that
-    /// its own way from bits to numbers stays the same.
+    /// A number from 0 up to `bound`, that excluded.
+    ///
+    /// The standard library does not promise that its own way from bits to numbers stays the same.
     mutating func below(_ bound: Int) -> Int {
         Int(next().multipliedFullWidth(by: UInt64(bound)).high)
     }

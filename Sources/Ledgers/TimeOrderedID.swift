@@ -11,26 +11,22 @@ extension EventID {
     /// Milliseconds since 1970-01-01 that an id can carry: those of the years 0001 to 9999.
     static let times: ClosedRange<Int64> = -62_135_596_800_000...253_402_300_799_999
 
-    /// The UUIDv7 of a time, with the 74 free bits given as 12 and 62.
-    ///
-    /// - Parameter milliseconds: Since 1970.
+    /// The UUIDv7 of a time, in milliseconds since 1970, with the 74 free bits given as 12 and 62.
     static func version7(milliseconds: Int64, upper: UInt64, lower: UInt64) -> EventID {
         EventID(
             high: UInt64(bitPattern: milliseconds) << 16 | 0x7000 | (upper & 0x0fff),
-            low: 1 << 63 | (lower & 0x3fff_ffff_ffff_ffff))
+            low: 1 << 63 | (lower & 0x3fff_ffff_ffff_ffff)
+        )
     }
 
-    /// The UUIDv7 of a time, a number that orders the events of a millisecond, and a hash that
-    /// tells apart events of equal number.
-    ///
-    /// - Parameters:
-    ///   - milliseconds: Since 1970.
-    ///   - number: Of 40 bits, such as a line number.
-    ///   - hash: Of which the low 34 bits count.
+    /// The UUIDv7 of a time, in milliseconds since 1970, a number that orders the events of a
+    /// millisecond (40 bits), and a hash that tells apart events of equal number (its low 34 bits).
     static func version7(milliseconds: Int64, number: UInt64, hash: UInt64) -> EventID {
         version7(
-            milliseconds: milliseconds, upper: number >> 28,
-            lower: (number & 0x0fff_ffff) << 34 | (hash & 0x3_ffff_ffff))
+            milliseconds: milliseconds,
+            upper: number >> 28,
+            lower: (number & 0x0fff_ffff) << 34 | (hash & 0x3_ffff_ffff)
+        )
     }
 
     /// Whether it has the form of a UUIDv7.

@@ -5,11 +5,14 @@ package enum Catalogue {
     /// - Returns: The description; nil when there is no relation of that name.
     /// - Throws: What ``PostgresConnection/query(_:_:)`` throws.
     package static func table(
-        _ name: QualifiedName, on connection: PostgresConnection
+        _ name: QualifiedName,
+        on connection: PostgresConnection
     ) async throws -> TableDescription? {
         try await table(
-            where: "n.nspname = $1 AND c.relname = $2", [.text(name.schema), .text(name.name)],
-            on: connection)
+            where: "n.nspname = $1 AND c.relname = $2",
+            [.text(name.schema), .text(name.name)],
+            on: connection
+        )
     }
 
     /// Describes the relation with this OID, whatever it is called by now.
@@ -17,13 +20,16 @@ package enum Catalogue {
     /// - Returns: The description; nil when there is none.
     /// - Throws: What ``PostgresConnection/query(_:_:)`` throws.
     package static func table(
-        oid: UInt32, on connection: PostgresConnection
+        oid: UInt32,
+        on connection: PostgresConnection
     ) async throws -> TableDescription? {
         try await table(where: "c.oid = $1", [.int(Int64(oid))], on: connection)
     }
 
     private static func table(
-        where condition: String, _ parameters: [PostgresValue], on connection: PostgresConnection
+        where condition: String,
+        _ parameters: [PostgresValue],
+        on connection: PostgresConnection
     ) async throws -> TableDescription? {
         let result = try await connection.query(statement(where: condition), parameters)
         guard let first = result.first else { return nil }

@@ -1,4 +1,6 @@
-/// A server that could not be reached, or was lost. None of the messages holds a password.
+/// A server that could not be reached, or was lost.
+///
+/// None of the messages holds a password.
 package enum ConnectionError: Error, Hashable, Sendable {
     /// The connection string cannot be read; nothing was tried.
     case malformed(reason: String)
@@ -35,20 +37,30 @@ extension ConnectionError {
     /// - Parameters:
     ///   - reason: libpq's message, free of passwords.
     ///   - needsPassword: What `PQconnectionNeedsPassword` says.
+    ///   - summary: Where the attempt went.
     init(refusal reason: String, needsPassword: Bool, summary: String) {
         func says(_ phrases: String...) -> Bool { phrases.contains(where: reason.contains) }
         if needsPassword
             || says(
-                "authentication failed", "no pg_hba.conf entry", "pg_hba.conf rejects",
-                "no password supplied", "is not permitted to log in", "permission denied for")
+                "authentication failed",
+                "no pg_hba.conf entry",
+                "pg_hba.conf rejects",
+                "no password supplied",
+                "is not permitted to log in",
+                "permission denied for"
+            )
         {
             self = .authenticationFailed(summary: summary, reason: reason)
         } else if says("too many clients", "connection slots", "too many connections") {
             self = .tooManyConnections(summary: summary, reason: reason)
         } else if says(
-            "is starting up", "is shutting down", "in recovery mode", "not yet accepting",
-            "not accepting connections", "not currently accepting")
-        {
+            "is starting up",
+            "is shutting down",
+            "in recovery mode",
+            "not yet accepting",
+            "not accepting connections",
+            "not currently accepting"
+        ) {
             self = .notAccepting(summary: summary, reason: reason)
         } else if says("role \"") && says("does not exist") {
             self = .authenticationFailed(summary: summary, reason: reason)

@@ -3,8 +3,9 @@ internal import Dispatch
 /// The thread of one connection: a serial queue of its own, so that a call that waits for the
 /// server never takes a thread of the cooperative pool.
 ///
-/// A serial queue without a target runs on an overcommitting root queue: the system adds a thread
-/// when the others are blocked.
+/// A serial queue without a target gets a thread even when as many as there are cores are blocked:
+/// ten of them slept a second each in 1.0 s on two cores (Swift 6.3, Linux). A concurrent queue
+/// does not.
 final class ConnectionExecutor: SerialExecutor {
     private let queue = DispatchQueue(label: "reprise.postgres.connection")
 

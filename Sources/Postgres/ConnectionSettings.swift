@@ -2,12 +2,17 @@ internal import CLibPQ
 
 /// How to reach a server.
 package struct ConnectionSettings: Sendable {
-    /// The connection string as given. It can hold a password: it is for the server and for child
-    /// processes, never for a message. Messages show ``summary``.
+    /// The connection string as given.
+    ///
+    /// It can hold a password: it is for the server and for child processes, never for a message.
+    /// Messages show ``summary``.
     package let conninfo: String
-    /// The name that `pg_stat_activity` shows. It wins over one in the connection string.
+    /// The name that `pg_stat_activity` shows.
+    ///
+    /// It wins over one in the connection string.
     package let applicationName: String
     /// Longest wait for each address of the server, in seconds; libpq takes less than 2 for 2.
+    ///
     /// `connect_timeout` in the connection string and `PGCONNECT_TIMEOUT` win over it.
     package let connectTimeoutSeconds: Int
 
@@ -19,7 +24,9 @@ package struct ConnectionSettings: Sendable {
     ///   - applicationName: What `pg_stat_activity` shows.
     ///   - connectTimeoutSeconds: Longest wait for each address, in seconds.
     package init(
-        conninfo: String = "", applicationName: String = "reprise", connectTimeoutSeconds: Int = 10
+        conninfo: String = "",
+        applicationName: String = "reprise",
+        connectTimeoutSeconds: Int = 10
     ) {
         self.conninfo = conninfo
         self.applicationName = applicationName
@@ -29,7 +36,10 @@ package struct ConnectionSettings: Sendable {
     /// The same server under another name in `pg_stat_activity`.
     package func withApplicationName(_ name: String) -> ConnectionSettings {
         ConnectionSettings(
-            conninfo: conninfo, applicationName: name, connectTimeoutSeconds: connectTimeoutSeconds)
+            conninfo: conninfo,
+            applicationName: name,
+            connectTimeoutSeconds: connectTimeoutSeconds
+        )
     }
 
     /// The same server and role, another database.
@@ -40,12 +50,16 @@ package struct ConnectionSettings: Sendable {
         options["dbname"] = name
         let pairs = options.sorted { $0.key < $1.key }.map { "\($0.key)=\(Self.quoted($0.value))" }
         return ConnectionSettings(
-            conninfo: pairs.joined(separator: " "), applicationName: applicationName,
-            connectTimeoutSeconds: connectTimeoutSeconds)
+            conninfo: pairs.joined(separator: " "),
+            applicationName: applicationName,
+            connectTimeoutSeconds: connectTimeoutSeconds
+        )
     }
 
     /// Where the settings lead, as libpq resolves them, for messages: "database shop on /run/x port
-    /// 5432 as app". Never a password.
+    /// 5432 as app".
+    ///
+    /// Never a password.
     package var summary: String {
         guard let options = try? resolved() else { return "a server that is not named properly" }
         let user = options["user"] ?? "the current user"
@@ -139,19 +153,25 @@ extension ConnectionSettings {
             guard !conninfo.contains("=") && (conninfo.contains("//") || conninfo.contains("@"))
             else { return }
             throw ConnectionError.malformed(
-                reason: "it is neither a postgresql:// URL nor keyword=value pairs")
+                reason: "it is neither a postgresql:// URL nor keyword=value pairs"
+            )
         }
-        let address = conninfo.drop(while: { $0 != "/" }).dropFirst(2).prefix { $0 != "?" }
-        let authority = address.prefix { $0 != "/" }
-        let marks = address.count(where: { $0 == "@" })
-        guard marks <= 1, marks == authority.count(where: { $0 == "@" }) else {
+        // As libpq looks for them: credentials end at an "@" that comes before any "/".
+        let address = conninfo.drop(while: { $0 != "/" }).dropFirst(2)
+        let credentials = address.prefix { $0 != "@" && $0 != "/" }
+        let mark = address[credentials.endIndex...].first
+        let place = address.dropFirst(mark == "@" ? credentials.count + 1 : 0)
+        guard !place.prefix(while: { $0 != "?" }).contains("@") else {
             throw ConnectionError.malformed(
                 reason: "in the user, the password and the database '@' is written %40, '/' %2F, "
-                    + "'?' %3F")
+                    + "'?' %3F"
+            )
         }
     }
 
-    /// libpq's options that have a value. Frees them.
+    /// libpq's options that have a value.
+    ///
+    /// Frees them.
     private static func taking(_ first: UnsafeMutablePointer<PQconninfoOption>) -> [String: String]
     {
         defer { PQconninfoFree(first) }
@@ -174,7 +194,8 @@ extension ConnectionSettings {
         while let start = rest.firstIndex(of: "\"") {
             kept += rest[..<start]
             rest = rest[start...]
-            guard let mark = ["\"=\"", "\":\"", "\"/\"", "\"]\""].first(where: rest.hasPrefix) else {
+            guard let mark = ["\"=\"", "\":\"", "\"/\"", "\"]\""].first(where: rest.hasPrefix)
+            else {
                 break
             }
             kept += mark

@@ -49,8 +49,10 @@ package actor PostgresConnection {
     ///   - body: What to do with the connection. It must not keep it.
     /// - Returns: What `body` returned.
     /// - Throws: ``ConnectionError``, `CancellationError`, or what `body` threw.
+    @discardableResult
     package static func withConnection<R: Sendable>(
-        _ settings: ConnectionSettings, isolation: isolated (any Actor)? = #isolation,
+        _ settings: ConnectionSettings,
+        isolation: isolated (any Actor)? = #isolation,
         _ body: (PostgresConnection) async throws -> R
     ) async throws -> R {
         try Task.checkCancellation()
@@ -74,7 +76,8 @@ package actor PostgresConnection {
     /// - Throws: As the type says. A NUL character in the text or a parameter is refused before
     ///   anything is sent.
     @discardableResult
-    package func query(_ sql: String, _ parameters: [PostgresValue] = []) async throws -> QueryResult
+    package func query(_ sql: String, _ parameters: [PostgresValue] = []) async throws
+        -> QueryResult
     {
         try await run { QueryResult(try $0.query(sql, parameters)) }
     }
@@ -120,8 +123,10 @@ package actor PostgresConnection {
     /// - Throws: What `body` threw, or the error of BEGIN or COMMIT; ``TransactionError`` with that
     ///   and the reason when the ROLLBACK fails too; ``StatementError/commitBecameRollback``.
     ///   After ``ConnectionError/lost`` during COMMIT it is open whether it took place.
+    @discardableResult
     package func withTransaction<R: Sendable>(
-        _ mode: String = "", isolation: isolated (any Actor)? = #isolation,
+        _ mode: String = "",
+        isolation: isolated (any Actor)? = #isolation,
         _ body: (PostgresConnection) async throws -> R
     ) async throws -> R {
         try await begin(mode)
@@ -146,7 +151,8 @@ package actor PostgresConnection {
     /// - Throws: What `produce` threw, or what the server says about the data.
     @discardableResult
     package func copyIn(
-        _ statement: String, _ produce: sending (borrowing CopyWriter) throws -> Void
+        _ statement: String,
+        _ produce: sending (borrowing CopyWriter) throws -> Void
     ) async throws -> Int {
         try await run { try $0.copyIn(statement, produce) }
     }
@@ -160,7 +166,8 @@ package actor PostgresConnection {
     /// - Throws: What `receive` threw, or what the server says.
     @discardableResult
     package func copyOut(
-        _ statement: String, _ receive: sending (UnsafeRawBufferPointer) throws -> Void
+        _ statement: String,
+        _ receive: sending (UnsafeRawBufferPointer) throws -> Void
     ) async throws -> Int {
         try await run { try $0.copyOut(statement, receive) }
     }
@@ -172,7 +179,9 @@ package actor PostgresConnection {
     package func takeNotices() -> [String] { openSession.notices.take() }
 
     /// Cancels the statement of the moment on the server, if there is one, from any thread and
-    /// without waiting. The statement then throws ``ServerError`` with SQLSTATE 57014.
+    /// without waiting.
+    ///
+    /// The statement then throws ``ServerError`` with SQLSTATE 57014.
     package nonisolated func cancel() { canceller.cancelRunning() }
 }
 
@@ -188,14 +197,15 @@ extension PostgresConnection {
 
     /// Runs a statement in the time of the current task.
     private func run<R>(_ work: (ServerSession) throws -> R) async throws -> R {
-        let session = openSession
         let canceller = canceller
         let statement = canceller.begin()
         defer { canceller.end() }
         return try await withTaskCancellationHandler {
+            // A closure that does not mention self would run on the cooperative pool.
+            preconditionIsolated()
             try Task.checkCancellation()
             do {
-                return try work(session)
+                return try work(openSession)
             } catch let error as ServerError where error.sqlState == "57014" {
                 try Task.checkCancellation()
                 throw error
@@ -209,25 +219,28 @@ extension PostgresConnection {
         var limits = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"]
         if serverVersion >= 140_000 { limits.append("idle_session_timeout") }
         if serverVersion >= 170_000 { limits.append("transaction_timeout") }
+        // The limits first: until then those of the role hold, for these statements too.
         try await execute(
-            """
-            SET search_path = '';
-            SET client_min_messages = warning;
-            SET standard_conforming_strings = on;
-            SET bytea_output = hex;
-            SET DateStyle = 'ISO, YMD';
-            SET IntervalStyle = postgres;
-            SET TimeZone = 'UTC';
-            SET extra_float_digits = 3;
-            SET default_transaction_isolation = 'read committed';
-            """ + limits.map { " SET \($0) = 0;" }.joined())
+            limits.map { "SET \($0) = 0; " }.joined() + """
+                SET search_path = '';
+                SET client_min_messages = warning;
+                SET standard_conforming_strings = on;
+                SET bytea_output = hex;
+                SET DateStyle = 'ISO, YMD';
+                SET IntervalStyle = postgres;
+                SET TimeZone = 'UTC';
+                SET extra_float_digits = 3;
+                SET default_transaction_isolation = 'read committed'
+                """
+        )
     }
 
     private func begin(_ mode: String) async throws {
         let status = transactionStatus
         precondition(
             status != .inTransaction && status != .failed,
-            "A transaction was begun inside a transaction.")
+            "A transaction was begun inside a transaction."
+        )
         try await execute("BEGIN \(mode)")
     }
 

@@ -20,8 +20,10 @@ package struct QueryResult: Sendable {
     }
 }
 
-/// One row of a result. Columns are asked for by name; a name that the result does not have is a
-/// programmer error. Of two columns with one name the left one counts.
+/// One row of a result.
+///
+/// Columns are asked for by name; a name that the result does not have is a programmer error. Of
+/// two columns with one name the left one counts.
 package struct QueryRow: Sendable {
     let answer: ServerAnswer
     let index: Int
@@ -112,7 +114,9 @@ package struct QueryRow: Sendable {
     }
 
     private func converted<T>(
-        _ column: String, _ expected: String, _ convert: (String) -> T?
+        _ column: String,
+        _ expected: String,
+        _ convert: (String) -> T?
     ) throws -> T? {
         guard let text = self[column] else { return nil }
         guard let value = convert(text) else {
@@ -143,7 +147,9 @@ package struct QueryRow: Sendable {
     }
 }
 
-/// A column of a result that does not hold what was asked for. The value itself is never named.
+/// A column of a result that does not hold what was asked for.
+///
+/// The value itself is never named.
 package struct ColumnError: Error, Hashable, Sendable, CustomStringConvertible {
     /// The column's name.
     package let column: String

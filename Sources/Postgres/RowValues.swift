@@ -19,7 +19,7 @@ struct RowValues {
         return message
     }
 
-    /// `Key (id)=(5) already exists.` becomes `Key (id)=(…) already exists.`
+    /// Cuts the values of a key: `Key (id)=(5) already exists` becomes `Key (id)=(…) already exists`.
     func cut(fromDetail detail: String) -> String {
         let holdsRows = sqlState.hasPrefix("23")
         guard holdsRows || sqlState.hasPrefix("22") else { return detail }
@@ -72,7 +72,9 @@ struct RowValues {
             guard let number = line.firstRange(of: ", line ") else {
                 return line.prefix { $0 != "," && $0 != ":" }
             }
-            return line.prefix(upTo: line[number.upperBound...].firstIndex(of: ":") ?? line.endIndex)
+            return line.prefix(
+                upTo: line[number.upperBound...].firstIndex(of: ":") ?? line.endIndex
+            )
         }
         if line.hasPrefix("JSON data, line ") { return line.prefix { $0 != ":" } }
         if line.hasPrefix("SQL statement \"") { return "SQL statement" }

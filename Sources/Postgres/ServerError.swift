@@ -5,13 +5,19 @@ package struct ServerError: Error, Hashable, Sendable {
     package let sqlState: String
     /// `ERROR`, `FATAL` or `PANIC`, in English whatever the server speaks.
     package let severity: String
-    /// The message. Of data exceptions (class 22) it can quote a value.
+    /// The message.
+    ///
+    /// Of data exceptions (class 22) it can quote a value.
     package let message: String
-    /// More about it. It can hold row values.
+    /// More about it.
+    ///
+    /// It can hold row values.
     package let detail: String?
     /// What the server suggests.
     package let hint: String?
-    /// Where in functions or in COPY data it happened. It can hold row values.
+    /// Where in functions or in COPY data it happened.
+    ///
+    /// It can hold row values.
     package let context: String?
     /// The schema that the error is about.
     package let schema: String?
@@ -26,9 +32,17 @@ package struct ServerError: Error, Hashable, Sendable {
 
     /// An error with the fields that the server sent.
     package init(
-        sqlState: String, severity: String = "ERROR", message: String, detail: String? = nil,
-        hint: String? = nil, context: String? = nil, schema: String? = nil, table: String? = nil,
-        column: String? = nil, constraint: String? = nil, position: Int? = nil
+        sqlState: String,
+        severity: String = "ERROR",
+        message: String,
+        detail: String? = nil,
+        hint: String? = nil,
+        context: String? = nil,
+        schema: String? = nil,
+        table: String? = nil,
+        column: String? = nil,
+        constraint: String? = nil,
+        position: Int? = nil
     ) {
         self.sqlState = sqlState
         self.severity = severity
@@ -50,13 +64,16 @@ package struct ServerError: Error, Hashable, Sendable {
 }
 
 extension ServerError: CustomStringConvertible {
-    /// The message, then SQLSTATE, DETAIL, HINT and CONTEXT on lines of their own. Row values are
-    /// cut out; names of keys and columns and line numbers stay.
+    /// The message, then SQLSTATE, DETAIL, HINT and CONTEXT on lines of their own.
+    ///
+    /// Row values are cut out; names of keys and columns and line numbers stay.
     package var description: String {
         let values = RowValues(sqlState: sqlState)
         return text(
-            message: values.cut(fromMessage: message), detail: detail.map(values.cut(fromDetail:)),
-            context: context.map(values.cut(fromContext:)))
+            message: values.cut(fromMessage: message),
+            detail: detail.map(values.cut(fromDetail:)),
+            context: context.map(values.cut(fromContext:))
+        )
     }
 
     /// The same with everything that the server said, row values included: for a user who asked

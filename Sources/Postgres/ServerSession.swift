@@ -35,8 +35,10 @@ final class ServerSession {
         guard PQstatus(connected) == CONNECTION_OK else {
             let reason = settings.redacting(text(PQerrorMessage(connected)))
             throw ConnectionError(
-                refusal: reason, needsPassword: PQconnectionNeedsPassword(connected) == 1,
-                summary: summary)
+                refusal: reason,
+                needsPassword: PQconnectionNeedsPassword(connected) == 1,
+                summary: summary
+            )
         }
         PQsetNoticeReceiver(
             connected,
@@ -44,7 +46,9 @@ final class ServerSession {
                 guard let list, let result else { return }
                 Unmanaged<NoticeList>.fromOpaque(list).takeUnretainedValue()
                     .add(text(PQresultErrorField(result, ServerAnswer.Field.message.code)))
-            }, Unmanaged.passUnretained(notices).toOpaque())
+            },
+            Unmanaged.passUnretained(notices).toOpaque()
+        )
     }
 
     deinit { PQfinish(handle) }
@@ -76,12 +80,16 @@ final class ServerSession {
         try check(sql)
         guard parameters.count <= 65535 else {
             throw StatementError.tooManyParameters(
-                count: parameters.count, during: SQLText.opening(of: sql))
+                count: parameters.count,
+                during: SQLText.opening(of: sql)
+            )
         }
         let texts = parameters.map(\.wireText)
         for (index, text) in texts.enumerated() where text?.utf8.contains(0) == true {
             throw StatementError.parameterHoldsNUL(
-                number: index + 1, during: SQLText.opening(of: sql))
+                number: index + 1,
+                during: SQLText.opening(of: sql)
+            )
         }
         let sent = withCStrings(texts) { values in
             PQsendQueryParams(handle, sql, Int32(texts.count), nil, values, nil, nil, 0)
@@ -110,7 +118,8 @@ final class ServerSession {
     /// - Returns: The last of them.
     /// - Throws: The first error among them.
     private func collect(
-        during sql: String, after first: ServerAnswer? = nil
+        during sql: String,
+        after first: ServerAnswer? = nil
     ) throws -> ServerAnswer {
         guard let last = try collectAll(during: sql, after: first).last else {
             throw lost(during: sql)
@@ -155,8 +164,10 @@ final class ServerSession {
             reason = "\(refusal.message) (SQLSTATE \(refusal.sqlState))"
         }
         return .lost(
-            summary: summary, during: SQLText.opening(of: sql),
-            reason: reason.isEmpty ? "The server closed it." : reason)
+            summary: summary,
+            during: SQLText.opening(of: sql),
+            reason: reason.isEmpty ? "The server closed it." : reason
+        )
     }
 }
 
@@ -176,9 +187,11 @@ extension ServerSession {
         let description = "The server refused the data; the COPY throws its reason."
     }
 
-    /// Bytes sent between two looks at the socket. Small enough to fit into what a UNIX socket has
-    /// free when Linux calls it writable (3/4 of 208 KiB, unix_writable), so that libpq does not
-    /// meet a full buffer and read the server's answer away unseen.
+    /// Bytes sent between two looks at the socket.
+    ///
+    /// Small enough to fit into what a UNIX socket has free when Linux calls it writable (3/4 of
+    /// 208 KiB, unix_writable), so that libpq does not meet a full buffer and read the server's
+    /// answer away unseen.
     private static let pieceSize = 65536
 
     /// Runs `COPY … FROM STDIN`.
@@ -349,7 +362,9 @@ final class ServerAnswer: @unchecked Sendable {
         self.handle = handle
         columns = (0..<PQnfields(handle)).map { text(PQfname(handle, $0)) }
         positions = Dictionary(
-            zip(columns, columns.indices), uniquingKeysWith: { left, _ in left })
+            zip(columns, columns.indices),
+            uniquingKeysWith: { left, _ in left }
+        )
     }
 
     deinit { PQclear(handle) }
@@ -380,16 +395,25 @@ final class ServerAnswer: @unchecked Sendable {
         let (row, column) = (Int32(row), Int32(column))
         guard PQgetisnull(handle, row, column) == 0 else { return nil }
         return UnsafeRawBufferPointer(
-            start: PQgetvalue(handle, row, column), count: Int(PQgetlength(handle, row, column)))
+            start: PQgetvalue(handle, row, column),
+            count: Int(PQgetlength(handle, row, column))
+        )
     }
 
     var serverError: ServerError {
         ServerError(
-            sqlState: field(.sqlState) ?? "", severity: field(.severity) ?? "ERROR",
+            sqlState: field(.sqlState) ?? "",
+            severity: field(.severity) ?? "ERROR",
             message: field(.message) ?? text(PQresultErrorMessage(handle)),
-            detail: field(.detail), hint: field(.hint), context: field(.context),
-            schema: field(.schema), table: field(.table), column: field(.column),
-            constraint: field(.constraint), position: field(.position).flatMap { Int($0) })
+            detail: field(.detail),
+            hint: field(.hint),
+            context: field(.context),
+            schema: field(.schema),
+            table: field(.table),
+            column: field(.column),
+            constraint: field(.constraint),
+            position: field(.position).flatMap { Int($0) }
+        )
     }
 
     private func field(_ field: Field) -> String? {
@@ -428,12 +452,10 @@ final class StatementCanceller: @unchecked Sendable {
         var running: UInt64?
     }
 
-    /// `PQcancel` opens a connection and waits, so it gets threads of its own.
-    private static let queue = DispatchQueue(
-        label: "reprise.postgres.cancel", attributes: .concurrent)
-
     private let handle: OpaquePointer?
     private let turn = Mutex(Turn())
+    /// Each request opens a connection and waits for its end, so it needs a thread that may block.
+    private let queue = DispatchQueue(label: "reprise.postgres.cancel")
 
     fileprivate init(_ handle: OpaquePointer?) { self.handle = handle }
 
@@ -457,7 +479,7 @@ final class StatementCanceller: @unchecked Sendable {
     ///
     /// Again, because a request that arrives before the statement does is forgotten by the server.
     func cancel(_ statement: UInt64) {
-        Self.queue.async { self.request(statement, repeatingAfterMs: 50) }
+        queue.async { self.request(statement, repeatingAfterMs: 10) }
     }
 
     /// The same for the statement of the moment, if there is one.
@@ -479,8 +501,8 @@ final class StatementCanceller: @unchecked Sendable {
             return true
         }
         guard isRunning else { return }
-        Self.queue.asyncAfter(deadline: .now() + .milliseconds(pause)) {
-            self.request(statement, repeatingAfterMs: min(2 * pause, 2000))
+        queue.asyncAfter(deadline: .now() + .milliseconds(pause)) {
+            self.request(statement, repeatingAfterMs: min(2 * pause, 500))
         }
     }
 
@@ -504,7 +526,8 @@ private func text(_ pointer: UnsafePointer<CChar>?) -> String {
 
 /// Lends `strings` as an array of C strings that ends with a nil, as libpq wants it.
 private func withCStrings<Result>(
-    _ strings: [String?], _ body: ([UnsafePointer<CChar>?]) throws -> Result
+    _ strings: [String?],
+    _ body: ([UnsafePointer<CChar>?]) throws -> Result
 ) rethrows -> Result {
     var storage: [CChar] = []
     let offsets = strings.map { string in
@@ -515,6 +538,8 @@ private func withCStrings<Result>(
     }
     return try storage.withUnsafeBufferPointer { storage in
         let start = storage.baseAddress
-        return try body(offsets.map { offset in offset.flatMap { start?.advanced(by: $0) } } + [nil])
+        return try body(
+            offsets.map { offset in offset.flatMap { start?.advanced(by: $0) } } + [nil]
+        )
     }
 }

@@ -67,15 +67,24 @@ extension ReadModelDatabase {
     ///   ``ReadModelError/outcomeUnknown(projection:runID:)``. Cancellation is noticed until the
     ///   last message is sent.
     package func cutOver(
-        _ projection: ProjectionTables, kind: CutOverKind, generation: Int? = nil, run: Run,
+        _ projection: ProjectionTables,
+        kind: CutOverKind,
+        generation: Int? = nil,
+        run: Run,
         patience: CutOverPatience
     ) async throws -> CutOverResult {
         let swap = Swap(
-            database: self, projection: projection, kind: kind, wanted: generation, run: run,
-            patience: patience)
+            database: self,
+            projection: projection,
+            kind: kind,
+            wanted: generation,
+            run: run,
+            patience: patience
+        )
         return try await LockLadder(projection: projection.name, patience: patience).climb {
             lockTimeout in
-            try await withConnection(as: kind.rawValue, doing: "cutting over '\(projection.name)'") {
+            try await withConnection(as: kind.rawValue, doing: "cutting over '\(projection.name)'")
+            {
                 try await swap.attempt(lockTimeout: lockTimeout, on: $0)
             }
         }
@@ -115,8 +124,11 @@ struct LockLadder: Sendable {
                 let elapsed = (ContinuousClock.now - begin).milliseconds / 1_000
                 guard elapsed < patience.deadline else {
                     throw ReadModelError.cutOverBlocked(
-                        projection: projection, attempts: attempts, blockers: blocked.blockers,
-                        readyGeneration: blocked.readyGeneration)
+                        projection: projection,
+                        attempts: attempts,
+                        blockers: blocked.blockers,
+                        readyGeneration: blocked.readyGeneration
+                    )
                 }
                 // Jitter, so that two swappers do not meet again and again.
                 let pause = Double.random(in: 50...(100 * Double(1 << min(attempts, 5))))
@@ -129,9 +141,14 @@ struct LockLadder: Sendable {
 extension CutOverResult {
     fileprivate func adding(attempts: Int, longestWait: Double) -> CutOverResult {
         CutOverResult(
-            generation: generation, previous: previous, position: position,
-            blockedMilliseconds: blockedMilliseconds, longestFailedWait: longestWait,
-            attempts: attempts, views: views)
+            generation: generation,
+            previous: previous,
+            position: position,
+            blockedMilliseconds: blockedMilliseconds,
+            longestFailedWait: longestWait,
+            attempts: attempts,
+            views: views
+        )
     }
 }
 

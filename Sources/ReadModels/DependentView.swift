@@ -26,11 +26,14 @@ struct DependentView: Equatable, Sendable {
     /// The views over the given tables, outermost first: readers lock a view before what is below
     /// it, and whoever locks in another order deadlocks with them.
     static func over(
-        _ tables: [UInt32], on connection: PostgresConnection
+        _ tables: [UInt32],
+        on connection: PostgresConnection
     ) async throws -> [DependentView] {
         try await connection.setSearchPath([])
         let result = try await connection.query(
-            viewsQuery, [.ints(tables.map { Int64($0) })])
+            viewsQuery,
+            [.ints(tables.map { Int64($0) })]
+        )
         return try result.rows.map { row in
             let options = row["options"]?.split(separator: "\n").map(String.init) ?? []
             var query = try row.string("definition")
@@ -38,8 +41,13 @@ struct DependentView: Equatable, Sendable {
             return DependentView(
                 oid: UInt32(try row.int("oid")),
                 name: QualifiedName(
-                    schema: try row.string("schema"), name: try row.string("name")),
-                owner: try row.string("owner"), options: options, query: query)
+                    schema: try row.string("schema"),
+                    name: try row.string("name")
+                ),
+                owner: try row.string("owner"),
+                options: options,
+                query: query
+            )
         }
     }
 

@@ -41,8 +41,13 @@ struct GenerationRecord: Sendable {
 
     /// Makes the record of a generation that is not stored yet.
     init(
-        projection: String, number: Int, state: GenerationState, liveSchema: String,
-        homeSchemaOID: UInt32? = nil, runID: Int64? = nil, tables: [TableRecord] = []
+        projection: String,
+        number: Int,
+        state: GenerationState,
+        liveSchema: String,
+        homeSchemaOID: UInt32? = nil,
+        runID: Int64? = nil,
+        tables: [TableRecord] = []
     ) {
         self.projection = projection
         self.number = number
@@ -60,7 +65,9 @@ struct GenerationRecord: Sendable {
         let state = try row.string("state")
         guard let state = GenerationState(rawValue: state) else {
             throw ReadModelError.changedMeanwhile(
-                projection: projection, reason: "generation \(number) is in state '\(state)'")
+                projection: projection,
+                reason: "generation \(number) is in state '\(state)'"
+            )
         }
         self.state = state
         liveSchema = try row.string("live_schema")

@@ -9,8 +9,8 @@ struct LiveTables: Sendable {
     /// The tables, by name. Of an older shape there can be more, or fewer, than are declared.
     let tables: [TableDescription]
 
-    /// Whether they were never recorded, so that the cut-over has to record them: generation 0, or
-    /// the next number when an earlier live generation was dropped by hand.
+    /// Whether they are not recorded yet: generation 0, or the next number when an earlier live
+    /// generation was dropped by hand.
     let isAdopted: Bool
 
     /// The OIDs of the tables.
@@ -24,7 +24,10 @@ struct LiveTables: Sendable {
     /// - Throws: ``ReadModelError/changedMeanwhile(projection:reason:)`` when a table under a live
     ///   name is not the recorded one.
     static func find(
-        of projection: String, declared: [String], schema: String, records: [GenerationRecord],
+        of projection: String,
+        declared: [String],
+        schema: String,
+        records: [GenerationRecord],
         on connection: PostgresConnection
     ) async throws -> LiveTables {
         var found: [TableDescription] = []
@@ -44,9 +47,15 @@ struct LiveTables: Sendable {
             }
             return LiveTables(
                 generation: GenerationRecord(
-                    projection: projection, number: number, state: .live, liveSchema: schema,
-                    tables: tables),
-                tables: found, isAdopted: true)
+                    projection: projection,
+                    number: number,
+                    state: .live,
+                    liveSchema: schema,
+                    tables: tables
+                ),
+                tables: found,
+                isAdopted: true
+            )
         }
         if found.isEmpty { return LiveTables(generation: live, tables: [], isAdopted: false) }
         let recorded = Dictionary(uniqueKeysWithValues: live.tables.map { ($0.name, $0.oid) })
@@ -54,8 +63,16 @@ struct LiveTables: Sendable {
             throw ReadModelError.changedMeanwhile(
                 projection: projection,
                 reason: "\(table.name.sql) is not the table that generation \(live.number) put "
-                    + "there. If it was made anew by hand, rename or drop it")
+                    + "there. If it was made anew by hand, rename or drop it"
+            )
         }
         return LiveTables(generation: live, tables: found, isAdopted: false)
+    }
+
+    /// Records tables that were there before, in the caller's transaction. Nothing readers see
+    /// changes.
+    func adopt(on connection: PostgresConnection) async throws {
+        guard isAdopted, let generation else { return }
+        try await Bookkeeping.insert(generation, on: connection)
     }
 }

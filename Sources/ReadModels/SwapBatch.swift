@@ -1,7 +1,8 @@
 import Postgres
 
-/// The statements of a swap that run while readers are held up: catalogue statements only, sent as
-/// one message that ends in COMMIT, so that the outage does not depend on the network.
+/// The statements of a swap that run while readers are held up: locks, then catalogue statements
+/// only, sent as one message that ends in COMMIT. Between the first lock and the COMMIT the server
+/// waits neither for the network nor for this process.
 struct SwapBatch: Sendable {
     let kind: CutOverKind
     let runID: Int64
@@ -26,22 +27,24 @@ struct SwapBatch: Sendable {
     /// Takes the exclusive locks: views from the outside in, then the tables by name.
     ///
     /// `lock_timeout` holds for each lock, `statement_timeout` for all of a statement.
-    func locks(timeout: Int) -> String {
+    private func locks(timeout: Int) -> [String] {
         let tables =
             fence.live.tables.map(\.name.sql)
             + target.tables.map { QualifiedName(schema: target.homeSchema, name: $0.name).sql }
-        return """
-            SET LOCAL lock_timeout = '\(timeout)ms';
-            SET LOCAL statement_timeout = '\(timeout * 2)ms';
-            SET LOCAL idle_in_transaction_session_timeout = '2s';
-            \(views.map { "\($0.lock);" }.joined(separator: "\n"))
-            LOCK TABLE \(tables.joined(separator: ", ")) IN ACCESS EXCLUSIVE MODE
-            """
+        return [
+            "SET LOCAL lock_timeout = '\(timeout)ms'",
+            "SET LOCAL statement_timeout = '\(timeout * 2)ms'",
+        ] + views.map(\.lock) + [
+            "LOCK TABLE \(tables.joined(separator: ", ")) IN ACCESS EXCLUSIVE MODE"
+        ]
     }
 
-    /// Everything from the assertion to COMMIT.
-    var sql: String {
-        var statements = ["SET LOCAL statement_timeout = '2s'", assertion]
+    /// Everything from the locks to COMMIT.
+    ///
+    /// - Parameter lockTimeout: Milliseconds for each lock.
+    func sql(lockTimeout: Int) -> String {
+        var statements = locks(timeout: lockTimeout)
+        statements += ["SET LOCAL statement_timeout = '2s'", assertion]
         if let retiredHome {
             let home = SQLText.identifier(retiredHome)
             for statistic in statistics where fence.live.oids.contains(statistic.table) {
@@ -58,7 +61,8 @@ struct SwapBatch: Sendable {
             if let twin = fence.live.tables.first(where: { $0.name.name == table.name }) {
                 let moved = QualifiedName(schema: liveSchema, name: table.name)
                 statements.append(
-                    "ALTER TABLE \(moved.sql) OWNER TO \(SQLText.identifier(twin.owner))")
+                    "ALTER TABLE \(moved.sql) OWNER TO \(SQLText.identifier(twin.owner))"
+                )
             }
         }
         let targetOIDs = target.tables.map(\.oid)
@@ -72,10 +76,11 @@ struct SwapBatch: Sendable {
     /// Raises unless every table is still the one that was looked at, and what depends on the live
     /// tables and their grants is unchanged.
     private var assertion: String {
-        let expected = (fence.live.tables.map { ($0.oid, $0.name) }
-            + target.tables.map {
-                ($0.oid, QualifiedName(schema: target.homeSchema, name: $0.name))
-            })
+        let expected =
+            (fence.live.tables.map { ($0.oid, $0.name) }
+                + target.tables.map {
+                    ($0.oid, QualifiedName(schema: target.homeSchema, name: $0.name))
+                })
         let rows = expected.map { oid, name in
             "(\(oid)::pg_catalog.oid, \(SQLText.literal(name.schema)), \(SQLText.literal(name.name)))"
         }.joined(separator: ", ")
@@ -100,34 +105,18 @@ struct SwapBatch: Sendable {
         var statements: [String] = []
         let position = fence.checkpoint?.position.map(SQLText.literal) ?? "NULL"
         if let old = fence.live.generation {
-            let home = retiredHome.map {
-                "(SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = \(SQLText.literal($0)))"
-            } ?? "NULL"
+            let home =
+                retiredHome.map {
+                    "(SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = \(SQLText.literal($0)))"
+                } ?? "NULL"
             let state = retiredHome == nil ? "'dropped'" : "'retired'"
-            if fence.live.isAdopted {
-                statements.append(
-                    """
-                    INSERT INTO reprise.generation (projection, generation, state, live_schema,
-                        home_schema, home_schema_oid, position, retired_at)
-                    VALUES (\(name), \(old.number), \(state), \(SQLText.literal(liveSchema)),
-                        \(SQLText.literal(old.homeSchema)), \(home), \(position), pg_catalog.now())
-                    """)
-                for table in old.tables {
-                    statements.append(
-                        """
-                        INSERT INTO reprise.generation_table
-                            (projection, generation, table_name, table_oid)
-                        VALUES (\(name), \(old.number), \(SQLText.literal(table.name)), \(table.oid))
-                        """)
-                }
-            } else {
-                statements.append(
-                    """
-                    UPDATE reprise.generation SET state = \(state), retired_at = pg_catalog.now(),
-                        home_schema_oid = \(home), position = coalesce(\(position), position)
-                    WHERE projection = \(name) AND generation = \(old.number)
-                    """)
-            }
+            statements.append(
+                """
+                UPDATE reprise.generation SET state = \(state), retired_at = pg_catalog.now(),
+                    home_schema_oid = \(home), position = coalesce(\(position), position)
+                WHERE projection = \(name) AND generation = \(old.number)
+                """
+            )
         }
         return statements + arrival(name: name, positionBefore: position)
     }
@@ -156,7 +145,8 @@ struct SwapBatch: Sendable {
     }
 
     static func statistics(
-        of tables: [UInt32], on connection: PostgresConnection
+        of tables: [UInt32],
+        on connection: PostgresConnection
     ) async throws -> [Statistics] {
         let result = try await connection.query(
             """
@@ -164,17 +154,23 @@ struct SwapBatch: Sendable {
             FROM pg_catalog.pg_statistic_ext AS s
             JOIN pg_catalog.pg_namespace AS n ON n.oid = s.stxnamespace
             WHERE s.stxrelid = ANY ($1::pg_catalog.oid[]) ORDER BY s.stxname
-            """, [.ints(tables.map { Int64($0) })])
+            """,
+            [.ints(tables.map { Int64($0) })]
+        )
         return try result.rows.map {
             Statistics(
                 name: QualifiedName(
-                    schema: try $0.string("nspname"), name: try $0.string("stxname")),
-                table: UInt32(try $0.int("stxrelid")))
+                    schema: try $0.string("nspname"),
+                    name: try $0.string("stxname")
+                ),
+                table: UInt32(try $0.int("stxrelid"))
+            )
         }
     }
 
     static func fingerprint(
-        of tables: [UInt32], on connection: PostgresConnection
+        of tables: [UInt32],
+        on connection: PostgresConnection
     ) async throws -> String {
         let row = try await connection.query(
             "SELECT (\(fingerprintQuery(of: tables))) AS fingerprint"

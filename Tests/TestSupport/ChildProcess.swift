@@ -48,19 +48,27 @@ package final class ChildProcess: Sendable {
     ///   - arguments: Its arguments.
     ///   - environment: Variables that are laid over this process's own.
     ///   - input: What it reads from standard input.
+    /// - Returns: How it ended.
+    /// - Throws: Foundation's error when it cannot be started.
     package static func run(
-        _ executable: String, _ arguments: [String] = [], environment: [String: String] = [:],
+        _ executable: String,
+        _ arguments: [String] = [],
+        environment: [String: String] = [:],
         input: String = ""
     ) async throws -> Outcome {
         try await withRunning(executable, arguments, environment: environment, input: input) { _ in
         }.outcome
     }
 
-    /// Starts a program, runs `body`, and waits for the program's end. When `body` throws the
-    /// program is killed.
+    /// Starts a program, runs `body`, and waits for the program's end.
+    ///
+    /// When `body` throws the program is killed.
     package static func withRunning<R>(
-        _ executable: String, _ arguments: [String] = [], environment: [String: String] = [:],
-        input: String = "", isolation: isolated (any Actor)? = #isolation,
+        _ executable: String,
+        _ arguments: [String] = [],
+        environment: [String: String] = [:],
+        input: String = "",
+        isolation: isolated (any Actor)? = #isolation,
         _ body: (ChildProcess) async throws -> R
     ) async throws -> (result: R, outcome: Outcome) {
         let process = Process()
@@ -79,7 +87,8 @@ package final class ChildProcess: Sendable {
         let child = ChildProcess(
             pid: process.processIdentifier,
             output: CollectedStream(standardOutput.fileHandleForReading),
-            error: CollectedStream(standardError.fileHandleForReading))
+            error: CollectedStream(standardError.fileHandleForReading)
+        )
         feed(input, to: standardInput.fileHandleForWriting)
         do {
             let result = try await body(child)
@@ -104,7 +113,8 @@ package final class ChildProcess: Sendable {
         let collected = stream == .output ? output : error
         guard await collected.waits(for: text) else {
             throw NotWritten(
-                description: "expected “\(text)”, but the stream ended with: \(collected.text)")
+                description: "expected “\(text)”, but the stream ended with: \(collected.text)"
+            )
         }
     }
 
@@ -120,7 +130,9 @@ package final class ChildProcess: Sendable {
         Outcome(
             status: process.terminationStatus,
             wasKilled: process.terminationReason == .uncaughtSignal,
-            standardOutput: output.text, standardError: error.text)
+            standardOutput: output.text,
+            standardError: error.text
+        )
     }
 
     private static func feed(_ input: String, to handle: FileHandle) {

@@ -3,7 +3,9 @@ internal import Postgres
 /// A reader that runs one query again and again on a connection of its own, as an application does.
 package actor PollingReader {
     /// The results in the order in which they were seen; a result that equals the one before is not
-    /// repeated. Each is a list of rows, a row's columns joined by `|`, NULL written as NULL.
+    /// repeated.
+    ///
+    /// Each is a list of rows, a row's columns joined by `|`, NULL written as NULL.
     package private(set) var results: [[String]] = []
     /// The errors, in order.
     package private(set) var errors: [String] = []
@@ -30,7 +32,8 @@ package actor PollingReader {
 
     fileprivate func stop() { isStopped = true }
 
-    fileprivate func run(_ sql: String, on settings: ConnectionSettings, every pause: Duration) async
+    fileprivate func run(_ sql: String, on settings: ConnectionSettings, every pause: Duration)
+        async
     {
         var failuresInRow = 0
         while !isStopped && failuresInRow < 100 {
@@ -90,15 +93,23 @@ package actor PollingReader {
 ///   - database: Where to read.
 ///   - sql: The query; it names its tables with their schemas.
 ///   - pause: The time between an answer and the next query.
+///   - isolation: The caller's; `body` runs there.
 ///   - body: What happens while the reader reads.
+/// - Returns: What `body` returned.
+/// - Throws: What `body` threw; the reader's own errors are in the reader.
 package func withPollingReader<R: Sendable>(
-    on database: ScratchDatabase, sql: String, every pause: Duration = .milliseconds(1),
+    on database: ScratchDatabase,
+    sql: String,
+    every pause: Duration = .milliseconds(1),
     isolation: isolated (any Actor)? = #isolation,
     _ body: (PollingReader) async throws -> R
 ) async throws -> R {
     let reader = PollingReader()
     async let reading: Void = reader.run(
-        sql, on: database.settings.withApplicationName("polling reader"), every: pause)
+        sql,
+        on: database.settings.withApplicationName("polling reader"),
+        every: pause
+    )
     await reader.firstPoll()
     do {
         let result = try await body(reader)

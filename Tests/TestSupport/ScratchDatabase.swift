@@ -12,6 +12,7 @@ package struct ScratchDatabase: Sendable {
     package var url: String { settings.conninfo }
 
     /// Lends a connection to `body`.
+    @discardableResult
     package func withConnection<R: Sendable>(
         isolation: isolated (any Actor)? = #isolation,
         _ body: (PostgresConnection) async throws -> R
@@ -28,7 +29,8 @@ package struct ScratchDatabase: Sendable {
     /// Runs one statement with parameters on a connection of its own.
     @discardableResult
     package func query(
-        _ sql: String, _ parameters: [PostgresValue] = []
+        _ sql: String,
+        _ parameters: [PostgresValue] = []
     ) async throws -> QueryResult {
         try await withConnection { try await $0.query(sql, parameters) }
     }
@@ -52,7 +54,8 @@ package func withScratchDatabase<R: Sendable>(
 ) async throws -> R {
     let server = ConnectionSettings(
         conninfo: ProcessInfo.processInfo.environment["DATABASE_URL"] ?? "",
-        applicationName: "reprise tests")
+        applicationName: "reprise tests"
+    )
     let id = UUID().uuidString.filter { $0 != "-" }.lowercased()
     let name = "reprise_test_\(id)"
     // template0 is never connected to, so that tests at the same time do not refuse each other.

@@ -1,0 +1,411 @@
+import Ledgers
+import Postgres
+import ProjectionKit
+import ReadModels
+import Rebuilder
+import TestSupport
+import Testing
+
+@Suite("Swap")
+struct SwapTests {
+    // Everything a swap carries over is put onto the live tables by hand, after the first rebuild.
+    private static let additions = """
+        CREATE ROLE %APP% NOLOGIN;
+        GRANT USAGE ON SCHEMA public TO %APP%;
+        GRANT SELECT ON public.tally TO %APP%;
+        GRANT UPDATE (label) ON public.tally TO %APP% WITH GRANT OPTION;
+        GRANT SELECT ON public.tally_day TO PUBLIC;
+        CREATE VIEW public.busy WITH (security_barrier=true, check_option=local) AS
+            SELECT id, label FROM public.tally WHERE events > 1;
+        CREATE VIEW public.named AS SELECT b.label, t.events
+            FROM public.busy AS b JOIN public.tally AS t USING (id);
+        CREATE VIEW public.grouped AS
+            SELECT id, label, count(*) AS c FROM public.tally GROUP BY id;
+        CREATE VIEW public.over_view AS SELECT label FROM public.busy;
+        CREATE VIEW public."We""ird" WITH (security_invoker=true) AS
+            SELECT d.day, t.id FROM public.tally AS t, public.tally_day AS d;
+        ALTER VIEW public.busy ALTER label SET DEFAULT 'd';
+        COMMENT ON VIEW public.busy IS 'The busy ones.';
+        GRANT SELECT ON public.busy TO %APP%;
+        """
+
+    @Test("pg_dump of the schema is the same before and after swap, rollback and swap back")
+    func onlyTheRowsChange() async throws {
+        try await withTally { scene in
+            let role = "reprise_app_\(scene.database.name.suffix(12))"
+            try await scene.database.execute(
+                Self.additions.replacing("%APP%", with: role)
+            )
+            let viewsBefore = try await scene.rows(of: Self.viewOIDs)
+            let before = try await SchemaDump.of(in: scene.database)
+            try scene.append(counted([1, 2, 9]))
+            _ = try await scene.rebuild(Tally.self)
+            #expect(try await SchemaDump.of(in: scene.database) == before)
+            #expect(try await scene.rows(of: Self.viewOIDs) == viewsBefore)
+            #expect(try await scene.rows(of: "public.busy") == ["(1,new)", "(2,new)"])
+            #expect(try await scene.rows(of: "public.named") == ["(new,2)", "(new,2)"])
+            #expect(try await scene.database.count("public.grouped") == 4)
+
+            _ = try await scene.control(Tally.self).rollback(patience: CutOverPatience())
+            #expect(try await SchemaDump.of(in: scene.database) == before)
+            #expect(try await scene.database.count("public.grouped") == 3)
+            _ = try await scene.control(Tally.self).swap(patience: CutOverPatience())
+            #expect(try await SchemaDump.of(in: scene.database) == before)
+            // Nothing hangs on the retired tables: RESTRICT can drop them.
+            let pruned = try await scene.control(Tally.self).prune(keep: 0)
+            #expect(pruned.postponed.isEmpty)
+            #expect(pruned.dropped == [1])
+            try await scene.database.execute("DROP OWNED BY \(role); DROP ROLE \(role)")
+        }
+    }
+
+    private static let viewOIDs =
+        "(SELECT oid, relname FROM pg_catalog.pg_class WHERE relkind = 'v' "
+        + "AND relnamespace = 'public'::regnamespace)"
+
+    @Test("a view that cannot follow is refused at plan time by name")
+    func unfitView() async throws {
+        try await withRebuildScene { scene in
+            try await scene.database.execute(
+                """
+                CREATE TABLE public.tally (id int PRIMARY KEY, events bigint, label text, extra text);
+                CREATE VIEW public.extras AS SELECT extra FROM public.tally;
+                CREATE VIEW public.ids AS SELECT id FROM public.tally;
+                """
+            )
+            let plan = try await scene.plan(Tally.self)
+            #expect(plan.refusals.count == 2)
+            #expect(plan.refusals.contains { $0.contains("extras") })
+            #expect(plan.refusals.contains { $0.contains("ids") && $0.contains("type") })
+        }
+    }
+
+    @Test(
+        "what a swap cannot carry over is refused by name",
+        arguments: [
+            ("CREATE MATERIALIZED VIEW public.mv AS SELECT * FROM public.tally", "mv"),
+            (
+                "CREATE RULE ru AS ON DELETE TO public.tally WHERE old.id = 9 DO INSTEAD NOTHING",
+                "rule ru"
+            ),
+            ("CREATE TABLE public.child (t bigint REFERENCES public.tally)", "child"),
+            ("ALTER TABLE public.tally ENABLE ROW LEVEL SECURITY", "row-level security"),
+            ("CREATE POLICY p ON public.tally USING (true)", "policy p"),
+            (
+                "CREATE FUNCTION public.f() RETURNS bigint BEGIN ATOMIC "
+                    + "SELECT max(id) FROM public.tally; END", "function"
+            ),
+            (
+                "CREATE FUNCTION public.f(r public.tally) RETURNS text LANGUAGE sql AS "
+                    + "'SELECT r.label'", "function"
+            ),
+            ("CREATE TABLE public.u (r public.tally)", "column r of table"),
+            ("CREATE TABLE public.heir () INHERITS (public.tally)", "inheritance"),
+            ("CREATE PUBLICATION p FOR TABLE public.tally", "publication p"),
+            (
+                "CREATE TRIGGER g BEFORE UPDATE ON public.tally FOR EACH ROW EXECUTE FUNCTION "
+                    + "pg_catalog.suppress_redundant_updates_trigger()", "trigger g"
+            ),
+        ]
+    )
+    func hazards(statement: String, name: String) async throws {
+        try await withTally { scene in
+            try await scene.database.execute(statement)
+            let plan = try await scene.plan(Tally.self)
+            #expect(plan.refusals.contains { $0.contains(name) }, "\(plan.refusals)")
+            let before = try await SchemaDump.of(in: scene.database)
+            await #expect(throws: ReadModelError.self) { _ = try await scene.rebuild(Tally.self) }
+            #expect(try await SchemaDump.of(in: scene.database) == before)
+        }
+    }
+
+    @Test("default privileges do not leak onto the new tables")
+    func defaultPrivileges() async throws {
+        try await withTally { scene in
+            try await scene.database.execute(
+                """
+                REVOKE ALL ON public.tally FROM PUBLIC;
+                ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC;
+                """
+            )
+            _ = try await scene.rebuild(Tally.self)
+            let rights = try await scene.database.query(
+                "SELECT has_table_privilege('pg_monitor', 'public.tally', 'SELECT') AS leaked"
+            )
+            #expect(try rights.first?.bool("leaked") == false)
+        }
+    }
+
+    @Test("a blocked cut-over names the blocker, leaves live alone, and a later swap goes well")
+    func blocked() async throws {
+        try await withTally { scene in
+            let before = try await scene.rows(of: "public.tally")
+            try scene.append(counted([7]))
+            try await scene.database.withConnection { blocker in
+                try await blocker.execute("BEGIN; SELECT FROM public.tally")
+                var options = RebuildOptions()
+                options.patience = CutOverPatience(lockTimeout: 50, deadline: 0.2)
+                let error = await #expect(throws: ReadModelError.self) {
+                    _ = try await scene.rebuild(Tally.self, options: options)
+                }
+                guard case .cutOverBlocked(_, _, let blockers, 2) = error else {
+                    Issue.record("expected cutOverBlocked, got \(String(describing: error))")
+                    return
+                }
+                #expect(blockers.contains { $0.contains("pid \(blocker.backendPID)") })
+                #expect(try await scene.rows(of: "public.tally") == before)
+            }
+            let swapped = try await scene.control(Tally.self).swap(patience: CutOverPatience())
+            #expect(swapped.generation == 2)
+            #expect(try await scene.rows(of: "public.tally") != before)
+        }
+    }
+
+    @Test("a generation that stands before the live position is not swapped in unless allowed")
+    func positionGuard() async throws {
+        try await withTally { scene in
+            var options = RebuildOptions()
+            options.swaps = false
+            _ = try await scene.rebuild(Tally.self, options: options)
+            try await scene.database.execute(
+                "UPDATE reprise.checkpoint SET position = 'ffffffffffffffff-0000000000000000-0000000000000000'"
+            )
+            let error = await #expect(throws: ReadModelError.self) {
+                _ = try await scene.control(Tally.self).swap(patience: CutOverPatience())
+            }
+            guard case .behindLive = error else {
+                Issue.record("expected behindLive, got \(String(describing: error))")
+                return
+            }
+            let forced = try await scene.control(Tally.self).swap(
+                patience: CutOverPatience(allowsOlder: true)
+            )
+            #expect(forced.generation == 2)
+        }
+    }
+
+    @Test("tables that were there before are adopted as generation 0 and come back by a rollback")
+    func adoption() async throws {
+        try await withRebuildScene { scene in
+            try await scene.database.execute(
+                """
+                CREATE TABLE public.tally (
+                    id bigint PRIMARY KEY, events bigint NOT NULL, label text NOT NULL);
+                INSERT INTO public.tally VALUES (1, 99, 'by hand');
+                """
+            )
+            try scene.append(counted([1, 2]))
+            let report = try await scene.rebuild(Tally.self)
+            #expect(report.generation == 1)
+            #expect(report.previousGeneration == 0)
+            #expect(try await scene.rows(of: "tally__g0.tally") == ["(1,99,\"by hand\")"])
+            _ = try await scene.control(Tally.self).rollback(patience: CutOverPatience())
+            #expect(try await scene.rows(of: "public.tally") == ["(1,99,\"by hand\")"])
+            #expect(try await scene.rows(of: "tally__g1.tally_day").count == 1)
+        }
+    }
+
+    @Test("a projection without schema.sql clones the live tables, names and all")
+    func clone() async throws {
+        try await withRebuildScene { scene in
+            try await scene.database.execute(
+                """
+                CREATE TABLE public.tally (
+                    id bigint CONSTRAINT "key of it" PRIMARY KEY,
+                    events bigint NOT NULL DEFAULT 0 CONSTRAINT positive CHECK (events >= 0),
+                    label text COLLATE "C" NOT NULL,
+                    boss bigint CONSTRAINT up REFERENCES public.tally
+                ) WITH (fillfactor=70);
+                CREATE UNIQUE INDEX "a USING b" ON public.tally (lower(label), id) INCLUDE (events)
+                    WHERE events > 0;
+                ALTER TABLE public.tally CLUSTER ON "key of it";
+                ALTER TABLE public.tally REPLICA IDENTITY USING INDEX "key of it";
+                COMMENT ON TABLE public.tally IS 'c'; COMMENT ON COLUMN public.tally.id IS 'k';
+                COMMENT ON INDEX public."a USING b" IS 'i';
+                COMMENT ON CONSTRAINT up ON public.tally IS 'f';
+                INSERT INTO public.tally VALUES (1, 99, 'by hand');
+                """
+            )
+            let before = try await SchemaDump.of(in: scene.database)
+            try scene.append(counted([1, 2]))
+            let report = try await scene.rebuild(ClonedTally.self)
+            #expect(report.generation == 1)
+            #expect(try await SchemaDump.of(in: scene.database) == before)
+            #expect(try await scene.rows(of: "public.tally") == ["(1,1,new,)", "(2,1,new,)"])
+        }
+    }
+
+    @Test("readers and view readers see whole generations through 20 swaps, and no error")
+    func twentySwaps() async throws {
+        try await withTally { scene in
+            try await scene.database.execute(
+                "CREATE VIEW public.both AS SELECT t.events, d.events AS day_events "
+                    + "FROM (SELECT sum(events) AS events FROM public.tally) AS t, "
+                    + "(SELECT sum(events) AS events FROM public.tally_day) AS d"
+            )
+            try await withPollingReader(
+                on: scene.database,
+                sql: "SELECT events, day_events FROM public.both"
+            ) { viewReader in
+                try await withPollingReader(
+                    on: scene.database,
+                    sql: "SELECT (SELECT sum(events) FROM public.tally_day), "
+                        + "(SELECT sum(events) FROM public.tally)"
+                ) { reader in
+                    for _ in 1...20 {
+                        try scene.append(counted([1]))
+                        _ = try await scene.rebuild(Tally.self)
+                        await reader.nextPoll()
+                        await viewReader.nextPoll()
+                    }
+                    for reader in [reader, viewReader] {
+                        #expect(await reader.errors.isEmpty)
+                        // Three events at first, one more in each generation.
+                        let wholeOnes = (3...23).map { ["\($0)|\($0)"] }
+                        #expect(await reader.results == wholeOnes)
+                    }
+                }
+            }
+        }
+    }
+
+    /// Runs `body` with a tally of three ids that is live as generation 1.
+    private func withTally<Result: Sendable>(
+        _ body: (RebuildScene) async throws -> Result
+    ) async throws -> Result {
+        try await withRebuildScene { scene in
+            try scene.append(counted([1, 2, 3]))
+            _ = try await scene.rebuild(Tally.self)
+            return try await body(scene)
+        }
+    }
+}
+
+/// A parent and its child, declared in the order that a reload must not copy them in.
+struct Family: Projection {
+    struct Child: TableRow {
+        var id: Int64
+        var parent: Int64
+        var key: Int64 { id }
+
+        static let table = TableDefinition<Child>("family_child", key: "id") {
+            Column("id", \.id)
+            Column("parent", \.parent)
+        }
+    }
+
+    struct Parent: TableRow {
+        var id: Int64
+        var key: Int64 { id }
+
+        static let table = TableDefinition<Parent>("family_parent", key: "id") {
+            Column("id", \.id)
+        }
+    }
+
+    static let name = "family"
+    static let schema: String? = """
+        CREATE TABLE family_parent (id bigint PRIMARY KEY);
+        CREATE TABLE family_child (
+            id bigint PRIMARY KEY, parent bigint NOT NULL REFERENCES family_parent);
+        """
+
+    var children = Table<Child>()
+    var parents = Table<Parent>()
+
+    mutating func reduce(_ event: borrowing Event) throws {
+        let id = try event.payload.int64("id")
+        parents[id] = Parent(id: id)
+        children[id] = Child(id: id, parent: id)
+    }
+}
+
+@Suite("Truncate and reload")
+struct TruncateTests {
+    @Test("tables that refer to each other are truncated together and filled parents first")
+    func family() async throws {
+        try await withRebuildScene { scene in
+            try scene.append(counted([1, 2]))
+            _ = try await scene.rebuild(Family.self)
+            try scene.append(counted([3]))
+            var options = RebuildOptions()
+            options.strategy = .truncate
+            _ = try await scene.rebuild(Family.self, options: options)
+            #expect(try await scene.rows(of: "public.family_child") == ["(1,1)", "(2,2)", "(3,3)"])
+            try await scene.database.execute(
+                "CREATE TABLE public.guest (host bigint REFERENCES public.family_parent)")
+            let error = await #expect(throws: ReadModelError.self) {
+                _ = try await scene.rebuild(Family.self, options: options)
+            }
+            guard case .refusedByPlan(_, let reasons) = error else {
+                Issue.record("expected refusedByPlan, got \(String(describing: error))")
+                return
+            }
+            #expect(reasons.contains { $0.contains("guest") })
+            #expect(try await scene.database.count("public.family_child") == 3)
+        }
+    }
+
+    @Test("triggers are silent during the reload and afterwards as they were")
+    func triggers() async throws {
+        try await withRebuildScene { scene in
+            try scene.append(counted([1, 2]))
+            _ = try await scene.rebuild(Tally.self)
+            try await scene.database.execute(
+                """
+                CREATE TABLE public.audit (at timestamptz DEFAULT now());
+                CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql AS
+                    'BEGIN INSERT INTO public.audit DEFAULT VALUES; RETURN NULL; END';
+                CREATE TRIGGER a AFTER INSERT ON public.tally FOR EACH ROW EXECUTE FUNCTION public.note();
+                CREATE TRIGGER b AFTER TRUNCATE ON public.tally EXECUTE FUNCTION public.note();
+                CREATE TRIGGER c AFTER INSERT ON public.tally EXECUTE FUNCTION public.note();
+                ALTER TABLE public.tally ENABLE ALWAYS TRIGGER b;
+                ALTER TABLE public.tally DISABLE TRIGGER c;
+                """)
+            let before = try await SchemaDump.of(in: scene.database)
+            var options = RebuildOptions()
+            options.strategy = .truncate
+            _ = try await scene.rebuild(Tally.self, options: options)
+            #expect(try await scene.database.count("public.audit") == 0)
+            #expect(try await SchemaDump.of(in: scene.database) == before)
+        }
+    }
+
+    @Test("a check that fails, or ends the transaction, leaves the old rows")
+    func failingChecks() async throws {
+        try await withRebuildScene { scene in
+            try scene.append(counted([1, 2]))
+            _ = try await scene.rebuild(Doubtful.self)
+            try scene.append(counted([13]))
+            for strategy in Strategy.allCases {
+                var options = RebuildOptions()
+                options.strategy = strategy
+                let error = await #expect(throws: ReadModelError.self) {
+                    _ = try await scene.rebuild(Doubtful.self, options: options)
+                }
+                guard case .checkFailed(_, _, let reasons) = error else {
+                    Issue.record("expected checkFailed, got \(String(describing: error))")
+                    return
+                }
+                #expect(reasons == ["query 1 of checks.sql returns 1 rows (id)"])
+                #expect(try await scene.database.count("public.tally") == 2)
+            }
+        }
+    }
+
+    private struct Doubtful: Projection {
+        static let name = "tally"
+        static let schema = Tally.schema
+        static let checks: String? = "SELECT id FROM tally WHERE id = 13; SELECT 1 WHERE false;"
+
+        var tally = Tally()
+        var tallies = Table<TallyRow>()
+        var days = Table<TallyDayRow>()
+
+        mutating func reduce(_ event: borrowing Event) throws {
+            try tally.reduce(event)
+            tallies = tally.tallies
+            days = tally.days
+        }
+    }
+}
