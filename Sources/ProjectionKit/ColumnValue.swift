@@ -163,6 +163,7 @@ extension ColumnEnum {
     public static var labels: [String]? { allCases.map(\.rawValue) }
 
     /// Appends the label.
+    @inlinable
     public func encode(into buffer: inout RowBuffer, as type: ColumnType) throws {
         try buffer.appendText(rawValue)
     }
@@ -242,6 +243,7 @@ extension Array: ColumnValue where Element: ColumnElement {
     public static var columnTypes: [ColumnType] { [Element.arrayType] }
 
     /// Appends the elements.
+    @inlinable
     public func encode(into buffer: inout RowBuffer, as type: ColumnType) throws {
         try Element.encode(self, into: &buffer)
     }

@@ -65,9 +65,13 @@ package final class PayloadParser {
         // White space before it is rare; the parser says what is wrong with an empty text.
         let first = text.first { $0 > UInt8(ascii: " ") } ?? UInt8(ascii: opening)
         guard first == UInt8(ascii: opening) else { return "it does not begin with '\(opening)'" }
+        var found: UnsafePointer<csj_field>?
+        var foundCount = 0
         let code = csj_index(
-            handle, text.baseAddress?.assumingMemoryBound(to: UInt8.self), text.count, &fields,
-            &count)
+            handle, text.baseAddress?.assumingMemoryBound(to: UInt8.self), text.count, &found,
+            &foundCount)
+        fields = found
+        count = foundCount
         guard code == 0 else { return String(cString: csj_error_message(code)) }
         openSerial = serial
         return nil

@@ -73,8 +73,8 @@ public struct Column<Row: TableRow>: Sendable {
     public let name: String
     /// The Swift side, to compare with the real column.
     package let value: ColumnValueDescription
-    /// Appends the property of a row as one field.
-    package let encode: @Sendable (UnsafePointer<Row>, inout RowBuffer, ColumnType) throws -> Void
+    /// Appends the property of the row at an address as one field.
+    let encode: FieldEncoder
 
     /// Declares a column.
     ///
@@ -89,22 +89,19 @@ public struct Column<Row: TableRow>: Sendable {
         // as much for each field.
         if let offset = MemoryLayout<Row>.offset(of: path) {
             self.init(name: name, value: Value.self) { row, buffer, type in
-                let field = UnsafeRawPointer(row) + offset
-                try field.assumingMemoryBound(to: Value.self).pointee.encode(
+                try (row + offset).assumingMemoryBound(to: Value.self).pointee.encode(
                     into: &buffer, as: type)
             }
         } else {
             self.init(name: name, value: Value.self) { row, buffer, type in
-                try row.pointee[keyPath: path].encode(into: &buffer, as: type)
+                try row.assumingMemoryBound(to: Row.self).pointee[keyPath: path].encode(
+                    into: &buffer, as: type)
             }
         }
     }
 
     @usableFromInline
-    init<Value: ColumnValue>(
-        name: String, value: Value.Type,
-        encode: @escaping @Sendable (UnsafePointer<Row>, inout RowBuffer, ColumnType) throws -> Void
-    ) {
+    init<Value: ColumnValue>(name: String, value: Value.Type, encode: @escaping FieldEncoder) {
         self.name = name
         self.value = ColumnValueDescription(
             swiftType: String(describing: Value.self), types: Value.columnTypes,
@@ -112,6 +109,11 @@ public struct Column<Row: TableRow>: Sendable {
         self.encode = encode
     }
 }
+
+/// Appends one property of the row at an address as one field.
+@usableFromInline
+typealias FieldEncoder =
+    @Sendable (UnsafeRawPointer, inout RowBuffer, ColumnType) throws -> Void
 
 /// The Swift side of a column.
 package struct ColumnValueDescription: Equatable, Sendable {
