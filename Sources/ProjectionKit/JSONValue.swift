@@ -1,14 +1,18 @@
 package import FoundationEssentials
 internal import Glibc
 
-/// Readers of one JSON value's text. Each gives nil when the text is something else.
+/// Readers of one JSON value's text.
+///
+/// Each gives nil when the text is something else.
 package enum JSONValue {
     /// Whether the text is `null`.
     static func isNull(_ text: UnsafeRawBufferPointer) -> Bool {
         text.first == UInt8(ascii: "n") && text.elementsEqual("null".utf8)
     }
 
-    /// What the text is, in words, for messages. Never the value.
+    /// What the text is, in words, for messages.
+    ///
+    /// Never the value.
     package static func kind(of text: UnsafeRawBufferPointer) -> String {
         switch text.first ?? 0 {
         case UInt8(ascii: "{"): "an object"
@@ -82,7 +86,8 @@ package enum JSONValue {
             let third = hexBytes(inner, 19, 24), let fourth = hexBytes(inner, 28, 32)
         else { return nil }
         return EventID(
-            high: UInt64(first) << 32 | UInt64(second), low: UInt64(third) << 32 | UInt64(fourth)
+            high: UInt64(first) << 32 | UInt64(second),
+            low: UInt64(third) << 32 | UInt64(fourth)
         ).uuid
     }
 
@@ -150,7 +155,9 @@ extension JSONValue {
     /// fold.
     @inline(__always)
     private static func hexBytes(
-        _ text: UnsafeRawBufferPointer, _ left: Int, _ right: Int
+        _ text: UnsafeRawBufferPointer,
+        _ left: Int,
+        _ right: Int
     ) -> UInt32? {
         let ones: UInt64 = 0x0101_0101_0101_0101
         let tops = ones << 7
@@ -159,7 +166,9 @@ extension JSONValue {
             | UInt64(text.loadUnaligned(fromByteOffset: right, as: UInt32.self).bigEndian)
         guard digits & tops == 0 else { return nil }
         // The top bit of each byte says whether the byte is at least the limit.
-        func reach(_ limit: UInt64, _ word: UInt64) -> UInt64 { (word + (0x80 - limit) * ones) & tops }
+        func reach(_ limit: UInt64, _ word: UInt64) -> UInt64 {
+            (word + (0x80 - limit) * ones) & tops
+        }
         let lowered = digits | (0x20 * ones)
         let isNumeral = reach(0x30, digits) & ~reach(0x3a, digits)
         let isLetter = reach(0x61, lowered) & ~reach(0x67, lowered)
@@ -236,7 +245,8 @@ extension JSONValue {
 
     /// Reads `\uXXXX`, or two of them that form a surrogate pair, and moves past it.
     private static func escapedScalar(
-        _ text: UnsafeRawBufferPointer, _ index: inout Int
+        _ text: UnsafeRawBufferPointer,
+        _ index: inout Int
     ) -> Unicode.Scalar? {
         guard let first = codeUnit(text, at: index) else { return nil }
         index += 6

@@ -25,7 +25,9 @@ package protocol LoadableTable: Sendable {
     /// - Throws: ``RowEncodingError`` with the table and column; the buffer then ends in the middle
     ///   of a row.
     func encodeRows(
-        _ range: Range<Int>, as types: [ColumnType], into buffer: inout RowBuffer
+        _ range: Range<Int>,
+        as types: [ColumnType],
+        into buffer: inout RowBuffer
     ) throws -> Int
 }
 
@@ -51,10 +53,15 @@ extension Table: LoadableTable {
     package var endIndex: Int { storage.end }
 
     package func encodeRows(
-        _ range: Range<Int>, as types: [ColumnType], into buffer: inout RowBuffer
+        _ range: Range<Int>,
+        as types: [ColumnType],
+        into buffer: inout RowBuffer
     ) throws -> Int {
         let columns = Row.table.columns
-        precondition(types.count == columns.count, "\(types.count) types for \(columns.count) columns")
+        precondition(
+            types.count == columns.count,
+            "\(types.count) types for \(columns.count) columns"
+        )
         let fields = zip(columns, types).map { column, type in
             RowEncoder.Field(column: column.name, type: type, encode: column.encode)
         }

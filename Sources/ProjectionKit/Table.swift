@@ -35,7 +35,9 @@ public struct Table<Row: TableRow>: Sendable {
 
     /// Whether there is a row with that key.
     @inlinable
-    public func contains(_ key: Row.Key) -> Bool { storage.index(of: key, hash: TableStorage<Row>.hash(key)) != nil }
+    public func contains(_ key: Row.Key) -> Bool {
+        storage.index(of: key, hash: TableStorage<Row>.hash(key)) != nil
+    }
 
     /// The row with that key; nil when there is none.
     ///

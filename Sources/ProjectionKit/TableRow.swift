@@ -44,17 +44,22 @@ public struct TableDefinition<Row: TableRow>: Sendable {
     ///   - key: The columns of ``TableRow/key``, which must be unique together.
     ///   - columns: One ``Column`` for each column that the rebuild writes.
     public init(
-        _ name: String, key: String..., @ColumnList<Row> columns: () -> [Column<Row>]
+        _ name: String,
+        key: String...,
+        @ColumnList<Row> columns: () -> [Column<Row>]
     ) {
         self.name = name
         self.key = key
         self.columns = columns()
         let names = Set(self.columns.map(\.name))
         precondition(
-            names.count == self.columns.count, "table '\(name)' declares a column twice")
+            names.count == self.columns.count,
+            "table '\(name)' declares a column twice"
+        )
         precondition(
             !key.isEmpty && names.isSuperset(of: key),
-            "table '\(name)': the key \(key) is not among its columns")
+            "table '\(name)': the key \(key) is not among its columns"
+        )
     }
 }
 
@@ -83,19 +88,24 @@ public struct Column<Row: TableRow>: Sendable {
     ///   - path: The property that holds its value, such as `\.orderID`.
     @inlinable
     public init<Value: ColumnValue>(
-        _ name: String, _ path: any KeyPath<Row, Value> & Sendable
+        _ name: String,
+        _ path: any KeyPath<Row, Value> & Sendable
     ) {
         // A stored property is read at its offset; going through the key path costs several times
         // as much for each field.
         if let offset = MemoryLayout<Row>.offset(of: path) {
             self.init(name: name, value: Value.self) { row, buffer, type in
                 try (row + offset).assumingMemoryBound(to: Value.self).pointee.encode(
-                    into: &buffer, as: type)
+                    into: &buffer,
+                    as: type
+                )
             }
         } else {
             self.init(name: name, value: Value.self) { row, buffer, type in
                 try row.assumingMemoryBound(to: Row.self).pointee[keyPath: path].encode(
-                    into: &buffer, as: type)
+                    into: &buffer,
+                    as: type
+                )
             }
         }
     }
@@ -104,8 +114,11 @@ public struct Column<Row: TableRow>: Sendable {
     init<Value: ColumnValue>(name: String, value: Value.Type, encode: @escaping FieldEncoder) {
         self.name = name
         self.value = ColumnValueDescription(
-            swiftType: String(describing: Value.self), types: Value.columnTypes,
-            isNullable: Value.isNullable, labels: Value.labels)
+            swiftType: String(describing: Value.self),
+            types: Value.columnTypes,
+            isNullable: Value.isNullable,
+            labels: Value.labels
+        )
         self.encode = encode
     }
 }

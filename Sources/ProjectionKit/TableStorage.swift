@@ -22,7 +22,8 @@
 final class TableStorage<Row: TableRow>: @unchecked Sendable {
     @exclusivity(unchecked) @usableFromInline var count = 0
     @exclusivity(unchecked) @usableFromInline var end = 0
-    @exclusivity(unchecked) @usableFromInline var chunks: ContiguousArray<UnsafeMutablePointer<Row>> = []
+    @exclusivity(unchecked) @usableFromInline var chunks:
+        ContiguousArray<UnsafeMutablePointer<Row>> = []
     @exclusivity(unchecked) @usableFromInline var slots: ContiguousArray<UInt64>
     @exclusivity(unchecked) @usableFromInline var vacancies: [Int] = []
     @exclusivity(unchecked) @usableFromInline var vacantBits: [UInt64] = []
@@ -81,7 +82,10 @@ final class TableStorage<Row: TableRow>: @unchecked Sendable {
             if let index { remove(hash: hash, at: index) }
             return
         }
-        precondition(row.key == key, "table '\(Row.table.name)': a row was stored under another key")
+        precondition(
+            row.key == key,
+            "table '\(Row.table.name)': a row was stored under another key"
+        )
         if let index {
             pointer(at: index).initialize(to: row)
         } else {
@@ -97,7 +101,8 @@ final class TableStorage<Row: TableRow>: @unchecked Sendable {
 
     /// Calls `body` with the rows of a range, a chunk at a time, and adds up what it returns.
     func withSegments(
-        of range: Range<Int>, _ body: (RowSegment) throws -> Int
+        of range: Range<Int>,
+        _ body: (RowSegment) throws -> Int
     ) rethrows -> Int {
         var sum = 0
         var next = range.lowerBound
@@ -105,8 +110,12 @@ final class TableStorage<Row: TableRow>: @unchecked Sendable {
             let end = min((next >> Self.chunkShift + 1) << Self.chunkShift, range.upperBound)
             sum += try body(
                 RowSegment(
-                    start: UnsafeRawPointer(pointer(at: next)), stride: MemoryLayout<Row>.stride,
-                    indexes: next..<end, vacantBits: vacantBits))
+                    start: UnsafeRawPointer(pointer(at: next)),
+                    stride: MemoryLayout<Row>.stride,
+                    indexes: next..<end,
+                    vacantBits: vacantBits
+                )
+            )
             next = end
         }
         return sum
