@@ -170,7 +170,7 @@ extension ColumnEnum {
     }
 }
 
-/// JSON as text, for `json` and `jsonb` columns.
+/// JSON as text, for columns that hold JSON.
 ///
 /// It is not checked here; the server checks it.
 public struct JSONText: Hashable, Sendable {

@@ -63,10 +63,10 @@ package struct EventTypeCache {
     /// An empty cache.
     package init() {}
 
-    /// Finds or makes the type of that name.
+    /// The type of that name.
     ///
     /// - Parameter name: UTF-8; malformed bytes become U+FFFD.
-    /// - Returns: The type.
+    /// - Returns: The interned type.
     package mutating func type(named name: UnsafeRawBufferPointer) -> EventType {
         // FNV-1a: names are short and few, and the bytes are compared anyway.
         var hash: UInt64 = 0xcbf2_9ce4_8422_2325

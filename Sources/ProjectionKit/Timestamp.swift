@@ -110,8 +110,8 @@ extension Timestamp: CustomStringConvertible {
         let remainder = microseconds % 86_400_000_000
         let ofDay = remainder < 0 ? remainder + 86_400_000_000 : remainder
         let (seconds, fraction) = (Int(ofDay / 1_000_000), Int(ofDay % 1_000_000))
-        let clock = [seconds / 3_600, seconds / 60 % 60, seconds % 60].map { padded($0, 2) }
-            .joined(separator: ":")
+        let clock =
+            "\(padded(seconds / 3_600, 2)):\(padded(seconds / 60 % 60, 2)):\(padded(seconds % 60, 2))"
         let digits = fraction % 1_000 == 0 ? padded(fraction / 1_000, 3) : padded(fraction, 6)
         return "\(day)T\(clock).\(digits)Z"
     }
@@ -120,11 +120,9 @@ extension Timestamp: CustomStringConvertible {
 extension Timestamp {
     /// Reads an RFC 3339 time, such as `2026-03-01T09:30:00.125+01:00`.
     ///
-    /// Years 0001 to 9999, also after the offset is taken off. Digits beyond the microsecond are
-    /// cut off. A leap second (`:60`) counts as the first instant of the next minute, as PostgreSQL
-    /// reads it.
-    ///
-    /// Nil when it is not such a time.
+    /// Years 0001 to 9999, also after the offset is taken off; nil for anything else. Digits beyond
+    /// the microsecond are cut off. A leap second (`:60`) counts as the first instant of the next
+    /// minute, as PostgreSQL reads it.
     ///
     /// - Parameter text: The bytes, with nothing around them.
     public init?(rfc3339 text: UnsafeRawBufferPointer) {
