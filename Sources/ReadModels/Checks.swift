@@ -66,28 +66,37 @@ struct SQLChecks: Sendable {
     /// - Throws: ``ReadModelError/checkFailed(projection:generation:reasons:)`` with the number of
     ///   the query and its columns; never a value.
     func run(
-        projection: String, generation: Int, searchPath: [String],
+        projection: String,
+        generation: Int,
+        searchPath: [String],
         on connection: PostgresConnection
     ) async throws {
         try await connection.execute(
-            "SAVEPOINT checks; SET LOCAL transaction_read_only = on")
+            "SAVEPOINT checks; SET LOCAL transaction_read_only = on"
+        )
         try await connection.setSearchPath(searchPath)
         var reasons: [String] = []
         do {
             let results = try await SQLFile(name: "checks.sql", text: text).run(
-                for: projection, on: connection)
+                for: projection,
+                on: connection
+            )
             for (index, result) in results.enumerated() where !result.rows.isEmpty {
                 let columns = result.columns.joined(separator: ", ")
                 reasons.append(
                     "query \(index + 1) of checks.sql returns \(result.rows.count) rows "
-                        + "(\(columns))")
+                        + "(\(columns))"
+                )
             }
         } catch ReadModelError.refusedByPlan(_, let complaints) {
             reasons = complaints
         }
         guard reasons.isEmpty else {
             throw ReadModelError.checkFailed(
-                projection: projection, generation: generation, reasons: reasons)
+                projection: projection,
+                generation: generation,
+                reasons: reasons
+            )
         }
         // Read-only ends with the savepoint.
         try await connection.execute("ROLLBACK TO checks")

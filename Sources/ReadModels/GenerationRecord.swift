@@ -1,6 +1,8 @@
 import Postgres
 
-/// Where a generation is in its life. The raw values stand in `reprise.generation.state`.
+/// Where a generation is in its life.
+///
+/// The raw values stand in `reprise.generation.state`.
 package enum GenerationState: String, CaseIterable, Sendable {
     /// Its tables are being loaded. When no run owns it any more the next run drops it.
     case building
@@ -80,8 +82,9 @@ struct GenerationRecord: Sendable {
         self.tables = tables
     }
 
-    /// The schema a generation lives in while it is not live. A projection's name has 40 characters
-    /// at most, so it is never cut at 63 bytes.
+    /// The schema a generation lives in while it is not live.
+    ///
+    /// A projection's name has 40 characters at most, so it is never cut at 63 bytes.
     static func homeSchema(of projection: String, generation: Int) -> String {
         "\(projection)__g\(generation)"
     }

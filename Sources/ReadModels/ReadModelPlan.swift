@@ -17,7 +17,9 @@ package struct ReadModelPlan: Sendable {
 
     /// The projection.
     package let projection: String
-    /// How the tables are to change. A truncate of tables that are not there yet becomes a swap.
+    /// How the tables are to change.
+    ///
+    /// A truncate of tables that are not there yet becomes a swap.
     package let strategy: Strategy
     /// The number of the generation that would be built.
     package let generation: Int
@@ -48,6 +50,7 @@ extension ReadModelDatabase {
     /// - Parameters:
     ///   - projection: The projection.
     ///   - strategy: The strategy asked for.
+    /// - Returns: The plan, with what it refuses.
     /// - Throws: ``ReadModelError`` when the server cannot be asked. What the plan refuses is in
     ///   the plan.
     package func plan(
@@ -153,7 +156,9 @@ private struct Planning {
             if let setup = projection.setup {
                 try await connection.setSearchPath([database.liveSchema])
                 try await SQLFile(name: "setup.sql", text: setup).run(
-                    for: projection.name, on: connection)
+                    for: projection.name,
+                    on: connection
+                )
             }
             guard strategy == .swap else {
                 let reload = TruncateReload(database: database, projection: projection)
@@ -186,8 +191,9 @@ private struct Planning {
         }
     }
 
-    /// Makes each view over the shadow tables, to see whether it can follow. The innermost come
-    /// first, so that an outer one finds its twin.
+    /// Makes each view over the shadow tables, to see whether it can follow.
+    ///
+    /// The innermost come first, so that an outer one finds its twin.
     private func unfit(
         _ views: [DependentView],
         in homeSchema: String,

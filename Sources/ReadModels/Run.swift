@@ -29,6 +29,7 @@ package struct Run: Sendable {
     /// Keeps a report with the run's row.
     ///
     /// - Parameter json: A JSON object.
+    /// - Throws: ``ReadModelError``.
     package func record(report json: String) async throws {
         _ = try await translatingErrors(doing: "recording the report") {
             try await connection.query(
@@ -81,6 +82,7 @@ extension ReadModelDatabase {
     ///   - command: The command's name, such as `rebuild`.
     ///   - strategy: How the tables are to change.
     ///   - body: The work. A failure of it is recorded and thrown on.
+    /// - Returns: What `body` returned.
     /// - Throws: ``ReadModelError/runBusy(projection:holder:)`` at once when another run holds the
     ///   lock; what `body` throws.
     package func withRun<Result: Sendable>(
@@ -204,6 +206,7 @@ extension Run {
                 ended_at = pg_catalog.clock_timestamp(),
                 heartbeat_at = pg_catalog.clock_timestamp()
             WHERE run_id = \(id)
-            """)
+            """
+        )
     }
 }

@@ -14,7 +14,8 @@ struct SQLFile: Sendable {
     ///   transaction or a statement fails; ``ServerError`` when a right is missing.
     @discardableResult
     func run(
-        for projection: String, on connection: PostgresConnection
+        for projection: String,
+        on connection: PostgresConnection
     ) async throws -> [QueryResult] {
         if let line = lineOfTransactionControl {
             throw ReadModelError.refusedByPlan(
@@ -22,16 +23,21 @@ struct SQLFile: Sendable {
                 reasons: [
                     "\(name), line \(line): BEGIN, COMMIT and their like have no place here; the "
                         + "file runs inside a transaction."
-                ])
+                ]
+            )
         }
         do {
             return try await connection.executeEach(text)
         } catch let error as ServerError where error.sqlState != "42501" {
             throw ReadModelError.refusedByPlan(
-                projection: projection, reasons: ["\(name): \(error)"])
+                projection: projection,
+                reasons: ["\(name): \(error)"]
+            )
         } catch let error as StatementError {
             throw ReadModelError.refusedByPlan(
-                projection: projection, reasons: ["\(name): \(error)"])
+                projection: projection,
+                reasons: ["\(name): \(error)"]
+            )
         }
     }
 

@@ -1,8 +1,10 @@
 import Postgres
 
 /// The statements of a swap that run while readers are held up: locks, then catalogue statements
-/// only, sent as one message that ends in COMMIT. Between the first lock and the COMMIT the server
-/// waits neither for the network nor for this process.
+/// only, sent as one message that ends in COMMIT.
+///
+/// Between the first lock and the COMMIT the server waits neither for the network nor for this
+/// process.
 struct SwapBatch: Sendable {
     let kind: CutOverKind
     let runID: Int64
@@ -42,6 +44,7 @@ struct SwapBatch: Sendable {
     /// Everything from the locks to COMMIT.
     ///
     /// - Parameter lockTimeout: Milliseconds for each lock.
+    /// - Returns: The text of one message.
     func sql(lockTimeout: Int) -> String {
         var statements = locks(timeout: lockTimeout)
         statements += ["SET LOCAL statement_timeout = '2s'", assertion]

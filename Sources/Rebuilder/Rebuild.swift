@@ -48,7 +48,12 @@ package struct Rebuild: Sendable {
 
     /// Prepares a rebuild; nothing is opened yet.
     ///
-    /// - Parameter progress: Called from any thread, at most once for each batch of events.
+    /// - Parameters:
+    ///   - projection: What to rebuild.
+    ///   - ledger: Where its events are.
+    ///   - database: Where its tables are.
+    ///   - options: What can be set.
+    ///   - progress: Called from any thread, at most once for each batch of events.
     package init(
         of projection: any Projection.Type,
         from ledger: any Ledger,

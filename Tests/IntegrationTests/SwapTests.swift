@@ -333,7 +333,8 @@ struct TruncateTests {
             _ = try await scene.rebuild(Family.self, options: options)
             #expect(try await scene.rows(of: "public.family_child") == ["(1,1)", "(2,2)", "(3,3)"])
             try await scene.database.execute(
-                "CREATE TABLE public.guest (host bigint REFERENCES public.family_parent)")
+                "CREATE TABLE public.guest (host bigint REFERENCES public.family_parent)"
+            )
             let error = await #expect(throws: ReadModelError.self) {
                 _ = try await scene.rebuild(Family.self, options: options)
             }
@@ -361,7 +362,8 @@ struct TruncateTests {
                 CREATE TRIGGER c AFTER INSERT ON public.tally EXECUTE FUNCTION public.note();
                 ALTER TABLE public.tally ENABLE ALWAYS TRIGGER b;
                 ALTER TABLE public.tally DISABLE TRIGGER c;
-                """)
+                """
+            )
             let before = try await SchemaDump.of(in: scene.database)
             var options = RebuildOptions()
             options.strategy = .truncate
