@@ -2,10 +2,10 @@ internal import Foundation
 internal import Glibc
 internal import Synchronization
 
-/// Standard error: messages, warnings and progress. Results go to standard output instead.
+/// Standard error: messages, warnings and progress.
 ///
-/// At most one line of progress stands at the bottom of a terminal; whatever else is written erases
-/// it first. Safe to use from any thread.
+/// Results go to standard output instead. At most one line of progress stands at the bottom of a
+/// terminal; whatever else is written erases it first. Safe to use from any thread.
 final class Console: Sendable {
     /// The process's.
     static let standardError = Console()

@@ -7,7 +7,11 @@ internal import Synchronization
 /// Shows `text` on standard error again and again while `body` works: in place and five times a
 /// second on a terminal, as a line every five seconds elsewhere.
 ///
-/// - Parameter text: What to show now; nil shows nothing this time.
+/// - Parameters:
+///   - text: What to show now; nil shows nothing this time.
+///   - body: The work.
+/// - Returns: What `body` returns.
+/// - Throws: What `body` throws.
 func withProgress<Result: Sendable>(
     _ text: @escaping @Sendable () -> String?,
     _ body: () async throws -> Result
@@ -38,7 +42,9 @@ final class RebuildMeter: Sendable {
         var bucketStart: Int64?
     }
 
-    private let projection: String
+    /// Its projection.
+    let projection: String
+
     private let state = Mutex(State())
 
     /// A rebuild that has not begun.
