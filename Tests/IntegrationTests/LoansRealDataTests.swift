@@ -24,7 +24,8 @@ struct LoansRealDataTests {
             let states = try await scene.database.query(
                 """
                 SELECT state, count(*) AS applications FROM public.loan_application GROUP BY state
-                """)
+                """
+            )
             var applications: [String: Int64] = [:]
             for row in states.rows {
                 applications[try row.string("state")] = try row.int("applications")
@@ -41,7 +42,8 @@ struct LoansRealDataTests {
                     (SELECT sum(offers) FROM public.loan_application) AS offers,
                     (SELECT sum(events) FROM public.loan_offer_daily
                      WHERE offer_event = 'O_CREATED') AS created
-                """)
+                """
+            )
             let row = try #require(offers.first)
             #expect(try row.int("with_offer") == 5_015)
             #expect(try row.int("offers") == 7_030)

@@ -20,7 +20,9 @@ struct ShopIndependentRouteTests {
             // A route that meets no removed line or cancelled order would compare little.
             for type in Self.types {
                 let met = try await scene.database.query(
-                    "SELECT count(*) AS events FROM route.event WHERE type = $1", [.text(type)])
+                    "SELECT count(*) AS events FROM route.event WHERE type = $1",
+                    [.text(type)]
+                )
                 #expect(try #require(met.first).int("events") > 0, "\(type)")
             }
             for table in ["order_summary", "order_line", "customer_totals"] {
@@ -46,7 +48,8 @@ struct ShopIndependentRouteTests {
                 INSERT INTO public.order_summary SELECT gen_random_uuid(), customer_id, status,
                     line_count, total_cents, paid_cents, placed_at
                 FROM public.order_summary LIMIT 1
-                """)
+                """
+            )
             #expect(try await difference(in: "customer_totals", of: scene).count == 2)
             #expect(try await difference(in: "order_line", of: scene).isEmpty == false)
             #expect(try await difference(in: "order_summary", of: scene).count == 1)
@@ -68,7 +71,8 @@ struct ShopIndependentRouteTests {
                 CREATE SCHEMA route;
                 CREATE TABLE route.event (place bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
                     at timestamptz NOT NULL, type text NOT NULL, data jsonb NOT NULL)
-                """)
+                """
+            )
             for piece in pieces {
                 try await connection.query(
                     """
@@ -78,7 +82,9 @@ struct ShopIndependentRouteTests {
                     FROM unnest($1::bigint[], $2::text[], $3::text[])
                         WITH ORDINALITY AS e (milliseconds, type, data, place)
                     ORDER BY e.place
-                    """, [.ints(piece.milliseconds), .texts(piece.types), .texts(piece.payloads)])
+                    """,
+                    [.ints(piece.milliseconds), .texts(piece.types), .texts(piece.payloads)]
+                )
             }
         }
         return try await scene.database.count("route.event")
@@ -90,7 +96,9 @@ struct ShopIndependentRouteTests {
             """
             SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) AS list
             FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0
-            """, [.text("public.\(table)")])
+            """,
+            [.text("public.\(table)")]
+        )
         let list = try #require(columns.first).string("list")
         let result = try await scene.database.query(
             """
@@ -101,7 +109,8 @@ struct ShopIndependentRouteTests {
             (SELECT 'SQL only', d::text
              FROM (SELECT \(list) FROM route.\(table)
                    EXCEPT ALL SELECT \(list) FROM public.\(table)) AS d)
-            """)
+            """
+        )
         return try result.rows.map { "\(try $0.string("side")): \(try $0.string("row"))" }
     }
 
