@@ -59,7 +59,7 @@ test/command: build/tests ## Run the tests of the built command
 
 .PHONY: test/consumer
 test/consumer: packages ## Build a package that depends on this one, and rebuild with it
-	$(SANDBOX) scripts/consumer-check
+	$(SANDBOX) scripts/scratch-database scripts/consumer-check
 
 .PHONY: test/race
 test/race: packages ## Run the unit tests under the thread sanitizer
@@ -76,7 +76,7 @@ format: ## Rewrite the sources in the house format
 
 .PHONY: demo
 demo: build ## Watch a rebuild end in a swap, on a throwaway PostgreSQL
-	@$(SANDBOX) scripts/demo
+	@$(SANDBOX) scripts/scratch-database scripts/demo
 
 .PHONY: sandbox
 sandbox: packages ## Keep a private PostgreSQL running, print its URL

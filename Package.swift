@@ -92,7 +92,7 @@ let package = Package(
         .target(
             name: "RepriseCommand",
             dependencies: [
-                "ProjectionKit", "Ledgers", "Rebuilder",
+                "ProjectionKit", "Ledgers", "ReadModels", "Rebuilder",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Configuration", package: "swift-configuration"),

@@ -139,6 +139,9 @@ private final class Inflater {
                 }
                 return (source.count, 0)
             }
+            guard first == 0x1f else {
+                throw ByteSourceError(reason: "something follows the end of the gzip data")
+            }
             inflateReset(stream)
             isInsideMember = true
         }

@@ -98,7 +98,7 @@ struct EventLineParser {
         guard inner.contains(UInt8(ascii: "\\")) else { return try body(inner) }
         // An escaped text is copied; they are rare in names.
         guard let text = JSONValue.string(value) else {
-            throw FieldError(reason: "'\(key)' holds half of a surrogate pair")
+            throw FieldError(reason: "'\(key)' holds an escape that stands for no character")
         }
         let bytes = Array(text.utf8)
         var result: Swift.Result<Result, FieldError>?

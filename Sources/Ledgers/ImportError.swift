@@ -47,9 +47,9 @@ extension ImportError: CustomStringConvertible {
     }
 
     private var whatNext: String {
-        let again = "import it again; what is stored is not doubled"
+        let again = "import the file again; what is stored is not doubled"
         guard line != nil else { return "Check the path and its permissions, then \(again)." }
-        guard let skipBad else { return "Get a whole copy of the file and \(again)." }
+        guard let skipBad else { return "Get a whole copy and \(again)." }
         return "Correct the line and \(again)."
             + " Or set bad lines aside with '--skip-bad \(max(1, skipBad * 2))'."
     }

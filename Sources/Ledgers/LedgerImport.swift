@@ -9,6 +9,7 @@ internal import ProjectionKit
 /// - Repeatable: importing the same file again stores nothing new. A line without an id gets one of
 ///   its time, its line number and a hash of its content, so in the same millisecond the order of
 ///   lines decides.
+///   Lines may be added at the end of a file; a line that moved up or down counts as another event.
 package struct LedgerImport: Sendable {
     /// A path, or `-` for standard input.
     ///

@@ -65,13 +65,10 @@ package struct LedgerVerify: Hashable, Sendable {
     ) throws -> LedgerVerify {
         try LedgerFile.withLedger(path: path, mode: .read) { database, bucketWidth in
             var result = LedgerVerify()
-            try result.checkIntegrity(of: database)
-            // Rows of a file that SQLite itself finds damaged cannot be trusted to be readable.
-            guard result.isSound else { return result }
-            var rows = RowCheck(bucketWidth: bucketWidth)
-            try rows.run(in: database, reportingTo: &result, progress)
-            if rows.hasLooseIDs {
-                try result.checkUniqueIDs(in: database, bucketWidth: bucketWidth)
+            do {
+                try result.check(database, bucketWidth: bucketWidth, progress)
+            } catch LedgerError.damaged(_, let reason) {
+                result.add(.integrity, "the file cannot be read further: \(reason)")
             }
             return result
         }
@@ -81,6 +78,19 @@ package struct LedgerVerify: Hashable, Sendable {
         counts[check, default: 0] += 1
         guard findings.count < Self.listed else { return }
         findings.append(Finding(check: check, id: id, bucket: bucket, reason: reason))
+    }
+
+    private mutating func check(
+        _ database: SQLiteDatabase,
+        bucketWidth: Int64,
+        _ progress: (Int) throws -> Void
+    ) throws {
+        try checkIntegrity(of: database)
+        // Rows of a file that SQLite itself finds damaged cannot be trusted to be readable.
+        guard isSound else { return }
+        var rows = RowCheck(bucketWidth: bucketWidth)
+        try rows.run(in: database, reportingTo: &self, progress)
+        if rows.hasLooseIDs { try checkUniqueIDs(in: database, bucketWidth: bucketWidth) }
     }
 
     private mutating func checkIntegrity(of database: SQLiteDatabase) throws {

@@ -33,6 +33,7 @@ package final class LedgerWriter {
     ///   - body: The appending. The writer must not leave it.
     /// - Returns: What `body` returned.
     /// - Throws: ``LedgerError``; what `body` throws.
+    @discardableResult
     package static func withWriter<Result>(
         path: String,
         patience: Duration = .milliseconds(Int64(LedgerFile.patience)),

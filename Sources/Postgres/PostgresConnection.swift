@@ -219,18 +219,19 @@ extension PostgresConnection {
         var limits = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"]
         if serverVersion >= 140_000 { limits.append("idle_session_timeout") }
         if serverVersion >= 170_000 { limits.append("transaction_timeout") }
+        // The limits first: until then those of the role hold, for these statements too.
         try await execute(
-            """
-            SET search_path = '';
-            SET client_min_messages = warning;
-            SET standard_conforming_strings = on;
-            SET bytea_output = hex;
-            SET DateStyle = 'ISO, YMD';
-            SET IntervalStyle = postgres;
-            SET TimeZone = 'UTC';
-            SET extra_float_digits = 3;
-            SET default_transaction_isolation = 'read committed';
-            """ + limits.map { " SET \($0) = 0;" }.joined()
+            limits.map { "SET \($0) = 0; " }.joined() + """
+                SET search_path = '';
+                SET client_min_messages = warning;
+                SET standard_conforming_strings = on;
+                SET bytea_output = hex;
+                SET DateStyle = 'ISO, YMD';
+                SET IntervalStyle = postgres;
+                SET TimeZone = 'UTC';
+                SET extra_float_digits = 3;
+                SET default_transaction_isolation = 'read committed'
+                """
         )
     }
 

@@ -18,13 +18,15 @@ enum Bookkeeping {
             // Two first runs at once: the second waits here, then finds the work done.
             try await connection.query(
                 "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))",
-                ["reprise migrate"])
+                ["reprise migrate"]
+            )
             let found = try await version(on: connection)
             for migration in Migrations.postgres where migration.number > found {
                 try await connection.execute(migration.sql)
                 try await connection.query(
                     "INSERT INTO reprise.migration (number, name) VALUES ($1, $2)",
-                    [.int(Int64(migration.number)), .text(migration.name)])
+                    [.int(Int64(migration.number)), .text(migration.name)]
+                )
             }
         }
     }
@@ -32,7 +34,8 @@ enum Bookkeeping {
     /// The highest migration applied; 0 when the schema is not there.
     static func version(on connection: PostgresConnection) async throws -> Int {
         let exists = try await connection.query(
-            "SELECT pg_catalog.to_regclass('reprise.migration') IS NOT NULL AS present")
+            "SELECT pg_catalog.to_regclass('reprise.migration') IS NOT NULL AS present"
+        )
         guard try exists.first?.bool("present") == true else { return 0 }
         let row = try await connection.query(
             "SELECT coalesce(max(number), 0) AS number FROM reprise.migration"
@@ -42,37 +45,49 @@ enum Bookkeeping {
 
     /// All generations of a projection, the newest first.
     static func generations(
-        of projection: String, on connection: PostgresConnection
+        of projection: String,
+        on connection: PostgresConnection
     ) async throws -> [GenerationRecord] {
         let tables = try await connection.query(
             """
             SELECT generation, table_name, table_oid, row_count
             FROM reprise.generation_table WHERE projection = $1 ORDER BY table_name
-            """, [.text(projection)])
+            """,
+            [.text(projection)]
+        )
         var tablesByGeneration: [Int: [GenerationRecord.TableRecord]] = [:]
         for row in tables.rows {
             tablesByGeneration[Int(try row.int("generation")), default: []].append(
                 .init(
-                    name: try row.string("table_name"), oid: UInt32(try row.int("table_oid")),
-                    rowCount: try row.optionalInt("row_count").map(Int.init)))
+                    name: try row.string("table_name"),
+                    oid: UInt32(try row.int("table_oid")),
+                    rowCount: try row.optionalInt("row_count").map(Int.init)
+                )
+            )
         }
         let generations = try await connection.query(
             """
             SELECT generation, state, live_schema, home_schema, home_schema_oid, run_id, position,
                 events, live_since, retired_at, built_at
             FROM reprise.generation WHERE projection = $1 ORDER BY generation DESC
-            """, [.text(projection)])
+            """,
+            [.text(projection)]
+        )
         return try generations.rows.map { row in
             let number = Int(try row.int("generation"))
             return try GenerationRecord(
-                projection: projection, number: number, row: row,
-                tables: tablesByGeneration[number] ?? [])
+                projection: projection,
+                number: number,
+                row: row,
+                tables: tablesByGeneration[number] ?? []
+            )
         }
     }
 
     /// Records a generation and its tables.
     static func insert(
-        _ generation: GenerationRecord, on connection: PostgresConnection
+        _ generation: GenerationRecord,
+        on connection: PostgresConnection
     ) async throws {
         try await connection.query(
             """
@@ -91,7 +106,8 @@ enum Bookkeeping {
                 generation.runID.map { .int($0) } ?? .null,
                 generation.position.map { .text($0) } ?? .null,
                 generation.events.map { .int(Int64($0)) } ?? .null,
-            ])
+            ]
+        )
         for table in generation.tables {
             try await connection.query(
                 """
@@ -103,13 +119,16 @@ enum Bookkeeping {
                     .text(generation.projection), .int(Int64(generation.number)),
                     .text(table.name), .int(Int64(table.oid)),
                     table.rowCount.map { .int(Int64($0)) } ?? .null,
-                ])
+                ]
+            )
         }
     }
 
     /// Changes a generation's state, and stamps the time that belongs to the new one.
     static func setState(
-        _ state: GenerationState, of number: Int, projection: String,
+        _ state: GenerationState,
+        of number: Int,
+        projection: String,
         on connection: PostgresConnection
     ) async throws {
         try await connection.query(
@@ -119,12 +138,15 @@ enum Bookkeeping {
                 retired_at = CASE WHEN $3 IN ('retired', 'replaced') THEN pg_catalog.now() ELSE retired_at END,
                 dropped_at = CASE WHEN $3 = 'dropped' THEN pg_catalog.now() ELSE dropped_at END
             WHERE projection = $1 AND generation = $2
-            """, [.text(projection), .int(Int64(number)), .text(state.rawValue)])
+            """,
+            [.text(projection), .int(Int64(number)), .text(state.rawValue)]
+        )
     }
 
     /// Where the live tables stand: nil when there is no checkpoint row.
     static func checkpoint(
-        of projection: String, on connection: PostgresConnection
+        of projection: String,
+        on connection: PostgresConnection
     ) async throws -> CheckpointRecord? {
         let row = try await connection.query(
             "SELECT generation, position FROM reprise.checkpoint WHERE projection = $1",

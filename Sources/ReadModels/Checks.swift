@@ -18,14 +18,18 @@ package struct RowGuards: Sendable {
     ///
     /// - Throws: ``ReadModelError/checkFailed(projection:generation:reasons:)``.
     func check(
-        _ rows: [(name: String, count: Int)], against live: LiveTables, projection: String,
-        generation: Int, on connection: PostgresConnection
+        _ rows: [(name: String, count: Int)],
+        against live: LiveTables,
+        projection: String,
+        generation: Int,
+        on connection: PostgresConnection
     ) async throws {
         var reasons: [String] = []
         for (name, count) in rows {
             guard let table = live.tables.first(where: { $0.name.name == name }) else { continue }
             let result = try await connection.query(
-                "SELECT pg_catalog.count(*) AS count FROM \(table.name.sql)")
+                "SELECT pg_catalog.count(*) AS count FROM \(table.name.sql)"
+            )
             let before = Int(try result.first?.int("count") ?? 0)
             if let reason = complaint(table: name, before: before, after: count) {
                 reasons.append(reason)
@@ -33,7 +37,10 @@ package struct RowGuards: Sendable {
         }
         guard reasons.isEmpty else {
             throw ReadModelError.checkFailed(
-                projection: projection, generation: generation, reasons: reasons)
+                projection: projection,
+                generation: generation,
+                reasons: reasons
+            )
         }
     }
 
@@ -51,34 +58,48 @@ package struct RowGuards: Sendable {
 }
 
 /// The queries of `checks.sql`: one that returns a row says no.
-struct SQLChecks {
+struct SQLChecks: Sendable {
     let text: String
 
-    /// Runs them in the open transaction.
+    /// Runs them in the open transaction, read-only.
     ///
     /// - Throws: ``ReadModelError/checkFailed(projection:generation:reasons:)`` with the number of
     ///   the query and its columns; never a value.
     func run(
-        projection: String, generation: Int, searchPath: [String],
+        projection: String,
+        generation: Int,
+        searchPath: [String],
         on connection: PostgresConnection
     ) async throws {
+        try await connection.execute(
+            "SAVEPOINT checks; SET LOCAL transaction_read_only = on"
+        )
         try await connection.setSearchPath(searchPath)
         var reasons: [String] = []
         do {
-            for (index, result) in try await connection.executeEach(text).enumerated()
-            where !result.rows.isEmpty {
+            let results = try await SQLFile(name: "checks.sql", text: text).run(
+                for: projection,
+                on: connection
+            )
+            for (index, result) in results.enumerated() where !result.rows.isEmpty {
                 let columns = result.columns.joined(separator: ", ")
                 reasons.append(
-                    "query \(index + 1) of checks.sql returns \(result.rows.count) rows (\(columns))"
+                    "query \(index + 1) of checks.sql returns \(result.rows.count) rows "
+                        + "(\(columns))"
                 )
             }
-        } catch let error as ServerError {
-            reasons.append("checks.sql: \(error)")
+        } catch ReadModelError.refusedByPlan(_, let complaints) {
+            reasons = complaints
         }
         guard reasons.isEmpty else {
             throw ReadModelError.checkFailed(
-                projection: projection, generation: generation, reasons: reasons)
+                projection: projection,
+                generation: generation,
+                reasons: reasons
+            )
         }
+        // Read-only ends with the savepoint.
+        try await connection.execute("ROLLBACK TO checks")
     }
 }
 
@@ -87,36 +108,56 @@ extension ReadModelDatabase {
     ///
     /// - Throws: ``ReadModelError/checkFailed(projection:generation:reasons:)``.
     package func check(
-        _ projection: ProjectionTables, _ built: BuiltGeneration, guards: RowGuards
+        _ projection: ProjectionTables,
+        _ built: BuiltGeneration,
+        guards: RowGuards
     ) async throws {
         try await withConnection(as: "check", doing: "checking generation \(built.number)") {
             connection in
             do {
-                try await connection.withTransaction("ISOLATION LEVEL REPEATABLE READ READ ONLY") {
+                try await connection.withTransaction("ISOLATION LEVEL REPEATABLE READ") {
                     connection in
                     let live = try await LiveTables.find(
-                        of: projection.name, declared: projection.tables.map(\.name),
+                        of: projection.name,
+                        declared: projection.tables.map(\.name),
                         schema: liveSchema,
                         records: try await Bookkeeping.generations(
-                            of: projection.name, on: connection),
-                        on: connection)
+                            of: projection.name,
+                            on: connection
+                        ),
+                        on: connection
+                    )
                     try await guards.check(
                         built.rows.sorted { $0.key < $1.key }.map { ($0.key, $0.value) },
-                        against: live, projection: projection.name, generation: built.number,
-                        on: connection)
+                        against: live,
+                        projection: projection.name,
+                        generation: built.number,
+                        on: connection
+                    )
                     if let checks = projection.checks {
                         try await SQLChecks(text: checks).run(
-                            projection: projection.name, generation: built.number,
-                            searchPath: [built.homeSchema, liveSchema], on: connection)
+                            projection: projection.name,
+                            generation: built.number,
+                            searchPath: [built.homeSchema, liveSchema],
+                            on: connection
+                        )
                     }
                 }
             } catch {
                 try await Bookkeeping.setState(
-                    .rejected, of: built.number, projection: projection.name, on: connection)
+                    .rejected,
+                    of: built.number,
+                    projection: projection.name,
+                    on: connection
+                )
                 throw error
             }
             try await Bookkeeping.setState(
-                .ready, of: built.number, projection: projection.name, on: connection)
+                .ready,
+                of: built.number,
+                projection: projection.name,
+                on: connection
+            )
         }
     }
 }

@@ -3,9 +3,10 @@ import Postgres
 
 /// How patient a cut-over is.
 package struct CutOverPatience: Sendable {
-    /// The longest wait for one lock, in milliseconds. Readers that come later queue behind it. It
-    /// stays below `deadlock_timeout` (1 s by default), so that this session and never a reader is
-    /// the one that gives way.
+    /// The longest wait for one lock, in milliseconds.
+    ///
+    /// Readers that come later queue behind it. It stays below `deadlock_timeout` (1 s by default),
+    /// so that this session and never a reader is the one that gives way.
     package var lockTimeout: Int
     /// How long to go on trying, in seconds, before giving up.
     package var deadline: Double
@@ -38,7 +39,9 @@ package struct CutOverResult: Sendable {
     package let views: [String]
 }
 
-/// Why a cut-over moves tables. The raw values stand in `reprise.swap.kind`.
+/// Why a cut-over moves tables.
+///
+/// The raw values stand in `reprise.swap.kind`.
 package enum CutOverKind: String, Sendable {
     case swap
     case rollback
@@ -60,6 +63,7 @@ extension ReadModelDatabase {
     ///   - generation: Which one; nil for the one that `kind` names.
     ///   - run: The run that holds the projection's lock.
     ///   - patience: How long to wait for locks.
+    /// - Returns: What is live now, and how long readers were held up.
     /// - Throws: ``ReadModelError/nothingToMove(projection:reason:)``,
     ///   ``ReadModelError/behindLive(projection:generation:position:livePosition:)``,
     ///   ``ReadModelError/refusedByPlan(projection:reasons:)``,
@@ -67,15 +71,24 @@ extension ReadModelDatabase {
     ///   ``ReadModelError/outcomeUnknown(projection:runID:)``. Cancellation is noticed until the
     ///   last message is sent.
     package func cutOver(
-        _ projection: ProjectionTables, kind: CutOverKind, generation: Int? = nil, run: Run,
+        _ projection: ProjectionTables,
+        kind: CutOverKind,
+        generation: Int? = nil,
+        run: Run,
         patience: CutOverPatience
     ) async throws -> CutOverResult {
         let swap = Swap(
-            database: self, projection: projection, kind: kind, wanted: generation, run: run,
-            patience: patience)
+            database: self,
+            projection: projection,
+            kind: kind,
+            wanted: generation,
+            run: run,
+            patience: patience
+        )
         return try await LockLadder(projection: projection.name, patience: patience).climb {
             lockTimeout in
-            try await withConnection(as: kind.rawValue, doing: "cutting over '\(projection.name)'") {
+            try await withConnection(as: kind.rawValue, doing: "cutting over '\(projection.name)'")
+            {
                 try await swap.attempt(lockTimeout: lockTimeout, on: $0)
             }
         }
@@ -115,8 +128,11 @@ struct LockLadder: Sendable {
                 let elapsed = (ContinuousClock.now - begin).milliseconds / 1_000
                 guard elapsed < patience.deadline else {
                     throw ReadModelError.cutOverBlocked(
-                        projection: projection, attempts: attempts, blockers: blocked.blockers,
-                        readyGeneration: blocked.readyGeneration)
+                        projection: projection,
+                        attempts: attempts,
+                        blockers: blocked.blockers,
+                        readyGeneration: blocked.readyGeneration
+                    )
                 }
                 // Jitter, so that two swappers do not meet again and again.
                 let pause = Double.random(in: 50...(100 * Double(1 << min(attempts, 5))))
@@ -129,9 +145,14 @@ struct LockLadder: Sendable {
 extension CutOverResult {
     fileprivate func adding(attempts: Int, longestWait: Double) -> CutOverResult {
         CutOverResult(
-            generation: generation, previous: previous, position: position,
-            blockedMilliseconds: blockedMilliseconds, longestFailedWait: longestWait,
-            attempts: attempts, views: views)
+            generation: generation,
+            previous: previous,
+            position: position,
+            blockedMilliseconds: blockedMilliseconds,
+            longestFailedWait: longestWait,
+            attempts: attempts,
+            views: views
+        )
     }
 }
 

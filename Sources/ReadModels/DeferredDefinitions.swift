@@ -26,14 +26,21 @@ struct DeferredDefinitions: Sendable {
     ///   - names: The tables, unqualified.
     ///   - schema: Where they are.
     ///   - searchPath: `schema` first, then others that their definitions may name.
+    ///   - connection: Where to ask, inside a transaction.
+    /// - Returns: The statements, by table.
+    /// - Throws: The server's error.
     static func capture(
-        of names: [String], in schema: String, searchPath: [String],
+        of names: [String],
+        in schema: String,
+        searchPath: [String],
         on connection: PostgresConnection
     ) async throws -> DeferredDefinitions {
         try await connection.setSearchPath(searchPath)
         var definitions = DeferredDefinitions(tables: names.map { OfTable(table: $0) })
         let constraints = try await connection.query(
-            constraintsQuery, [.text(schema), .texts(names)])
+            constraintsQuery,
+            [.text(schema), .texts(names)]
+        )
         for row in constraints.rows { try definitions.addConstraint(row) }
         let indexes = try await connection.query(indexesQuery, [.text(schema), .texts(names)])
         for row in indexes.rows { try definitions.addIndex(row) }
@@ -55,7 +62,8 @@ struct DeferredDefinitions: Sendable {
             let isDeclaredNotValid = definition.hasSuffix(" NOT VALID")
             foreignKeys.append(
                 "ALTER TABLE \(quotedTable) ADD CONSTRAINT \(quotedName) \(definition)"
-                    + (isDeclaredNotValid ? "" : " NOT VALID"))
+                    + (isDeclaredNotValid ? "" : " NOT VALID")
+            )
             if !isDeclaredNotValid {
                 foreignKeys.append("ALTER TABLE \(quotedTable) VALIDATE CONSTRAINT \(quotedName)")
             }
@@ -76,7 +84,9 @@ struct DeferredDefinitions: Sendable {
         let index = SQLText.identifier(try row.string("name"))
         append(
             [try row.string("definition")]
-                + marks(row, table: SQLText.identifier(table), index: index), to: table)
+                + marks(row, table: SQLText.identifier(table), index: index),
+            to: table
+        )
         removal.append("DROP INDEX \(index)")
     }
 
@@ -142,6 +152,8 @@ extension PostgresConnection {
     func setSearchPath(_ schemas: [String]) async throws {
         let path = (schemas + ["pg_temp"]).map(SQLText.identifier).joined(separator: ", ")
         try await query(
-            "SELECT pg_catalog.set_config('search_path', $1, true)", [.text(path)])
+            "SELECT pg_catalog.set_config('search_path', $1, true)",
+            [.text(path)]
+        )
     }
 }

@@ -1,7 +1,8 @@
 import Postgres
 
-/// A view that reads a live table directly. It follows the table's OID, so a swap has to point it
-/// at the new table.
+/// A view that reads a live table directly.
+///
+/// It follows the table's OID, so a swap has to point it at the new table.
 struct DependentView: Equatable, Sendable {
     let oid: UInt32
     let name: QualifiedName
@@ -11,7 +12,9 @@ struct DependentView: Equatable, Sendable {
     /// The query with every name qualified.
     let query: String
 
-    /// Makes the view read what its query's names now stand for. OID, owner, grants and comment stay.
+    /// Makes the view read what its query's names now stand for.
+    ///
+    /// OID, owner, grants and comment stay.
     var replacement: String { definition(as: name.sql) }
 
     /// Takes ACCESS EXCLUSIVE on the view alone: LOCK TABLE would lock every table below it and
@@ -26,11 +29,14 @@ struct DependentView: Equatable, Sendable {
     /// The views over the given tables, outermost first: readers lock a view before what is below
     /// it, and whoever locks in another order deadlocks with them.
     static func over(
-        _ tables: [UInt32], on connection: PostgresConnection
+        _ tables: [UInt32],
+        on connection: PostgresConnection
     ) async throws -> [DependentView] {
         try await connection.setSearchPath([])
         let result = try await connection.query(
-            viewsQuery, [.ints(tables.map { Int64($0) })])
+            viewsQuery,
+            [.ints(tables.map { Int64($0) })]
+        )
         return try result.rows.map { row in
             let options = row["options"]?.split(separator: "\n").map(String.init) ?? []
             var query = try row.string("definition")
@@ -38,8 +44,13 @@ struct DependentView: Equatable, Sendable {
             return DependentView(
                 oid: UInt32(try row.int("oid")),
                 name: QualifiedName(
-                    schema: try row.string("schema"), name: try row.string("name")),
-                owner: try row.string("owner"), options: options, query: query)
+                    schema: try row.string("schema"),
+                    name: try row.string("name")
+                ),
+                owner: try row.string("owner"),
+                options: options,
+                query: query
+            )
         }
     }
 

@@ -2,7 +2,9 @@ import Postgres
 import ProjectionKit
 
 /// What one attempt of a cut-over holds before it asks for exclusive locks: the guard on the live
-/// tables and the fence of the live projector. Readers and writers go on.
+/// tables and the fence of the live projector.
+///
+/// Readers and writers go on.
 struct Fence: Sendable {
     let records: [GenerationRecord]
     let live: LiveTables
@@ -14,17 +16,21 @@ struct Fence: Sendable {
     /// people's DDL out. The fence is the checkpoint row: a projector that takes it at the start of
     /// each transaction stands still from here to COMMIT.
     static func take(
-        of projection: ProjectionTables, in database: ReadModelDatabase, run: Run,
+        of projection: ProjectionTables,
+        in database: ReadModelDatabase,
+        run: Run,
         on connection: PostgresConnection
     ) async throws -> Fence {
         try await connection.execute(
             """
             SET LOCAL idle_in_transaction_session_timeout = '60s';
             SET LOCAL lock_timeout = '5s'
-            """)
+            """
+        )
         try await connection.query(
             "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))",
-            [.text(cutOverLockName(run: run.id))])
+            [.text(cutOverLockName(run: run.id))]
+        )
         try await connection.setSearchPath([])
         let before = try await find(projection, database, on: connection)
         if !before.live.tables.isEmpty {
@@ -33,12 +39,15 @@ struct Fence: Sendable {
         }
         try await connection.query(
             "SELECT FROM reprise.checkpoint WHERE projection = $1 FOR UPDATE",
-            [.text(projection.name)])
+            [.text(projection.name)]
+        )
         // Looked up again, because somebody may have swapped before the guard was ours.
         let fence = try await find(projection, database, on: connection)
         guard fence.live.oids == before.live.oids else {
             throw ReadModelError.changedMeanwhile(
-                projection: projection.name, reason: "the live tables changed during the cut-over")
+                projection: projection.name,
+                reason: "the live tables changed during the cut-over"
+            )
         }
         try await run.assertLockHeld(on: connection)
         return fence
@@ -48,16 +57,22 @@ struct Fence: Sendable {
     static func cutOverLockName(run: Int64) -> String { "reprise cut-over \(run)" }
 
     private static func find(
-        _ projection: ProjectionTables, _ database: ReadModelDatabase,
+        _ projection: ProjectionTables,
+        _ database: ReadModelDatabase,
         on connection: PostgresConnection
     ) async throws -> Fence {
         let records = try await Bookkeeping.generations(of: projection.name, on: connection)
         return Fence(
             records: records,
             live: try await LiveTables.find(
-                of: projection.name, declared: projection.tables.map(\.name),
-                schema: database.liveSchema, records: records, on: connection),
-            checkpoint: try await Bookkeeping.checkpoint(of: projection.name, on: connection))
+                of: projection.name,
+                declared: projection.tables.map(\.name),
+                schema: database.liveSchema,
+                records: records,
+                on: connection
+            ),
+            checkpoint: try await Bookkeeping.checkpoint(of: projection.name, on: connection)
+        )
     }
 }
 
@@ -85,7 +100,9 @@ extension PostgresConnection {
                     WHERE datname = pg_catalog.current_database())
                 AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()
             ORDER BY 1
-            """, [.ints(relations.map { Int64($0) })])
+            """,
+            [.ints(relations.map { Int64($0) })]
+        )
         return try result.rows.map { try $0.string("holder") }
     }
 }

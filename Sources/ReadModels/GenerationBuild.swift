@@ -25,8 +25,10 @@ extension ReadModelDatabase {
             try await connection.withTransaction { connection in
                 try await connection.execute("SET LOCAL lock_timeout = '2s'")
                 try await connection.setSearchPath([liveSchema])
-                try await connection.executeFile(
-                    setup, named: "setup.sql", projection: projection.name)
+                try await SQLFile(name: "setup.sql", text: setup).run(
+                    for: projection.name,
+                    on: connection
+                )
             }
         }
     }
@@ -44,21 +46,35 @@ extension ReadModelDatabase {
     ///   - events: Number of events that were folded.
     ///   - run: The run that holds the projection's lock.
     ///   - jobs: Connections that build indexes side by side, 1 or more.
+    /// - Returns: The generation, in state `building`.
     /// - Throws: ``ReadModelError``. Live tables are never touched.
     package func build(
-        _ projection: ProjectionTables, from fold: any Fold, position: Position?, events: Int,
-        run: Run, jobs: Int
+        _ projection: ProjectionTables,
+        from fold: any Fold,
+        position: Position?,
+        events: Int,
+        run: Run,
+        jobs: Int
     ) async throws -> BuiltGeneration {
         let load = GenerationLoad(
-            database: self, projection: projection, tables: fold.tables.filter(\.isForReaders),
-            position: position.map { "\($0)" }, events: events, run: run)
+            database: self,
+            projection: projection,
+            tables: fold.tables.filter(\.isForReaders),
+            position: position.map { "\($0)" },
+            events: events,
+            run: run
+        )
         let loaded = try await load.load()
         try await run.record(generation: loaded.number)
         try await run.enter(stage: "indexing")
         try await load.index(loaded, jobs: jobs)
         return BuiltGeneration(
-            number: loaded.number, homeSchema: loaded.created.homeSchema, rows: loaded.rows,
-            bytes: loaded.bytes, warnings: loaded.created.warnings)
+            number: loaded.number,
+            homeSchema: loaded.created.homeSchema,
+            rows: loaded.rows,
+            bytes: loaded.bytes,
+            warnings: loaded.created.warnings
+        )
     }
 }
 
@@ -86,14 +102,22 @@ private struct GenerationLoad: Sendable {
                 // synchronous, flushes everything before it.
                 try await connection.execute("SET LOCAL synchronous_commit = off")
                 let records = try await Bookkeeping.generations(
-                    of: projection.name, on: connection)
+                    of: projection.name,
+                    on: connection
+                )
                 let live = try await LiveTables.find(
-                    of: projection.name, declared: projection.tables.map(\.name),
-                    schema: database.liveSchema, records: records, on: connection)
+                    of: projection.name,
+                    declared: projection.tables.map(\.name),
+                    schema: database.liveSchema,
+                    records: records,
+                    on: connection
+                )
                 try await live.adopt(on: connection)
                 let number = GenerationRecord.next(after: records, live: live)
                 let created = try await ShadowSchema(
-                    projection: projection, generation: number, liveSchema: database.liveSchema
+                    projection: projection,
+                    generation: number,
+                    liveSchema: database.liveSchema
                 ).create(on: connection)
                 try assertApart(created, from: live)
                 var loaded = Loaded(number: number, created: created)
@@ -114,18 +138,24 @@ private struct GenerationLoad: Sendable {
         let shared = Set(created.tables.map(\.oid)).intersection(live.oids)
         guard shared.isEmpty else {
             throw ReadModelError.changedMeanwhile(
-                projection: projection.name, reason: "a shadow table is a live table")
+                projection: projection.name,
+                reason: "a shadow table is a live table"
+            )
         }
     }
 
     private func record(_ loaded: Loaded, on connection: PostgresConnection) async throws {
         var record = GenerationRecord(
-            projection: projection.name, number: loaded.number, state: .building,
-            liveSchema: database.liveSchema, homeSchemaOID: loaded.created.homeSchemaOID,
+            projection: projection.name,
+            number: loaded.number,
+            state: .building,
+            liveSchema: database.liveSchema,
+            homeSchemaOID: loaded.created.homeSchemaOID,
             runID: run.id,
             tables: loaded.created.tables.map {
                 .init(name: $0.name.name, oid: $0.oid, rowCount: loaded.rows[$0.name.name])
-            })
+            }
+        )
         record.position = position
         record.events = events
         try await Bookkeeping.insert(record, on: connection)
@@ -148,16 +178,24 @@ private struct GenerationLoad: Sendable {
                 group.addTask { try await finish(table, in: loaded.created.homeSchema) }
             }
         }
-        guard !definitions.foreignKeys.isEmpty else { return }
-        try await run(
-            definitions.foreignKeys, in: loaded.created.homeSchema, doing: "adding foreign keys")
+        // One transaction each: adding a foreign key locks the table it refers to against writes,
+        // validating it does not.
+        for statement in definitions.foreignKeys {
+            try await run(
+                [statement],
+                in: loaded.created.homeSchema,
+                doing: "adding foreign keys"
+            )
+        }
     }
 
     private func finish(_ table: DeferredDefinitions.OfTable, in homeSchema: String) async throws {
         let name = QualifiedName(schema: homeSchema, name: table.table)
         try await run(
-            table.indexes + ["ANALYZE \(name.sql)"], in: homeSchema,
-            doing: "building the indexes of '\(table.table)'")
+            table.indexes + ["ANALYZE \(name.sql)"],
+            in: homeSchema,
+            doing: "building the indexes of '\(table.table)'"
+        )
     }
 
     private func run(_ statements: [String], in homeSchema: String, doing: String) async throws {

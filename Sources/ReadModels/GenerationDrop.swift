@@ -11,7 +11,8 @@ enum GenerationDrop {
     ///   not in the generation's home; the server's error when something depends on a table, or it
     ///   is locked for more than two seconds.
     static func drop(
-        _ generation: GenerationRecord, on connection: PostgresConnection
+        _ generation: GenerationRecord,
+        on connection: PostgresConnection
     ) async throws {
         precondition(generation.state != .live, "a live generation cannot be dropped")
         try await connection.withTransaction { connection in
@@ -19,18 +20,38 @@ enum GenerationDrop {
             let names = try await tablesAtHome(generation, on: connection)
             if !names.isEmpty {
                 try await connection.execute(
-                    "DROP TABLE \(names.map(\.sql).joined(separator: ", ")) RESTRICT")
+                    "DROP TABLE \(names.map(\.sql).joined(separator: ", ")) RESTRICT"
+                )
             }
             try await dropHome(of: generation, on: connection)
             try await Bookkeeping.setState(
-                .dropped, of: generation.number, projection: generation.projection,
-                on: connection)
+                .dropped,
+                of: generation.number,
+                projection: generation.projection,
+                on: connection
+            )
+        }
+    }
+
+    /// Drops it, unless something depends on one of its tables or a reader has them locked.
+    ///
+    /// - Returns: What keeps it; nil when it is dropped.
+    static func dropIfFree(
+        _ generation: GenerationRecord,
+        on connection: PostgresConnection
+    ) async throws -> String? {
+        do {
+            try await drop(generation, on: connection)
+            return nil
+        } catch let error as ServerError where ["2BP01", "55P03"].contains(error.sqlState) {
+            return "\(error)"
         }
     }
 
     /// Drops the empty home schema, if it is still the recorded one.
     static func dropHome(
-        of generation: GenerationRecord, on connection: PostgresConnection
+        of generation: GenerationRecord,
+        on connection: PostgresConnection
     ) async throws {
         guard let oid = generation.homeSchemaOID else { return }
         let found = try await connection.query(
@@ -42,7 +63,8 @@ enum GenerationDrop {
     }
 
     private static func tablesAtHome(
-        _ generation: GenerationRecord, on connection: PostgresConnection
+        _ generation: GenerationRecord,
+        on connection: PostgresConnection
     ) async throws -> [QualifiedName] {
         let result = try await connection.query(
             """
@@ -50,10 +72,14 @@ enum GenerationDrop {
             FROM pg_catalog.pg_class AS c
             JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
             WHERE c.oid = ANY ($1::pg_catalog.oid[]) AND c.relkind IN ('r', 'p')
-            """, [.ints(generation.tableOIDs)])
+            """,
+            [.ints(generation.tableOIDs)]
+        )
         return try result.rows.map { row in
             let name = QualifiedName(
-                schema: try row.string("nspname"), name: try row.string("relname"))
+                schema: try row.string("nspname"),
+                name: try row.string("relname")
+            )
             guard
                 let home = generation.homeSchemaOID,
                 try row.int("relnamespace") == Int64(home),
@@ -63,7 +89,8 @@ enum GenerationDrop {
                     projection: generation.projection,
                     reason: "generation \(generation.number) is recorded as "
                         + "\(generation.state.rawValue), and its table \(name.sql) is not in "
-                        + "\(generation.homeSchema); it was not dropped")
+                        + "\(generation.homeSchema); it was not dropped"
+                )
             }
             return name
         }
@@ -78,12 +105,14 @@ struct Leftovers {
         self.projection = projection
     }
 
-    /// Drops generations that were being built, or that a check rejected. The caller holds the
-    /// projection's lock, so no living run owns them.
+    /// Drops generations that were being built, or that a check rejected.
+    ///
+    /// The caller holds the projection's lock, so no living run owns them. One that something
+    /// depends on stays; the next run tries again.
     func drop(on connection: PostgresConnection) async throws {
         for generation in try await Bookkeeping.generations(of: projection, on: connection)
         where generation.state == .building || generation.state == .rejected {
-            try await GenerationDrop.drop(generation, on: connection)
+            _ = try await GenerationDrop.dropIfFree(generation, on: connection)
         }
     }
 }

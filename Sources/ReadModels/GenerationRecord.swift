@@ -1,6 +1,8 @@
 import Postgres
 
-/// Where a generation is in its life. The raw values stand in `reprise.generation.state`.
+/// Where a generation is in its life.
+///
+/// The raw values stand in `reprise.generation.state`.
 package enum GenerationState: String, CaseIterable, Sendable {
     /// Its tables are being loaded. When no run owns it any more the next run drops it.
     case building
@@ -41,8 +43,13 @@ struct GenerationRecord: Sendable {
 
     /// Makes the record of a generation that is not stored yet.
     init(
-        projection: String, number: Int, state: GenerationState, liveSchema: String,
-        homeSchemaOID: UInt32? = nil, runID: Int64? = nil, tables: [TableRecord] = []
+        projection: String,
+        number: Int,
+        state: GenerationState,
+        liveSchema: String,
+        homeSchemaOID: UInt32? = nil,
+        runID: Int64? = nil,
+        tables: [TableRecord] = []
     ) {
         self.projection = projection
         self.number = number
@@ -60,7 +67,9 @@ struct GenerationRecord: Sendable {
         let state = try row.string("state")
         guard let state = GenerationState(rawValue: state) else {
             throw ReadModelError.changedMeanwhile(
-                projection: projection, reason: "generation \(number) is in state '\(state)'")
+                projection: projection,
+                reason: "generation \(number) is in state '\(state)'"
+            )
         }
         self.state = state
         liveSchema = try row.string("live_schema")
@@ -73,8 +82,9 @@ struct GenerationRecord: Sendable {
         self.tables = tables
     }
 
-    /// The schema a generation lives in while it is not live. A projection's name has 40 characters
-    /// at most, so it is never cut at 63 bytes.
+    /// The schema a generation lives in while it is not live.
+    ///
+    /// A projection's name has 40 characters at most, so it is never cut at 63 bytes.
     static func homeSchema(of projection: String, generation: Int) -> String {
         "\(projection)__g\(generation)"
     }

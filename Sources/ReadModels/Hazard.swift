@@ -5,22 +5,28 @@ struct Hazard: Equatable, Sendable {
     /// The object, as `pg_describe_object` names it, and what it has to do with the table.
     let description: String
 
-    /// What a swap would leave behind on the old tables. A truncate keeps all of it.
+    /// What a swap would leave behind on the old tables.
+    ///
+    /// A truncate keeps all of it.
     static func ofSwap(
-        _ tables: [UInt32], on connection: PostgresConnection
+        _ tables: [UInt32],
+        on connection: PostgresConnection
     ) async throws -> [Hazard] {
         try await hazards(from: [swapQuery, dependantsQuery, shapeQuery], tables, on: connection)
     }
 
     /// What a truncate-and-reload cannot do.
     static func ofTruncate(
-        _ tables: [UInt32], on connection: PostgresConnection
+        _ tables: [UInt32],
+        on connection: PostgresConnection
     ) async throws -> [Hazard] {
         try await hazards(from: [incomingQuery, shapeQuery], tables, on: connection)
     }
 
     private static func hazards(
-        from queries: [String], _ tables: [UInt32], on connection: PostgresConnection
+        from queries: [String],
+        _ tables: [UInt32],
+        on connection: PostgresConnection
     ) async throws -> [Hazard] {
         try await connection.setSearchPath([])
         var hazards: [Hazard] = []

@@ -4,9 +4,12 @@ import ProjectionKit
 /// The tables that readers see now, and the generation they belong to.
 struct LiveTables: Sendable {
     /// The generation they belong to: the recorded one, or 0 when they were there before.
+    ///
     /// Nil when there are no live tables yet.
     let generation: GenerationRecord?
-    /// The tables, by name. Of an older shape there can be more, or fewer, than are declared.
+    /// The tables, by name.
+    ///
+    /// Of an older shape there can be more, or fewer, than are declared.
     let tables: [TableDescription]
 
     /// Whether they are not recorded yet: generation 0, or the next number when an earlier live
@@ -19,12 +22,19 @@ struct LiveTables: Sendable {
     /// Finds them.
     ///
     /// - Parameters:
+    ///   - projection: The projection's name.
     ///   - declared: Names of the tables that the projection declares.
+    ///   - schema: The live schema.
     ///   - records: The projection's generations.
+    ///   - connection: Where to ask.
+    /// - Returns: The tables, none when there are none yet.
     /// - Throws: ``ReadModelError/changedMeanwhile(projection:reason:)`` when a table under a live
     ///   name is not the recorded one.
     static func find(
-        of projection: String, declared: [String], schema: String, records: [GenerationRecord],
+        of projection: String,
+        declared: [String],
+        schema: String,
+        records: [GenerationRecord],
         on connection: PostgresConnection
     ) async throws -> LiveTables {
         var found: [TableDescription] = []
@@ -44,9 +54,15 @@ struct LiveTables: Sendable {
             }
             return LiveTables(
                 generation: GenerationRecord(
-                    projection: projection, number: number, state: .live, liveSchema: schema,
-                    tables: tables),
-                tables: found, isAdopted: true)
+                    projection: projection,
+                    number: number,
+                    state: .live,
+                    liveSchema: schema,
+                    tables: tables
+                ),
+                tables: found,
+                isAdopted: true
+            )
         }
         if found.isEmpty { return LiveTables(generation: live, tables: [], isAdopted: false) }
         let recorded = Dictionary(uniqueKeysWithValues: live.tables.map { ($0.name, $0.oid) })
@@ -54,13 +70,15 @@ struct LiveTables: Sendable {
             throw ReadModelError.changedMeanwhile(
                 projection: projection,
                 reason: "\(table.name.sql) is not the table that generation \(live.number) put "
-                    + "there. If it was made anew by hand, rename or drop it")
+                    + "there. If it was made anew by hand, rename or drop it"
+            )
         }
         return LiveTables(generation: live, tables: found, isAdopted: false)
     }
 
-    /// Records tables that were there before, in the caller's transaction. Nothing readers see
-    /// changes.
+    /// Records tables that were there before, in the caller's transaction.
+    ///
+    /// Nothing readers see changes.
     func adopt(on connection: PostgresConnection) async throws {
         guard isAdopted, let generation else { return }
         try await Bookkeeping.insert(generation, on: connection)

@@ -39,14 +39,20 @@ package struct ProjectionStatus: Sendable {
 }
 
 extension ReadModelDatabase {
-    /// Reads how a projection stands. Changes nothing, needs no lock.
+    /// Reads how a projection stands.
+    ///
+    /// Changes nothing, needs no lock.
     ///
     /// - Returns: Without generations when the bookkeeping is not there yet.
     package func status(of projection: String) async throws -> ProjectionStatus {
         try await withConnection(as: "status", doing: "reading the status") { connection in
             guard try await Bookkeeping.version(on: connection) > 0 else {
                 return ProjectionStatus(
-                    projection: projection, generations: [], position: nil, run: nil)
+                    projection: projection,
+                    generations: [],
+                    position: nil,
+                    run: nil
+                )
             }
             let records = try await Bookkeeping.generations(of: projection, on: connection)
             return ProjectionStatus(
@@ -55,12 +61,14 @@ extension ReadModelDatabase {
                     .map { ProjectionStatus.Generation($0) },
                 position: try await Bookkeeping.checkpoint(of: projection, on: connection)?
                     .position,
-                run: try await runLine(of: projection, on: connection))
+                run: try await runLine(of: projection, on: connection)
+            )
         }
     }
 
     private func runLine(
-        of projection: String, on connection: PostgresConnection
+        of projection: String,
+        on connection: PostgresConnection
     ) async throws -> ProjectionStatus.RunLine? {
         let row = try await connection.query(
             """
@@ -71,14 +79,19 @@ extension ReadModelDatabase {
                         = pg_catalog.hashtextextended($2, 0)) AS alive
             FROM reprise.run AS r
             WHERE r.projection = $1 AND r.state = 'running' ORDER BY r.run_id DESC LIMIT 1
-            """, [.text(projection), .text(Run.lockName(of: projection))]
+            """,
+            [.text(projection), .text(Run.lockName(of: projection))]
         ).first
         return try row.map { row in
             ProjectionStatus.RunLine(
-                id: try row.int("run_id"), command: try row.string("command"),
-                stage: try row.string("stage"), host: try row.string("host"),
-                pid: try row.int("pid"), startedAt: try row.string("started_at"),
-                isAlive: try row.bool("alive"))
+                id: try row.int("run_id"),
+                command: try row.string("command"),
+                stage: try row.string("stage"),
+                host: try row.string("host"),
+                pid: try row.int("pid"),
+                startedAt: try row.string("started_at"),
+                isAlive: try row.bool("alive")
+            )
         }
     }
 }

@@ -1,6 +1,8 @@
 package import ProjectionKit
 
-/// What ReadModels knows of a projection: its name, its SQL files and its tables. Not its reducer.
+/// What ReadModels knows of a projection: its name, its SQL files and its tables.
+///
+/// Not its reducer.
 package struct ProjectionTables: Sendable {
     /// The projection's name.
     package let name: String
@@ -28,7 +30,8 @@ package struct ProjectionTables: Sendable {
         if !ProjectionTables.isUsable(name: name) {
             complaints.append(
                 "The name '\(name)' must begin with a lower-case letter, hold only lower-case "
-                    + "letters, digits and '_', and have 40 characters at most.")
+                    + "letters, digits and '_', and have 40 characters at most."
+            )
         }
         if tables.isEmpty {
             complaints.append("It declares no table: none of its stored properties is a Table.")
@@ -37,7 +40,9 @@ package struct ProjectionTables: Sendable {
             complaints.append("It declares the table '\(name)' \(twins.count) times.")
         }
         for table in tables where table.name.utf8.count > 63 || table.name.utf8.contains(0) {
-            complaints.append("The table name '\(table.name)' is longer than PostgreSQL's 63 bytes.")
+            complaints.append(
+                "The table name '\(table.name)' is longer than PostgreSQL's 63 bytes."
+            )
         }
         return complaints
     }

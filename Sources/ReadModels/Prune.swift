@@ -19,7 +19,9 @@ extension ReadModelDatabase {
     package func prune(_ run: Run, keep: Int) async throws -> PruneResult {
         try await withConnection(as: "prune", doing: "pruning old generations") { connection in
             let generations = try await Bookkeeping.generations(
-                of: run.projection, on: connection)
+                of: run.projection,
+                on: connection
+            )
             guard let live = generations.first(where: { $0.state == .live }) else {
                 return PruneResult()
             }
@@ -28,13 +30,10 @@ extension ReadModelDatabase {
             let overtaken = older.filter { $0.state == .ready }
             var result = PruneResult()
             for generation in retired + overtaken {
-                do {
-                    try await GenerationDrop.drop(generation, on: connection)
+                if let reason = try await GenerationDrop.dropIfFree(generation, on: connection) {
+                    result.postponed[generation.number] = reason
+                } else {
                     result.dropped.append(generation.number)
-                } catch let error as ServerError
-                    where error.sqlState == "2BP01" || error.sqlState == "55P03"
-                {
-                    result.postponed[generation.number] = "\(error)"
                 }
             }
             return result

@@ -22,12 +22,15 @@ package struct ReadModelDatabase: Sendable {
 
     /// Opens a connection for `body`; what goes wrong inside is a ``ReadModelError``.
     func withConnection<Result: Sendable>(
-        as role: String, doing: String,
+        as role: String,
+        doing: String,
         _ body: (PostgresConnection) async throws -> Result
     ) async throws -> Result {
         try await translatingErrors(doing: doing) {
             try await PostgresConnection.withConnection(
-                settings.withApplicationName("reprise \(role)"), body)
+                settings.withApplicationName("reprise \(role)"),
+                body
+            )
         }
     }
 
@@ -43,7 +46,8 @@ package struct ReadModelDatabase: Sendable {
 
 /// Turns what libpq and the server say into ``ReadModelError``; everything else passes.
 func translatingErrors<Result: Sendable>(
-    doing: String, _ body: () async throws -> Result
+    doing: String,
+    _ body: () async throws -> Result
 ) async throws -> Result {
     do {
         return try await body()

@@ -19,7 +19,11 @@ package enum ReadModelError: Error, Equatable, Sendable {
     case checkFailed(projection: String, generation: Int, reasons: [String])
     /// Other sessions hold locks on the live tables past the patience.
     case cutOverBlocked(
-        projection: String, attempts: Int, blockers: [String], readyGeneration: Int?)
+        projection: String,
+        attempts: Int,
+        blockers: [String],
+        readyGeneration: Int?
+    )
     /// The new generation stands before the live one in the ledger.
     case behindLive(projection: String, generation: Int, position: String, livePosition: String)
     /// The catalogue is not what the bookkeeping says.
@@ -57,7 +61,10 @@ extension ReadModelError: CustomStringConvertible {
                 "Check DATABASE_URL or PGHOST, PGPORT, PGDATABASE; then run the command again."
             )
         case .refused(let reason):
-            (reason, Self.unchanged, "Check the role, its password (PGPASSWORD, ~/.pgpass) and its rights.")
+            (
+                reason, Self.unchanged,
+                "Check the role, its password (PGPASSWORD, ~/.pgpass) and its rights."
+            )
         case .server(let doing, let reason):
             (
                 "PostgreSQL refused while \(doing): \(reason)", Self.unchanged,

@@ -17,7 +17,9 @@ package struct ReadModelPlan: Sendable {
 
     /// The projection.
     package let projection: String
-    /// How the tables are to change. A truncate of tables that are not there yet becomes a swap.
+    /// How the tables are to change.
+    ///
+    /// A truncate of tables that are not there yet becomes a swap.
     package let strategy: Strategy
     /// The number of the generation that would be built.
     package let generation: Int
@@ -48,17 +50,21 @@ extension ReadModelDatabase {
     /// - Parameters:
     ///   - projection: The projection.
     ///   - strategy: The strategy asked for.
+    /// - Returns: The plan, with what it refuses.
     /// - Throws: ``ReadModelError`` when the server cannot be asked. What the plan refuses is in
     ///   the plan.
     package func plan(
-        _ projection: ProjectionTables, strategy: Strategy
+        _ projection: ProjectionTables,
+        strategy: Strategy
     ) async throws -> ReadModelPlan {
         try await withConnection(as: "plan", doing: "planning '\(projection.name)'") { connection in
             try await connection.execute("BEGIN")
             do {
                 try await connection.execute("SET LOCAL lock_timeout = '2s'")
                 let plan = try await Planning(
-                    database: self, projection: projection, strategy: strategy
+                    database: self,
+                    projection: projection,
+                    strategy: strategy
                 ).plan(on: connection)
                 try await connection.executeShielded("ROLLBACK")
                 return plan
@@ -89,8 +95,12 @@ private struct Planning {
         var live = LiveTables(generation: nil, tables: [], isAdopted: false)
         do {
             live = try await LiveTables.find(
-                of: projection.name, declared: projection.tables.map(\.name),
-                schema: database.liveSchema, records: records, on: connection)
+                of: projection.name,
+                declared: projection.tables.map(\.name),
+                schema: database.liveSchema,
+                records: records,
+                on: connection
+            )
         } catch ReadModelError.changedMeanwhile(_, let reason) {
             refusals.append(reason + ".")
         }
@@ -99,17 +109,28 @@ private struct Planning {
         var views: [DependentView] = []
         if refusals.isEmpty {
             (views, refusals, warnings) = try await inspect(
-                live, generation: number, strategy: strategy, on: connection)
+                live,
+                generation: number,
+                strategy: strategy,
+                on: connection
+            )
         }
         if strategy != self.strategy {
             warnings.append("There are no live tables yet, so the first generation is moved in.")
         }
         return ReadModelPlan(
-            projection: projection.name, strategy: strategy, generation: number,
+            projection: projection.name,
+            strategy: strategy,
+            generation: number,
             homeSchema: GenerationRecord.homeSchema(of: projection.name, generation: number),
-            liveGeneration: live.generation?.number, adoptsLive: live.isAdopted,
-            livePosition: checkpoint?.position, tables: tables(live: live),
-            views: views.map(\.name.sql), warnings: warnings, refusals: refusals)
+            liveGeneration: live.generation?.number,
+            adoptsLive: live.isAdopted,
+            livePosition: checkpoint?.position,
+            tables: tables(live: live),
+            views: views.map(\.name.sql),
+            warnings: warnings,
+            refusals: refusals
+        )
     }
 
     private func tables(live: LiveTables) -> [ReadModelPlan.Table] {
@@ -117,29 +138,41 @@ private struct Planning {
             let real = live.tables.first { $0.name.name == declared.name }
             let name = QualifiedName(schema: database.liveSchema, name: declared.name)
             return ReadModelPlan.Table(
-                name: name.sql, liveRows: real.map { max(0, Int($0.estimatedRows)) },
-                liveBytes: real?.totalBytes, columns: declared.columnNames.count)
+                name: name.sql,
+                liveRows: real.map { max(0, Int($0.estimatedRows)) },
+                liveBytes: real?.totalBytes,
+                columns: declared.columnNames.count
+            )
         }
     }
 
     private func inspect(
-        _ live: LiveTables, generation: Int, strategy: Strategy,
+        _ live: LiveTables,
+        generation: Int,
+        strategy: Strategy,
         on connection: PostgresConnection
     ) async throws -> ([DependentView], refusals: [String], warnings: [String]) {
         do {
             if let setup = projection.setup {
                 try await connection.setSearchPath([database.liveSchema])
-                try await connection.executeFile(
-                    setup, named: "setup.sql", projection: projection.name)
+                try await SQLFile(name: "setup.sql", text: setup).run(
+                    for: projection.name,
+                    on: connection
+                )
             }
             guard strategy == .swap else {
                 let reload = TruncateReload(database: database, projection: projection)
                 let bindings = try await reload.bind(live, on: connection)
                 let hazards = try await Hazard.ofTruncate(live.oids, on: connection)
-                return ([], hazards.map { "\($0.description): a truncate cannot do that." }, bindings.warnings)
+                return (
+                    [], hazards.map { "\($0.description): a truncate cannot do that." },
+                    bindings.warnings
+                )
             }
             let created = try await ShadowSchema(
-                projection: projection, generation: generation, liveSchema: database.liveSchema
+                projection: projection,
+                generation: generation,
+                liveSchema: database.liveSchema
             ).create(on: connection)
             // A view that groups by the primary key cannot be made without it.
             try await connection.setSearchPath([created.homeSchema, database.liveSchema])
@@ -158,10 +191,13 @@ private struct Planning {
         }
     }
 
-    /// Makes each view over the shadow tables, to see whether it can follow. The innermost come
-    /// first, so that an outer one finds its twin.
+    /// Makes each view over the shadow tables, to see whether it can follow.
+    ///
+    /// The innermost come first, so that an outer one finds its twin.
     private func unfit(
-        _ views: [DependentView], in homeSchema: String, on connection: PostgresConnection
+        _ views: [DependentView],
+        in homeSchema: String,
+        on connection: PostgresConnection
     ) async throws -> [String] {
         var refusals: [String] = []
         for view in views.reversed() {
@@ -175,18 +211,22 @@ private struct Planning {
             try await connection.execute("SAVEPOINT view")
             do {
                 let twin = QualifiedName(
-                    schema: homeSchema, name: "reprise view \(view.oid)")
+                    schema: homeSchema,
+                    name: "reprise view \(view.oid)"
+                )
                 try await connection.execute("CREATE VIEW \(twin.sql) AS \(unqualified ?? "")")
                 if try await !connection.isReplaceable(view.oid, by: twin) {
                     refusals.append(
                         "view \(view.name.sql): its columns would change name or type, which "
-                            + "CREATE OR REPLACE VIEW cannot do.")
+                            + "CREATE OR REPLACE VIEW cannot do."
+                    )
                 }
                 try await connection.execute("ROLLBACK TO view")
             } catch let error as ServerError {
                 try await connection.execute("ROLLBACK TO view")
                 refusals.append(
-                    "view \(view.name.sql) cannot be made over the new tables: \(error)")
+                    "view \(view.name.sql) cannot be made over the new tables: \(error)"
+                )
             }
         }
         return refusals
@@ -205,7 +245,9 @@ extension PostgresConnection {
             WHERE a.attrelid = $1::pg_catalog.oid AND a.attnum > 0
                 AND (a.attname, a.atttypid, a.atttypmod, a.attcollation)
                     IS DISTINCT FROM (b.attname, b.atttypid, b.atttypmod, b.attcollation)
-            """, [.int(Int64(view)), .text(twin.sql)])
+            """,
+            [.int(Int64(view)), .text(twin.sql)]
+        )
         return differing.rows.isEmpty
     }
 }

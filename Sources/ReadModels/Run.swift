@@ -20,18 +20,22 @@ package struct Run: Sendable {
                 """
                 UPDATE reprise.run SET stage = $2, heartbeat_at = pg_catalog.clock_timestamp()
                 WHERE run_id = $1
-                """, [.int(id), .text(stage)])
+                """,
+                [.int(id), .text(stage)]
+            )
         }
     }
 
     /// Keeps a report with the run's row.
     ///
     /// - Parameter json: A JSON object.
+    /// - Throws: ``ReadModelError``.
     package func record(report json: String) async throws {
         _ = try await translatingErrors(doing: "recording the report") {
             try await connection.query(
                 "UPDATE reprise.run SET report = $2::pg_catalog.jsonb WHERE run_id = $1",
-                [.int(id), .text(json)])
+                [.int(id), .text(json)]
+            )
         }
     }
 
@@ -39,7 +43,8 @@ package struct Run: Sendable {
         _ = try await translatingErrors(doing: "recording the generation") {
             try await connection.query(
                 "UPDATE reprise.run SET generation = $2 WHERE run_id = $1",
-                [.int(id), .int(Int64(generation))])
+                [.int(id), .int(Int64(generation))]
+            )
         }
     }
 
@@ -52,10 +57,14 @@ package struct Run: Sendable {
             WHERE locktype = 'advisory' AND granted AND pid = $1 AND objsubid = 1
                 AND (classid::pg_catalog.int8 << 32 | objid::pg_catalog.int8)
                     = pg_catalog.hashtextextended($2, 0)
-            """, [.int(Int64(connection.backendPID)), .text(Run.lockName(of: projection))])
+            """,
+            [.int(Int64(connection.backendPID)), .text(Run.lockName(of: projection))]
+        )
         guard held.rows.isEmpty else { return }
         throw ReadModelError.changedMeanwhile(
-            projection: projection, reason: "the run lost its lock, because its session has ended")
+            projection: projection,
+            reason: "the run lost its lock, because its session has ended"
+        )
     }
 
     static func lockName(of projection: String) -> String { "reprise run \(projection)" }
@@ -73,16 +82,23 @@ extension ReadModelDatabase {
     ///   - command: The command's name, such as `rebuild`.
     ///   - strategy: How the tables are to change.
     ///   - body: The work. A failure of it is recorded and thrown on.
+    /// - Returns: What `body` returned.
     /// - Throws: ``ReadModelError/runBusy(projection:holder:)`` at once when another run holds the
     ///   lock; what `body` throws.
     package func withRun<Result: Sendable>(
-        of projection: String, command: String, strategy: String,
+        of projection: String,
+        command: String,
+        strategy: String,
         _ body: @Sendable (Run) async throws -> Result
     ) async throws -> Result {
         try await withConnection(as: "run", doing: "recording the run") { connection in
             try await Bookkeeping.migrate(on: connection)
             let run = try await begin(
-                projection: projection, command: command, strategy: strategy, on: connection)
+                projection: projection,
+                command: command,
+                strategy: strategy,
+                on: connection
+            )
             do {
                 try await Leftovers(of: projection).drop(on: connection)
                 let result = try await withHeartbeat(of: run) { try await body(run) }
@@ -98,15 +114,20 @@ extension ReadModelDatabase {
     }
 
     private func begin(
-        projection: String, command: String, strategy: String, on connection: PostgresConnection
+        projection: String,
+        command: String,
+        strategy: String,
+        on connection: PostgresConnection
     ) async throws -> Run {
         let lock = try await connection.query(
             "SELECT pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended($1, 0)) AS taken",
-            [.text(Run.lockName(of: projection))])
+            [.text(Run.lockName(of: projection))]
+        )
         guard try lock.first?.bool("taken") == true else {
             throw ReadModelError.runBusy(
                 projection: projection,
-                holder: try await holder(of: projection, on: connection))
+                holder: try await holder(of: projection, on: connection)
+            )
         }
         // Whoever was recorded as running no longer holds the lock, so it is dead.
         try await connection.query(
@@ -114,7 +135,9 @@ extension ReadModelDatabase {
             UPDATE reprise.run SET state = 'failed', ended_at = heartbeat_at,
                 error = 'The process ended without a word.'
             WHERE projection = $1 AND state = 'running'
-            """, [.text(projection)])
+            """,
+            [.text(projection)]
+        )
         let row = try await connection.query(
             """
             INSERT INTO reprise.run (projection, command, strategy, state, stage, host, pid)
@@ -133,13 +156,15 @@ extension ReadModelDatabase {
     }
 
     private func holder(
-        of projection: String, on connection: PostgresConnection
+        of projection: String,
+        on connection: PostgresConnection
     ) async throws -> String {
         let row = try await connection.query(
             """
             SELECT run_id, command, stage, host, pid, started_at FROM reprise.run
             WHERE projection = $1 AND state = 'running' ORDER BY run_id DESC LIMIT 1
-            """, [.text(projection)]
+            """,
+            [.text(projection)]
         ).first
         guard let row else { return "it is just starting" }
         return "run \(try row.int("run_id")), '\(try row.string("command"))' by process "
@@ -148,7 +173,8 @@ extension ReadModelDatabase {
     }
 
     private func withHeartbeat<Result: Sendable>(
-        of run: Run, _ body: @Sendable () async throws -> Result
+        of run: Run,
+        _ body: @Sendable () async throws -> Result
     ) async throws -> Result {
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
@@ -159,7 +185,9 @@ extension ReadModelDatabase {
                         """
                         UPDATE reprise.run SET heartbeat_at = pg_catalog.clock_timestamp()
                         WHERE run_id = $1
-                        """, [.int(run.id)])
+                        """,
+                        [.int(run.id)]
+                    )
                 }
             }
             defer { group.cancelAll() }
@@ -169,12 +197,16 @@ extension ReadModelDatabase {
 }
 
 extension Run {
+    /// Writes how the run ended, also when its task was cancelled.
     fileprivate func end(state: String, error: String?) async throws {
-        try await connection.query(
+        try await connection.executeShielded(
             """
-            UPDATE reprise.run SET state = $2, error = $3, ended_at = pg_catalog.clock_timestamp(),
+            UPDATE reprise.run SET state = \(SQLText.literal(state)),
+                error = \(error.map(SQLText.literal) ?? "NULL"),
+                ended_at = pg_catalog.clock_timestamp(),
                 heartbeat_at = pg_catalog.clock_timestamp()
-            WHERE run_id = $1
-            """, [.int(id), .text(state), error.map { .text($0) } ?? .null])
+            WHERE run_id = \(id)
+            """
+        )
     }
 }

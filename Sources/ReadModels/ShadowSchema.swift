@@ -38,13 +38,20 @@ struct ShadowSchema: Sendable {
         let (bindings, warnings) = try await bind(tables, on: connection)
         let definitions = try await captureDefinitions(on: connection)
         return Created(
-            homeSchema: homeSchema, homeSchemaOID: schemaOID, tables: tables, bindings: bindings,
-            definitions: definitions, warnings: warnings)
+            homeSchema: homeSchema,
+            homeSchemaOID: schemaOID,
+            tables: tables,
+            bindings: bindings,
+            definitions: definitions,
+            warnings: warnings
+        )
     }
 
     private func createSchema(on connection: PostgresConnection) async throws -> UInt32 {
         let taken = try await connection.query(
-            "SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1", [.text(homeSchema)])
+            "SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1",
+            [.text(homeSchema)]
+        )
         guard taken.rows.isEmpty else {
             throw refusal([
                 "The schema '\(homeSchema)' exists already and is not in the bookkeeping. "
@@ -53,7 +60,8 @@ struct ShadowSchema: Sendable {
         }
         try await connection.execute("CREATE SCHEMA \(SQLText.identifier(homeSchema))")
         let row = try await connection.query(
-            "SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1", [.text(homeSchema)]
+            "SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1",
+            [.text(homeSchema)]
         ).first
         guard let oid = try row?.int("oid") else {
             throw refusal(["The schema '\(homeSchema)' vanished while it was made."])
@@ -63,7 +71,7 @@ struct ShadowSchema: Sendable {
 
     private func runSchemaFile(_ file: String, on connection: PostgresConnection) async throws {
         try await connection.setSearchPath([homeSchema, liveSchema])
-        try await connection.executeFile(file, named: "schema.sql", projection: projection.name)
+        try await SQLFile(name: "schema.sql", text: file).run(for: projection.name, on: connection)
         let foreign = try await connection.query(Self.foreignObjectsQuery, [.text(homeSchema)])
         let reasons = try foreign.rows.map {
             "schema.sql makes \(try $0.string("object")); it may hold tables only. What the "
@@ -89,7 +97,9 @@ struct ShadowSchema: Sendable {
                 FROM pg_catalog.pg_class,
                     LATERAL pg_catalog.pg_options_to_table(reloptions)
                 WHERE oid = $1::pg_catalog.oid
-                """, [.int(Int64(real.oid))])
+                """,
+                [.int(Int64(real.oid))]
+            )
             let list = try options.rows.map { try $0.string("option") }.joined(separator: ", ")
             let home = QualifiedName(schema: homeSchema, name: table.name)
             try await connection.execute(
@@ -97,14 +107,16 @@ struct ShadowSchema: Sendable {
                 CREATE TABLE \(home.sql) (LIKE \(live.sql) INCLUDING DEFAULTS \
                 INCLUDING CONSTRAINTS INCLUDING GENERATED INCLUDING STORAGE \
                 INCLUDING COMPRESSION INCLUDING COMMENTS)\(list.isEmpty ? "" : " WITH (\(list))")
-                """)
+                """
+            )
             let comment = try await connection.query(
                 "SELECT pg_catalog.obj_description($1::pg_catalog.oid, 'pg_class') AS comment",
                 [.int(Int64(real.oid))]
             ).first?["comment"]
             if let comment {
                 try await connection.execute(
-                    "COMMENT ON TABLE \(home.sql) IS \(SQLText.literal(comment))")
+                    "COMMENT ON TABLE \(home.sql) IS \(SQLText.literal(comment))"
+                )
             }
         }
     }
@@ -129,7 +141,9 @@ struct ShadowSchema: Sendable {
             JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
             WHERE n.nspname = $1 AND c.relkind IN ('r', 'p')
                 AND c.relname <> ALL ($2::pg_catalog.text[])
-            """, [.text(homeSchema), .texts(projection.tables.map(\.name))])
+            """,
+            [.text(homeSchema), .texts(projection.tables.map(\.name))]
+        )
         let reasons = try undeclared.rows.map {
             "schema.sql makes the table '\(try $0.string("relname"))', which no row type declares."
         }
@@ -138,15 +152,19 @@ struct ShadowSchema: Sendable {
     }
 
     private func bind(
-        _ tables: [TableDescription], on connection: PostgresConnection
+        _ tables: [TableDescription],
+        on connection: PostgresConnection
     ) async throws -> ([TableBinding], [String]) {
         var bindings: [TableBinding] = []
         var refusals: [String] = []
         var warnings: [String] = []
         for (declared, real) in zip(projection.tables, tables) {
             let result = TableBinding.match(
-                declared, with: real, labels: try await connection.enumLabels(of: real.oid),
-                uniqueKeys: try await connection.uniqueKeys(of: real.oid))
+                declared,
+                with: real,
+                labels: try await connection.enumLabels(of: real.oid),
+                uniqueKeys: try await connection.uniqueKeys(of: real.oid)
+            )
             if let binding = result.binding { bindings.append(binding) }
             refusals += result.refusals
             warnings += result.warnings
@@ -161,10 +179,18 @@ struct ShadowSchema: Sendable {
         let names = projection.tables.map(\.name)
         guard projection.schema != nil else {
             return try await .capture(
-                of: names, in: liveSchema, searchPath: [liveSchema], on: connection)
+                of: names,
+                in: liveSchema,
+                searchPath: [liveSchema],
+                on: connection
+            )
         }
         let definitions = try await DeferredDefinitions.capture(
-            of: names, in: homeSchema, searchPath: [homeSchema, liveSchema], on: connection)
+            of: names,
+            in: homeSchema,
+            searchPath: [homeSchema, liveSchema],
+            on: connection
+        )
         for statement in definitions.removal {
             try await connection.execute(statement)
         }
@@ -200,29 +226,6 @@ struct ShadowSchema: Sendable {
 }
 
 extension PostgresConnection {
-    /// Runs a file of a projection inside the open transaction.
-    ///
-    /// - Throws: ``ReadModelError/refusedByPlan(projection:reasons:)`` when a statement fails or
-    ///   the file ends the transaction itself.
-    func executeFile(_ text: String, named file: String, projection: String) async throws {
-        let before = try await transactionID()
-        do {
-            try await execute(text)
-        } catch let error as ServerError where error.sqlState != "42501" {
-            throw ReadModelError.refusedByPlan(
-                projection: projection, reasons: ["\(file): \(error)"])
-        }
-        guard transactionStatus == .inTransaction, try await transactionID() == before else {
-            throw ReadModelError.refusedByPlan(
-                projection: projection,
-                reasons: ["\(file) ends the transaction it runs in: take BEGIN and COMMIT out."])
-        }
-    }
-
-    private func transactionID() async throws -> String? {
-        try await query("SELECT pg_catalog.pg_current_xact_id()::pg_catalog.text AS id").first?["id"]
-    }
-
     /// The labels of each column of an enum type, by column name.
     func enumLabels(of table: UInt32) async throws -> [String: [String]] {
         let result = try await query(
@@ -231,7 +234,9 @@ extension PostgresConnection {
             FROM pg_catalog.pg_attribute AS a
             JOIN pg_catalog.pg_enum AS e ON e.enumtypid = a.atttypid
             WHERE a.attrelid = $1::pg_catalog.oid AND a.attnum > 0 AND NOT a.attisdropped
-            """, [.int(Int64(table))])
+            """,
+            [.int(Int64(table))]
+        )
         var labels: [String: [String]] = [:]
         for row in result.rows {
             labels[try row.string("attname"), default: []].append(try row.string("enumlabel"))
@@ -249,7 +254,9 @@ extension PostgresConnection {
             JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.number
             WHERE i.indrelid = $1::pg_catalog.oid AND i.indisunique AND i.indpred IS NULL
                 AND i.indexprs IS NULL AND k.place <= i.indnkeyatts
-            """, [.int(Int64(table))])
+            """,
+            [.int(Int64(table))]
+        )
         let keys = try Dictionary(grouping: result.rows) { try $0.int("indexrelid") }
         return try keys.values.map { try $0.map { try $0.string("attname") } }
     }

@@ -14,7 +14,8 @@ struct Swap: Sendable {
     ///
     /// - Throws: ``LockLadder/Blocked`` when a lock was not to be had; the transaction is undone.
     func attempt(
-        lockTimeout: Int, on connection: PostgresConnection
+        lockTimeout: Int,
+        on connection: PostgresConnection
     ) async throws -> CutOverResult {
         var lockedRelations: [UInt32] = []
         var target: GenerationRecord?
@@ -22,7 +23,11 @@ struct Swap: Sendable {
         do {
             return try await connection.withTransaction { connection in
                 let fence = try await Fence.take(
-                    of: projection, in: database, run: run, on: connection)
+                    of: projection,
+                    in: database,
+                    run: run,
+                    on: connection
+                )
                 let chosen = try choose(from: fence)
                 target = chosen
                 lockedRelations = fence.live.oids + chosen.tables.map(\.oid)
@@ -32,16 +37,21 @@ struct Swap: Sendable {
                 let began = ContinuousClock.now
                 try await send(batch.sql(lockTimeout: lockTimeout), on: connection)
                 return CutOverResult(
-                    generation: chosen.number, previous: fence.live.generation?.number,
+                    generation: chosen.number,
+                    previous: fence.live.generation?.number,
                     position: chosen.position,
                     blockedMilliseconds: (ContinuousClock.now - began).milliseconds,
-                    longestFailedWait: 0, attempts: 1, views: batch.views.map(\.name.sql))
+                    longestFailedWait: 0,
+                    attempts: 1,
+                    views: batch.views.map(\.name.sql)
+                )
             }
         } catch let error as ServerError where error.isLockFailure {
             throw LockLadder.Blocked(
                 blockers: try await connection.holders(of: lockedRelations),
                 waited: waitBegan.map { (ContinuousClock.now - $0).milliseconds } ?? 0,
-                readyGeneration: target?.number)
+                readyGeneration: target?.number
+            )
         }
     }
 
@@ -58,19 +68,23 @@ struct Swap: Sendable {
             case (nil, _): candidates.first { $0.number > live }
             }
         guard let chosen else {
-            let what = wanted.map { "generation \($0)" } ?? (
-                kind == .rollback ? "retired generation before the live one"
+            let what =
+                wanted.map { "generation \($0)" }
+                ?? (kind == .rollback
+                    ? "retired generation before the live one"
                     : "generation newer than the live one")
             throw ReadModelError.nothingToMove(
                 projection: projection.name,
-                reason: "'\(projection.name)' has no \(what) to put live.")
+                reason: "'\(projection.name)' has no \(what) to put live."
+            )
         }
         try guardPosition(of: chosen, against: fence.checkpoint)
         return chosen
     }
 
     private func guardPosition(
-        of target: GenerationRecord, against checkpoint: CheckpointRecord?
+        of target: GenerationRecord,
+        against checkpoint: CheckpointRecord?
     ) throws {
         guard kind == .swap, !patience.allowsOlder, let livePosition = checkpoint?.position else {
             return
@@ -78,18 +92,25 @@ struct Swap: Sendable {
         // Positions are written so that their texts compare as they do.
         if let position = target.position, position >= livePosition { return }
         throw ReadModelError.behindLive(
-            projection: projection.name, generation: target.number,
-            position: target.position ?? "the beginning", livePosition: livePosition)
+            projection: projection.name,
+            generation: target.number,
+            position: target.position ?? "the beginning",
+            livePosition: livePosition
+        )
     }
 
     /// Everything that can be done before readers are held up, and the text of what cannot.
     private func prepare(
-        _ target: GenerationRecord, fence: Fence, on connection: PostgresConnection
+        _ target: GenerationRecord,
+        fence: Fence,
+        on connection: PostgresConnection
     ) async throws -> SwapBatch {
         let refusals = try await Hazard.ofSwap(fence.live.oids, on: connection)
         guard refusals.isEmpty else {
             throw ReadModelError.refusedByPlan(
-                projection: projection.name, reasons: refusals.map(\.description))
+                projection: projection.name,
+                reasons: refusals.map(\.description)
+            )
         }
         try await assertAtHome(target, on: connection)
         let home = QualifiedName(schema: target.homeSchema, name: "")
@@ -105,45 +126,61 @@ struct Swap: Sendable {
         }
         let retiredHome = try await retiredHome(fence.live, on: connection)
         return SwapBatch(
-            kind: kind, runID: run.id, projection: projection.name, target: target, fence: fence,
-            retiredHome: retiredHome, liveSchema: database.liveSchema,
+            kind: kind,
+            runID: run.id,
+            projection: projection.name,
+            target: target,
+            fence: fence,
+            retiredHome: retiredHome,
+            liveSchema: database.liveSchema,
             views: try await DependentView.over(fence.live.oids, on: connection),
             statistics: try await SwapBatch.statistics(
-                of: fence.live.oids + target.tables.map(\.oid), on: connection),
-            fingerprint: try await SwapBatch.fingerprint(of: fence.live.oids, on: connection))
+                of: fence.live.oids + target.tables.map(\.oid),
+                on: connection
+            ),
+            fingerprint: try await SwapBatch.fingerprint(of: fence.live.oids, on: connection)
+        )
     }
 
     private func assertAtHome(
-        _ target: GenerationRecord, on connection: PostgresConnection
+        _ target: GenerationRecord,
+        on connection: PostgresConnection
     ) async throws {
         let found = try await connection.query(
             """
             SELECT FROM pg_catalog.pg_class AS c
             WHERE c.oid = ANY ($1::pg_catalog.oid[]) AND c.relnamespace = $2::pg_catalog.oid
-            """, [.ints(target.tableOIDs), target.homeSchemaOID.map { .int(Int64($0)) } ?? .null])
+            """,
+            [.ints(target.tableOIDs), target.homeSchemaOID.map { .int(Int64($0)) } ?? .null]
+        )
         guard !target.tables.isEmpty, found.rows.count == target.tables.count else {
             throw ReadModelError.changedMeanwhile(
                 projection: projection.name,
                 reason: "the tables of generation \(target.number) are not all in "
-                    + target.homeSchema)
+                    + target.homeSchema
+            )
         }
     }
 
     /// The home of the tables that leave; made now when they never had one.
     private func retiredHome(
-        _ live: LiveTables, on connection: PostgresConnection
+        _ live: LiveTables,
+        on connection: PostgresConnection
     ) async throws -> String? {
         guard let generation = live.generation, !live.tables.isEmpty else { return nil }
         let exists = try await connection.query(
             "SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1",
-            [.text(generation.homeSchema)])
+            [.text(generation.homeSchema)]
+        )
         if exists.rows.isEmpty {
             try await connection.execute(
-                "CREATE SCHEMA \(SQLText.identifier(generation.homeSchema))")
+                "CREATE SCHEMA \(SQLText.identifier(generation.homeSchema))"
+            )
         } else if generation.homeSchemaOID == nil {
             throw ReadModelError.changedMeanwhile(
                 projection: projection.name,
-                reason: "the schema '\(generation.homeSchema)' exists and was not made by Reprise")
+                reason: "the schema '\(generation.homeSchema)' exists and was not made by Reprise"
+            )
         }
         return generation.homeSchema
     }
@@ -172,15 +209,19 @@ struct CommitOutcome: Sendable {
     ///   asked.
     func isCommitted() async throws -> Bool {
         do {
-            return try await database.withConnection(as: "outcome", doing: "asking for the outcome") {
+            return try await database.withConnection(as: "outcome", doing: "asking for the outcome")
+            {
                 connection in
                 try await connection.withTransaction { connection in
                     try await connection.execute("SET LOCAL lock_timeout = '30s'")
                     try await connection.query(
                         "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))",
-                        [.text(Fence.cutOverLockName(run: run.id))])
+                        [.text(Fence.cutOverLockName(run: run.id))]
+                    )
                     let row = try await connection.query(
-                        "SELECT FROM reprise.swap WHERE run_id = $1", [.int(run.id)])
+                        "SELECT FROM reprise.swap WHERE run_id = $1",
+                        [.int(run.id)]
+                    )
                     return !row.rows.isEmpty
                 }
             }

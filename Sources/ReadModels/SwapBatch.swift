@@ -1,8 +1,10 @@
 import Postgres
 
 /// The statements of a swap that run while readers are held up: locks, then catalogue statements
-/// only, sent as one message that ends in COMMIT. Between the first lock and the COMMIT the server
-/// waits neither for the network nor for this process.
+/// only, sent as one message that ends in COMMIT.
+///
+/// Between the first lock and the COMMIT the server waits neither for the network nor for this
+/// process.
 struct SwapBatch: Sendable {
     let kind: CutOverKind
     let runID: Int64
@@ -42,6 +44,7 @@ struct SwapBatch: Sendable {
     /// Everything from the locks to COMMIT.
     ///
     /// - Parameter lockTimeout: Milliseconds for each lock.
+    /// - Returns: The text of one message.
     func sql(lockTimeout: Int) -> String {
         var statements = locks(timeout: lockTimeout)
         statements += ["SET LOCAL statement_timeout = '2s'", assertion]
@@ -61,7 +64,8 @@ struct SwapBatch: Sendable {
             if let twin = fence.live.tables.first(where: { $0.name.name == table.name }) {
                 let moved = QualifiedName(schema: liveSchema, name: table.name)
                 statements.append(
-                    "ALTER TABLE \(moved.sql) OWNER TO \(SQLText.identifier(twin.owner))")
+                    "ALTER TABLE \(moved.sql) OWNER TO \(SQLText.identifier(twin.owner))"
+                )
             }
         }
         let targetOIDs = target.tables.map(\.oid)
@@ -75,10 +79,11 @@ struct SwapBatch: Sendable {
     /// Raises unless every table is still the one that was looked at, and what depends on the live
     /// tables and their grants is unchanged.
     private var assertion: String {
-        let expected = (fence.live.tables.map { ($0.oid, $0.name) }
-            + target.tables.map {
-                ($0.oid, QualifiedName(schema: target.homeSchema, name: $0.name))
-            })
+        let expected =
+            (fence.live.tables.map { ($0.oid, $0.name) }
+                + target.tables.map {
+                    ($0.oid, QualifiedName(schema: target.homeSchema, name: $0.name))
+                })
         let rows = expected.map { oid, name in
             "(\(oid)::pg_catalog.oid, \(SQLText.literal(name.schema)), \(SQLText.literal(name.name)))"
         }.joined(separator: ", ")
@@ -103,16 +108,18 @@ struct SwapBatch: Sendable {
         var statements: [String] = []
         let position = fence.checkpoint?.position.map(SQLText.literal) ?? "NULL"
         if let old = fence.live.generation {
-            let home = retiredHome.map {
-                "(SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = \(SQLText.literal($0)))"
-            } ?? "NULL"
+            let home =
+                retiredHome.map {
+                    "(SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = \(SQLText.literal($0)))"
+                } ?? "NULL"
             let state = retiredHome == nil ? "'dropped'" : "'retired'"
             statements.append(
                 """
                 UPDATE reprise.generation SET state = \(state), retired_at = pg_catalog.now(),
                     home_schema_oid = \(home), position = coalesce(\(position), position)
                 WHERE projection = \(name) AND generation = \(old.number)
-                """)
+                """
+            )
         }
         return statements + arrival(name: name, positionBefore: position)
     }
@@ -141,7 +148,8 @@ struct SwapBatch: Sendable {
     }
 
     static func statistics(
-        of tables: [UInt32], on connection: PostgresConnection
+        of tables: [UInt32],
+        on connection: PostgresConnection
     ) async throws -> [Statistics] {
         let result = try await connection.query(
             """
@@ -149,17 +157,23 @@ struct SwapBatch: Sendable {
             FROM pg_catalog.pg_statistic_ext AS s
             JOIN pg_catalog.pg_namespace AS n ON n.oid = s.stxnamespace
             WHERE s.stxrelid = ANY ($1::pg_catalog.oid[]) ORDER BY s.stxname
-            """, [.ints(tables.map { Int64($0) })])
+            """,
+            [.ints(tables.map { Int64($0) })]
+        )
         return try result.rows.map {
             Statistics(
                 name: QualifiedName(
-                    schema: try $0.string("nspname"), name: try $0.string("stxname")),
-                table: UInt32(try $0.int("stxrelid")))
+                    schema: try $0.string("nspname"),
+                    name: try $0.string("stxname")
+                ),
+                table: UInt32(try $0.int("stxrelid"))
+            )
         }
     }
 
     static func fingerprint(
-        of tables: [UInt32], on connection: PostgresConnection
+        of tables: [UInt32],
+        on connection: PostgresConnection
     ) async throws -> String {
         let row = try await connection.query(
             "SELECT (\(fingerprintQuery(of: tables))) AS fingerprint"

@@ -15,7 +15,9 @@ struct TableBinding: Sendable {
     /// - Returns: The binding, or every mismatch, with both sides named; and remarks that do not
     ///   stop a rebuild.
     static func match(
-        _ declared: any LoadableTable, with real: TableDescription, labels: [String: [String]],
+        _ declared: any LoadableTable,
+        with real: TableDescription,
+        labels: [String: [String]],
         uniqueKeys: [[String]]
     ) -> (binding: TableBinding?, refusals: [String], warnings: [String]) {
         var refusals: [String] = []
@@ -26,7 +28,8 @@ struct TableBinding: Sendable {
             guard let real = realColumns[column] else {
                 refusals.append(
                     "\(declared.name).\(column): the row type declares it as \(value.swiftType), "
-                        + "and the table has no such column.")
+                        + "and the table has no such column."
+                )
                 continue
             }
             let place = "\(declared.name).\(column)"
@@ -37,17 +40,20 @@ struct TableBinding: Sendable {
                 let fits = value.types.map(\.sqlName).joined(separator: ", ")
                 refusals.append(
                     "\(place): the row type has \(value.swiftType), which fits \(fits); the table "
-                        + "has \(real.typeName).")
+                        + "has \(real.typeName)."
+                )
             }
             if value.isNullable && real.isNotNull {
                 refusals.append(
                     "\(place): the row type has \(value.swiftType), which can be nil; the table "
-                        + "has \(real.typeName) NOT NULL.")
+                        + "has \(real.typeName) NOT NULL."
+                )
             }
             if real.isGenerated {
                 refusals.append(
                     "\(place): the row type has \(value.swiftType); the table generates the column "
-                        + "itself.")
+                        + "itself."
+                )
             }
         }
         for real in real.columns where !declared.columnNames.contains(real.name) {
@@ -56,19 +62,25 @@ struct TableBinding: Sendable {
             if real.isNotNull {
                 refusals.append(
                     "\(place): the table has \(real.typeName) NOT NULL without a default, and the "
-                        + "row type does not declare it.")
+                        + "row type does not declare it."
+                )
             } else {
                 warnings.append(
-                    "\(place): the row type does not declare it, so it is NULL in every row.")
+                    "\(place): the row type does not declare it, so it is NULL in every row."
+                )
             }
         }
         if !uniqueKeys.contains(where: { Set($0) == Set(declared.key) }) {
             warnings.append(
                 "\(declared.name): no primary key or unique constraint covers exactly the key "
-                    + "(\(declared.key.joined(separator: ", "))) that the row type declares.")
+                    + "(\(declared.key.joined(separator: ", "))) that the row type declares."
+            )
         }
         let binding = TableBinding(
-            name: declared.name, columns: declared.columnNames, types: types)
+            name: declared.name,
+            columns: declared.columnNames,
+            types: types
+        )
         return (refusals.isEmpty ? binding : nil, refusals, warnings)
     }
 
@@ -78,7 +90,9 @@ struct TableBinding: Sendable {
     }
 
     private static func missingLabels(
-        of value: ColumnValueDescription, in real: ColumnDescription, labels: [String: [String]],
+        of value: ColumnValueDescription,
+        in real: ColumnDescription,
+        labels: [String: [String]],
         place: String
     ) -> [String] {
         guard real.typeKind == "e", let wanted = value.labels else { return [] }

@@ -7,7 +7,9 @@ import Postgres
 enum TableRights {
     /// Statements that give `target` what others than the owner have on the table `source`.
     static func copy(
-        from source: UInt32, to target: QualifiedName, on connection: PostgresConnection
+        from source: UInt32,
+        to target: QualifiedName,
+        on connection: PostgresConnection
     ) async throws -> [String] {
         let result = try await connection.query(grantsQuery, [.int(Int64(source))])
         return try result.rows.map { row in
@@ -22,10 +24,14 @@ enum TableRights {
     /// Statements that take everything from everybody but the owner: default privileges may have
     /// given rights on a table that its live twin does not give.
     static func revocation(
-        of table: UInt32, named target: QualifiedName, on connection: PostgresConnection
+        of table: UInt32,
+        named target: QualifiedName,
+        on connection: PostgresConnection
     ) async throws -> [String] {
         let result = try await connection.query(
-            "SELECT DISTINCT grantee FROM (\(grantsQuery)) AS g", [.int(Int64(table))])
+            "SELECT DISTINCT grantee FROM (\(grantsQuery)) AS g",
+            [.int(Int64(table))]
+        )
         return result.rows.map {
             "REVOKE ALL ON TABLE \(target.sql) FROM \(grantee($0["grantee"]))"
         }

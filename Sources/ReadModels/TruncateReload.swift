@@ -22,8 +22,13 @@ extension ReadModelDatabase {
     ///
     /// - Throws: ``ReadModelError``; the old rows are then still there.
     package func reload(
-        _ projection: ProjectionTables, from fold: any Fold, position: Position?, events: Int,
-        run: Run, guards: RowGuards, patience: CutOverPatience
+        _ projection: ProjectionTables,
+        from fold: any Fold,
+        position: Position?,
+        events: Int,
+        run: Run,
+        guards: RowGuards,
+        patience: CutOverPatience
     ) async throws -> ReloadResult {
         let reload = TruncateReload(database: self, projection: projection)
         let tables = fold.tables.filter(\.isForReaders)
@@ -31,8 +36,12 @@ extension ReadModelDatabase {
         let encoded = try await withConnection(as: "reload", doing: doing) { connection in
             let live = try await reload.findLive(on: connection)
             try await guards.check(
-                tables.map { ($0.name, $0.count) }, against: live, projection: projection.name,
-                generation: (live.generation?.number ?? 0) + 1, on: connection)
+                tables.map { ($0.name, $0.count) },
+                against: live,
+                projection: projection.name,
+                generation: (live.generation?.number ?? 0) + 1,
+                on: connection
+            )
             let bindings = try await reload.bind(live, on: connection).bindings
             return try zip(tables, bindings).map { table, binding in
                 let target = QualifiedName(schema: liveSchema, name: table.name)
@@ -40,8 +49,12 @@ extension ReadModelDatabase {
             }
         }
         let attempt = ReloadAttempt(
-            reload: reload, encoded: encoded, position: position.map { "\($0)" }, events: events,
-            run: run)
+            reload: reload,
+            encoded: encoded,
+            position: position.map { "\($0)" },
+            events: events,
+            run: run
+        )
         let cutOver = try await LockLadder(projection: projection.name, patience: patience).climb {
             lockTimeout in
             try await withConnection(as: "reload", doing: doing) {
@@ -52,7 +65,8 @@ extension ReadModelDatabase {
         return ReloadResult(
             cutOver: cutOver,
             rows: Dictionary(uniqueKeysWithValues: tables.map { ($0.name, $0.count) }),
-            bytes: encoded.map(\.byteCount).reduce(0, +))
+            bytes: encoded.map(\.byteCount).reduce(0, +)
+        )
     }
 }
 
@@ -63,17 +77,20 @@ struct TruncateReload: Sendable {
 
     func findLive(on connection: PostgresConnection) async throws -> LiveTables {
         try await LiveTables.find(
-            of: projection.name, declared: projection.tables.map(\.name),
+            of: projection.name,
+            declared: projection.tables.map(\.name),
             schema: database.liveSchema,
             records: try await Bookkeeping.generations(of: projection.name, on: connection),
-            on: connection)
+            on: connection
+        )
     }
 
     /// Matches the row types with the live tables.
     ///
     /// - Throws: ``ReadModelError/refusedByPlan(projection:reasons:)``.
     func bind(
-        _ live: LiveTables, on connection: PostgresConnection
+        _ live: LiveTables,
+        on connection: PostgresConnection
     ) async throws -> (bindings: [TableBinding], warnings: [String]) {
         var bindings: [TableBinding] = []
         var refusals: [String] = []
@@ -82,12 +99,16 @@ struct TruncateReload: Sendable {
             guard let real = live.tables.first(where: { $0.name.name == declared.name }) else {
                 refusals.append(
                     "There is no live table '\(declared.name)' to truncate; '--strategy swap' "
-                        + "makes it.")
+                        + "makes it."
+                )
                 continue
             }
             let result = TableBinding.match(
-                declared, with: real, labels: try await connection.enumLabels(of: real.oid),
-                uniqueKeys: try await connection.uniqueKeys(of: real.oid))
+                declared,
+                with: real,
+                labels: try await connection.enumLabels(of: real.oid),
+                uniqueKeys: try await connection.uniqueKeys(of: real.oid)
+            )
             if let binding = result.binding { bindings.append(binding) }
             refusals += result.refusals
             warnings += result.warnings
@@ -120,7 +141,8 @@ private struct ReloadAttempt: Sendable {
     private var projection: ProjectionTables { reload.projection }
 
     func perform(
-        lockTimeout: Int, on connection: PostgresConnection
+        lockTimeout: Int,
+        on connection: PostgresConnection
     ) async throws -> CutOverResult {
         var relations: [UInt32] = []
         var waitBegan: ContinuousClock.Instant?
@@ -128,12 +150,18 @@ private struct ReloadAttempt: Sendable {
         do {
             return try await connection.withTransaction { connection in
                 let fence = try await Fence.take(
-                    of: projection, in: reload.database, run: run, on: connection)
+                    of: projection,
+                    in: reload.database,
+                    run: run,
+                    on: connection
+                )
                 relations = fence.live.oids
                 let hazards = try await Hazard.ofTruncate(relations, on: connection)
                 guard hazards.isEmpty else {
                     throw ReadModelError.refusedByPlan(
-                        projection: projection.name, reasons: hazards.map(\.description))
+                        projection: projection.name,
+                        reasons: hazards.map(\.description)
+                    )
                 }
                 let began = ContinuousClock.now
                 waitBegan = began
@@ -143,21 +171,28 @@ private struct ReloadAttempt: Sendable {
                 let number = try await record(fence, on: connection)
                 try await commit(on: connection)
                 return CutOverResult(
-                    generation: number, previous: fence.live.generation?.number,
+                    generation: number,
+                    previous: fence.live.generation?.number,
                     position: position,
                     blockedMilliseconds: (ContinuousClock.now - began).milliseconds,
-                    longestFailedWait: 0, attempts: 1, views: [])
+                    longestFailedWait: 0,
+                    attempts: 1,
+                    views: []
+                )
             }
         } catch let error as ServerError where error.isLockFailure && !hasLocks {
             throw LockLadder.Blocked(
                 blockers: try await connection.holders(of: relations),
                 waited: waitBegan.map { (ContinuousClock.now - $0).milliseconds } ?? 0,
-                readyGeneration: nil)
+                readyGeneration: nil
+            )
         }
     }
 
     private func lock(
-        _ live: LiveTables, timeout: Int, on connection: PostgresConnection
+        _ live: LiveTables,
+        timeout: Int,
+        on connection: PostgresConnection
     ) async throws {
         let names = live.tables.map(\.name.sql).joined(separator: ", ")
         try await connection.execute(
@@ -165,18 +200,23 @@ private struct ReloadAttempt: Sendable {
             SET LOCAL lock_timeout = '\(timeout)ms';
             SET LOCAL statement_timeout = '\(timeout * 2)ms';
             LOCK TABLE \(names) IN ACCESS EXCLUSIVE MODE
-            """)
+            """
+        )
         try await connection.execute(
-            "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = '10s'")
+            "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = '10s'"
+        )
         let same = try await reload.findLive(on: connection)
         guard same.oids == live.oids else {
             throw ReadModelError.changedMeanwhile(
-                projection: projection.name, reason: "the live tables changed during the reload")
+                projection: projection.name,
+                reason: "the live tables changed during the reload"
+            )
         }
     }
 
     private func replaceRows(
-        of live: LiveTables, on connection: PostgresConnection
+        of live: LiveTables,
+        on connection: PostgresConnection
     ) async throws {
         let triggers = try await connection.query(
             """
@@ -186,13 +226,19 @@ private struct ReloadAttempt: Sendable {
             JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
             WHERE t.tgrelid = ANY ($1::pg_catalog.oid[]) AND NOT t.tgisinternal
                 AND t.tgenabled <> 'D'
-            """, [.ints(live.oids.map { Int64($0) })])
+            """,
+            [.ints(live.oids.map { Int64($0) })]
+        )
         for trigger in triggers.rows {
             try await connection.execute(try alter(trigger, "DISABLE"))
         }
         let names = encoded.map(\.copy.target.sql).joined(separator: ", ")
         try await connection.execute("TRUNCATE \(names)")
-        for rows in encoded { _ = try await rows.send(on: connection) }
+        let order = try await parentsFirst(live, on: connection)
+        for name in order {
+            guard let rows = encoded.first(where: { $0.copy.target.name == name }) else { continue }
+            _ = try await rows.send(on: connection)
+        }
         // A table with pending deferred checks cannot be altered.
         try await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
         for trigger in triggers.rows {
@@ -206,14 +252,51 @@ private struct ReloadAttempt: Sendable {
         }
         if let checks = projection.checks {
             try await SQLChecks(text: checks).run(
-                projection: projection.name, generation: (live.generation?.number ?? 0) + 1,
-                searchPath: [reload.database.liveSchema], on: connection)
+                projection: projection.name,
+                generation: (live.generation?.number ?? 0) + 1,
+                searchPath: [reload.database.liveSchema],
+                on: connection
+            )
         }
+    }
+
+    /// The tables' names so that a foreign key finds its parent loaded: it is checked at the end of
+    /// each COPY.
+    ///
+    /// Where two tables refer to each other their keys must be deferrable.
+    private func parentsFirst(
+        _ live: LiveTables,
+        on connection: PostgresConnection
+    ) async throws -> [String] {
+        let result = try await connection.query(
+            """
+            SELECT DISTINCT c.relname AS child, p.relname AS parent
+            FROM pg_catalog.pg_constraint AS o
+            JOIN pg_catalog.pg_class AS c ON c.oid = o.conrelid
+            JOIN pg_catalog.pg_class AS p ON p.oid = o.confrelid
+            WHERE o.contype = 'f' AND o.conrelid = ANY ($1::pg_catalog.oid[])
+                AND o.confrelid = ANY ($1::pg_catalog.oid[]) AND o.conrelid <> o.confrelid
+            """,
+            [.ints(live.oids.map { Int64($0) })]
+        )
+        let edges = try result.rows.map { (try $0.string("child"), try $0.string("parent")) }
+        var waiting = encoded.map(\.copy.target.name)
+        var ordered: [String] = []
+        while !waiting.isEmpty {
+            let free = waiting.filter { name in
+                !edges.contains { $0.0 == name && waiting.contains($0.1) }
+            }
+            ordered += free.isEmpty ? waiting : free
+            waiting.removeAll { ordered.contains($0) }
+        }
+        return ordered
     }
 
     private func alter(_ trigger: QueryRow, _ mode: String) throws -> String {
         let table = QualifiedName(
-            schema: try trigger.string("nspname"), name: try trigger.string("relname"))
+            schema: try trigger.string("nspname"),
+            name: try trigger.string("relname")
+        )
         let name = SQLText.identifier(try trigger.string("tgname"))
         return "ALTER TABLE \(table.sql) \(mode) TRIGGER \(name)"
     }
@@ -224,17 +307,28 @@ private struct ReloadAttempt: Sendable {
         if let old = fence.live.generation {
             try await fence.live.adopt(on: connection)
             try await Bookkeeping.setState(
-                .replaced, of: old.number, projection: projection.name, on: connection)
+                .replaced,
+                of: old.number,
+                projection: projection.name,
+                on: connection
+            )
             try await GenerationDrop.dropHome(of: old, on: connection)
         }
         var record = GenerationRecord(
-            projection: projection.name, number: number, state: .live,
-            liveSchema: reload.database.liveSchema, runID: run.id,
+            projection: projection.name,
+            number: number,
+            state: .live,
+            liveSchema: reload.database.liveSchema,
+            runID: run.id,
             tables: fence.live.tables.map { table in
                 let rows = encoded.first { $0.copy.target.name == table.name.name }
                 return .init(
-                    name: table.name.name, oid: table.oid, rowCount: rows?.copy.table.count)
-            })
+                    name: table.name.name,
+                    oid: table.oid,
+                    rowCount: rows?.copy.table.count
+                )
+            }
+        )
         record.position = position
         record.events = events
         try await Bookkeeping.insert(record, on: connection)
@@ -246,7 +340,8 @@ private struct ReloadAttempt: Sendable {
             """,
             [
                 .text(projection.name), .int(Int64(number)), position.map { .text($0) } ?? .null,
-            ])
+            ]
+        )
         try await connection.query(
             """
             INSERT INTO reprise.swap (run_id, projection, kind, from_generation, to_generation,
@@ -258,7 +353,8 @@ private struct ReloadAttempt: Sendable {
                 fence.live.generation.map { .int(Int64($0.number)) } ?? .null,
                 .int(Int64(number)), fence.checkpoint?.position.map { .text($0) } ?? .null,
                 position.map { .text($0) } ?? .null,
-            ])
+            ]
+        )
         return number
     }
 

@@ -51,7 +51,8 @@ struct FoldPass: Sendable {
 
 /// Runs blocking work on a thread of its own, off the cooperative pool.
 func onThread<Result: Sendable>(
-    named name: String, _ work: @escaping @Sendable () throws -> Result
+    named name: String,
+    _ work: @escaping @Sendable () throws -> Result
 ) async throws -> Result {
     try await withCheckedThrowingContinuation { continuation in
         let thread = Thread {

@@ -17,7 +17,8 @@ package struct GenerationControl: Sendable {
     ///
     /// - Throws: ``ReadModelError``; the live tables are unchanged then.
     package func swap(
-        to generation: Int? = nil, patience: CutOverPatience
+        to generation: Int? = nil,
+        patience: CutOverPatience
     ) async throws -> CutOverResult {
         try await move(.swap, to: generation, patience: patience)
     }
@@ -26,7 +27,8 @@ package struct GenerationControl: Sendable {
     ///
     /// - Throws: ``ReadModelError``; the live tables are unchanged then.
     package func rollback(
-        to generation: Int? = nil, patience: CutOverPatience
+        to generation: Int? = nil,
+        patience: CutOverPatience
     ) async throws -> CutOverResult {
         try await move(.rollback, to: generation, patience: patience)
     }
@@ -40,7 +42,9 @@ package struct GenerationControl: Sendable {
         }
     }
 
-    /// Says how the projection stands. Needs no lock.
+    /// Says how the projection stands.
+    ///
+    /// Needs no lock.
     ///
     /// - Throws: ``ReadModelError``.
     package func status() async throws -> ProjectionStatus {
@@ -48,14 +52,23 @@ package struct GenerationControl: Sendable {
     }
 
     private func move(
-        _ kind: CutOverKind, to generation: Int?, patience: CutOverPatience
+        _ kind: CutOverKind,
+        to generation: Int?,
+        patience: CutOverPatience
     ) async throws -> CutOverResult {
         try await database.withRun(
-            of: tables.name, command: kind.rawValue, strategy: Strategy.swap.rawValue
+            of: tables.name,
+            command: kind.rawValue,
+            strategy: Strategy.swap.rawValue
         ) { run in
             try await run.enter(stage: RebuildStage.cuttingOver.rawValue)
             return try await database.cutOver(
-                tables, kind: kind, generation: generation, run: run, patience: patience)
+                tables,
+                kind: kind,
+                generation: generation,
+                run: run,
+                patience: patience
+            )
         }
     }
 }

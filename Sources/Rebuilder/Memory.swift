@@ -12,7 +12,9 @@ package enum Memory {
         guard let status = try? String(contentsOfFile: "/proc/self/status", encoding: .utf8),
             let line = status.split(separator: "\n").first(where: { $0.hasPrefix(field) })
         else { return 0 }
-        let kilobytes = line.dropFirst(field.count).split(separator: " ").first.flatMap { Int($0) }
+        // The number is set off by tabs and spaces.
+        let kilobytes = line.dropFirst(field.count).split(whereSeparator: \.isWhitespace).first
+            .flatMap { Int($0) }
         return (kilobytes ?? 0) * 1_024
     }
 }

@@ -48,10 +48,17 @@ package struct Rebuild: Sendable {
 
     /// Prepares a rebuild; nothing is opened yet.
     ///
-    /// - Parameter progress: Called from any thread, at most once for each batch of events.
+    /// - Parameters:
+    ///   - projection: What to rebuild.
+    ///   - ledger: Where its events are.
+    ///   - database: Where its tables are.
+    ///   - options: What can be set.
+    ///   - progress: Called from any thread, at most once for each batch of events.
     package init(
-        of projection: any Projection.Type, from ledger: any Ledger,
-        into database: ReadModelDatabase, options: RebuildOptions = RebuildOptions(),
+        of projection: any Projection.Type,
+        from ledger: any Ledger,
+        into database: ReadModelDatabase,
+        options: RebuildOptions = RebuildOptions(),
         progress: @escaping @Sendable (RebuildProgress) -> Void = { _ in }
     ) {
         self.projection = projection
@@ -78,9 +85,12 @@ package struct Rebuild: Sendable {
             buckets.last.map { first.bucket...$0.bucket }
         }
         return RebuildPlan(
-            events: buckets.map(\.events).reduce(0, +), buckets: buckets.count,
-            bucketRange: range, types: types,
-            readModel: try await database.plan(tables, strategy: options.strategy))
+            events: buckets.map(\.events).reduce(0, +),
+            buckets: buckets.count,
+            bucketRange: range,
+            types: types,
+            readModel: try await database.plan(tables, strategy: options.strategy)
+        )
     }
 
     /// Rebuilds.
@@ -92,7 +102,9 @@ package struct Rebuild: Sendable {
     /// - Throws: ``EventRejection``, ``LedgerError``, ``ReadModelError``, `CancellationError`.
     package func run() async throws -> RebuildReport {
         try await database.withRun(
-            of: tables.name, command: "rebuild", strategy: options.strategy.rawValue
+            of: tables.name,
+            command: "rebuild",
+            strategy: options.strategy.rawValue
         ) { run in
             var clock = StageClock()
             try await enter(.planning, run)
@@ -151,7 +163,8 @@ extension Rebuild {
             let total = before + (try await count(span))
             let pass = FoldPass(ledger: ledger, fold: fold) { folded, bucketStart in
                 progress(
-                    .folded(events: before + folded, total: total, bucketStart: bucketStart))
+                    .folded(events: before + folded, total: total, bucketStart: bucketStart)
+                )
             }
             events += try await pass.run(over: span)
             position = end
@@ -172,48 +185,82 @@ extension Rebuild {
     }
 
     private func buildAndSwap(
-        _ folded: Folded, run: Run, clock: inout StageClock
+        _ folded: Folded,
+        run: Run,
+        clock: inout StageClock
     ) async throws -> RebuildReport {
         try await enter(.loading, run)
         let built = try await database.build(
-            tables, from: folded.fold, position: folded.position, events: folded.events, run: run,
-            jobs: options.jobs)
+            tables,
+            from: folded.fold,
+            position: folded.position,
+            events: folded.events,
+            run: run,
+            jobs: options.jobs
+        )
         clock.lap(\.load)
         try await enter(.checking, run)
         try await database.check(tables, built, guards: options.guards)
         clock.lap(\.check)
         var report = RebuildReport(
-            projection: tables.name, run: run.id, strategy: Strategy.swap.rawValue,
-            generation: built.number, position: folded.position.map { "\($0)" },
-            events: folded.events, rows: built.rows, copiedBytes: built.bytes)
+            projection: tables.name,
+            run: run.id,
+            strategy: Strategy.swap.rawValue,
+            generation: built.number,
+            position: folded.position.map { "\($0)" },
+            events: folded.events,
+            rows: built.rows,
+            copiedBytes: built.bytes
+        )
         guard options.swaps else { return report }
         try await enter(.cuttingOver, run)
         report.add(
             try await database.cutOver(
-                tables, kind: .swap, generation: built.number, run: run,
-                patience: options.patience))
+                tables,
+                kind: .swap,
+                generation: built.number,
+                run: run,
+                patience: options.patience
+            )
+        )
         clock.lap(\.cutOver)
         return report
     }
 
     private func reload(
-        _ folded: Folded, run: Run, clock: inout StageClock
+        _ folded: Folded,
+        run: Run,
+        clock: inout StageClock
     ) async throws -> RebuildReport {
         try await enter(.cuttingOver, run)
         let result = try await database.reload(
-            tables, from: folded.fold, position: folded.position, events: folded.events, run: run,
-            guards: options.guards, patience: options.patience)
+            tables,
+            from: folded.fold,
+            position: folded.position,
+            events: folded.events,
+            run: run,
+            guards: options.guards,
+            patience: options.patience
+        )
         clock.lap(\.cutOver)
         var report = RebuildReport(
-            projection: tables.name, run: run.id, strategy: Strategy.truncate.rawValue,
-            generation: result.cutOver.generation, position: folded.position.map { "\($0)" },
-            events: folded.events, rows: result.rows, copiedBytes: result.bytes)
+            projection: tables.name,
+            run: run.id,
+            strategy: Strategy.truncate.rawValue,
+            generation: result.cutOver.generation,
+            position: folded.position.map { "\($0)" },
+            events: folded.events,
+            rows: result.rows,
+            copiedBytes: result.bytes
+        )
         report.add(result.cutOver)
         return report
     }
 
     private func prune(
-        _ report: inout RebuildReport, run: Run, clock: inout StageClock
+        _ report: inout RebuildReport,
+        run: Run,
+        clock: inout StageClock
     ) async throws {
         try await enter(.pruning, run)
         let result = try await database.prune(run, keep: options.keep)

@@ -1,1 +1,4 @@
-print("reprise")
+import Projections
+import RepriseCommand
+
+await Reprise.main(projections: registeredProjections)

@@ -36,7 +36,7 @@ struct PostgresConnectionTests {
             try await database.execute(
                 """
                 ALTER DATABASE \(database.name) SET search_path = public;
-                ALTER DATABASE \(database.name) SET statement_timeout = '1ms';
+                ALTER DATABASE \(database.name) SET statement_timeout = '10min';
                 ALTER DATABASE \(database.name) SET TimeZone = 'Asia/Tokyo';
                 ALTER DATABASE \(database.name) SET default_transaction_isolation = 'serializable';
                 """

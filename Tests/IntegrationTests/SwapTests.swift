@@ -34,7 +34,8 @@ struct SwapTests {
         try await withTally { scene in
             let role = "reprise_app_\(scene.database.name.suffix(12))"
             try await scene.database.execute(
-                Self.additions.replacing("%APP%", with: role))
+                Self.additions.replacing("%APP%", with: role)
+            )
             let viewsBefore = try await scene.rows(of: Self.viewOIDs)
             let before = try await SchemaDump.of(in: scene.database)
             try scene.append(counted([1, 2, 9]))
@@ -70,7 +71,8 @@ struct SwapTests {
                 CREATE TABLE public.tally (id int PRIMARY KEY, events bigint, label text, extra text);
                 CREATE VIEW public.extras AS SELECT extra FROM public.tally;
                 CREATE VIEW public.ids AS SELECT id FROM public.tally;
-                """)
+                """
+            )
             let plan = try await scene.plan(Tally.self)
             #expect(plan.refusals.count == 2)
             #expect(plan.refusals.contains { $0.contains("extras") })
@@ -104,7 +106,8 @@ struct SwapTests {
                 "CREATE TRIGGER g BEFORE UPDATE ON public.tally FOR EACH ROW EXECUTE FUNCTION "
                     + "pg_catalog.suppress_redundant_updates_trigger()", "trigger g"
             ),
-        ])
+        ]
+    )
     func hazards(statement: String, name: String) async throws {
         try await withTally { scene in
             try await scene.database.execute(statement)
@@ -123,10 +126,12 @@ struct SwapTests {
                 """
                 REVOKE ALL ON public.tally FROM PUBLIC;
                 ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC;
-                """)
+                """
+            )
             _ = try await scene.rebuild(Tally.self)
             let rights = try await scene.database.query(
-                "SELECT has_table_privilege('pg_monitor', 'public.tally', 'SELECT') AS leaked")
+                "SELECT has_table_privilege('pg_monitor', 'public.tally', 'SELECT') AS leaked"
+            )
             #expect(try rights.first?.bool("leaked") == false)
         }
     }
@@ -173,7 +178,8 @@ struct SwapTests {
                 return
             }
             let forced = try await scene.control(Tally.self).swap(
-                patience: CutOverPatience(allowsOlder: true))
+                patience: CutOverPatience(allowsOlder: true)
+            )
             #expect(forced.generation == 2)
         }
     }
@@ -186,7 +192,8 @@ struct SwapTests {
                 CREATE TABLE public.tally (
                     id bigint PRIMARY KEY, events bigint NOT NULL, label text NOT NULL);
                 INSERT INTO public.tally VALUES (1, 99, 'by hand');
-                """)
+                """
+            )
             try scene.append(counted([1, 2]))
             let report = try await scene.rebuild(Tally.self)
             #expect(report.generation == 1)
@@ -217,7 +224,8 @@ struct SwapTests {
                 COMMENT ON INDEX public."a USING b" IS 'i';
                 COMMENT ON CONSTRAINT up ON public.tally IS 'f';
                 INSERT INTO public.tally VALUES (1, 99, 'by hand');
-                """)
+                """
+            )
             let before = try await SchemaDump.of(in: scene.database)
             try scene.append(counted([1, 2]))
             let report = try await scene.rebuild(ClonedTally.self)
@@ -233,9 +241,11 @@ struct SwapTests {
             try await scene.database.execute(
                 "CREATE VIEW public.both AS SELECT t.events, d.events AS day_events "
                     + "FROM (SELECT sum(events) AS events FROM public.tally) AS t, "
-                    + "(SELECT sum(events) AS events FROM public.tally_day) AS d")
+                    + "(SELECT sum(events) AS events FROM public.tally_day) AS d"
+            )
             try await withPollingReader(
-                on: scene.database, sql: "SELECT events, day_events FROM public.both"
+                on: scene.database,
+                sql: "SELECT events, day_events FROM public.both"
             ) { viewReader in
                 try await withPollingReader(
                     on: scene.database,
@@ -267,6 +277,137 @@ struct SwapTests {
             try scene.append(counted([1, 2, 3]))
             _ = try await scene.rebuild(Tally.self)
             return try await body(scene)
+        }
+    }
+}
+
+/// A parent and its child, declared in the order that a reload must not copy them in.
+struct Family: Projection {
+    struct Child: TableRow {
+        var id: Int64
+        var parent: Int64
+        var key: Int64 { id }
+
+        static let table = TableDefinition<Child>("family_child", key: "id") {
+            Column("id", \.id)
+            Column("parent", \.parent)
+        }
+    }
+
+    struct Parent: TableRow {
+        var id: Int64
+        var key: Int64 { id }
+
+        static let table = TableDefinition<Parent>("family_parent", key: "id") {
+            Column("id", \.id)
+        }
+    }
+
+    static let name = "family"
+    static let schema: String? = """
+        CREATE TABLE family_parent (id bigint PRIMARY KEY);
+        CREATE TABLE family_child (
+            id bigint PRIMARY KEY, parent bigint NOT NULL REFERENCES family_parent);
+        """
+
+    var children = Table<Child>()
+    var parents = Table<Parent>()
+
+    mutating func reduce(_ event: borrowing Event) throws {
+        let id = try event.payload.int64("id")
+        parents[id] = Parent(id: id)
+        children[id] = Child(id: id, parent: id)
+    }
+}
+
+@Suite("Truncate and reload")
+struct TruncateTests {
+    @Test("tables that refer to each other are truncated together and filled parents first")
+    func family() async throws {
+        try await withRebuildScene { scene in
+            try scene.append(counted([1, 2]))
+            _ = try await scene.rebuild(Family.self)
+            try scene.append(counted([3]))
+            var options = RebuildOptions()
+            options.strategy = .truncate
+            _ = try await scene.rebuild(Family.self, options: options)
+            #expect(try await scene.rows(of: "public.family_child") == ["(1,1)", "(2,2)", "(3,3)"])
+            try await scene.database.execute(
+                "CREATE TABLE public.guest (host bigint REFERENCES public.family_parent)"
+            )
+            let error = await #expect(throws: ReadModelError.self) {
+                _ = try await scene.rebuild(Family.self, options: options)
+            }
+            guard case .refusedByPlan(_, let reasons) = error else {
+                Issue.record("expected refusedByPlan, got \(String(describing: error))")
+                return
+            }
+            #expect(reasons.contains { $0.contains("guest") })
+            #expect(try await scene.database.count("public.family_child") == 3)
+        }
+    }
+
+    @Test("triggers are silent during the reload and afterwards as they were")
+    func triggers() async throws {
+        try await withRebuildScene { scene in
+            try scene.append(counted([1, 2]))
+            _ = try await scene.rebuild(Tally.self)
+            try await scene.database.execute(
+                """
+                CREATE TABLE public.audit (at timestamptz DEFAULT now());
+                CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql AS
+                    'BEGIN INSERT INTO public.audit DEFAULT VALUES; RETURN NULL; END';
+                CREATE TRIGGER a AFTER INSERT ON public.tally FOR EACH ROW EXECUTE FUNCTION public.note();
+                CREATE TRIGGER b AFTER TRUNCATE ON public.tally EXECUTE FUNCTION public.note();
+                CREATE TRIGGER c AFTER INSERT ON public.tally EXECUTE FUNCTION public.note();
+                ALTER TABLE public.tally ENABLE ALWAYS TRIGGER b;
+                ALTER TABLE public.tally DISABLE TRIGGER c;
+                """
+            )
+            let before = try await SchemaDump.of(in: scene.database)
+            var options = RebuildOptions()
+            options.strategy = .truncate
+            _ = try await scene.rebuild(Tally.self, options: options)
+            #expect(try await scene.database.count("public.audit") == 0)
+            #expect(try await SchemaDump.of(in: scene.database) == before)
+        }
+    }
+
+    @Test("a check that fails, or ends the transaction, leaves the old rows")
+    func failingChecks() async throws {
+        try await withRebuildScene { scene in
+            try scene.append(counted([1, 2]))
+            _ = try await scene.rebuild(Doubtful.self)
+            try scene.append(counted([13]))
+            for strategy in Strategy.allCases {
+                var options = RebuildOptions()
+                options.strategy = strategy
+                let error = await #expect(throws: ReadModelError.self) {
+                    _ = try await scene.rebuild(Doubtful.self, options: options)
+                }
+                guard case .checkFailed(_, _, let reasons) = error else {
+                    Issue.record("expected checkFailed, got \(String(describing: error))")
+                    return
+                }
+                #expect(reasons == ["query 1 of checks.sql returns 1 rows (id)"])
+                #expect(try await scene.database.count("public.tally") == 2)
+            }
+        }
+    }
+
+    private struct Doubtful: Projection {
+        static let name = "tally"
+        static let schema = Tally.schema
+        static let checks: String? = "SELECT id FROM tally WHERE id = 13; SELECT 1 WHERE false;"
+
+        var tally = Tally()
+        var tallies = Table<TallyRow>()
+        var days = Table<TallyDayRow>()
+
+        mutating func reduce(_ event: borrowing Event) throws {
+            try tally.reduce(event)
+            tallies = tally.tallies
+            days = tally.days
         }
     }
 }

@@ -32,12 +32,16 @@ package struct RebuildScene: Sendable {
 
     /// Rebuilds a projection.
     package func rebuild(
-        _ projection: any Projection.Type, options: RebuildOptions = RebuildOptions(),
+        _ projection: any Projection.Type,
+        options: RebuildOptions = RebuildOptions(),
         progress: @escaping @Sendable (RebuildProgress) -> Void = { _ in }
     ) async throws -> RebuildReport {
         try await Rebuild(
-            of: projection, from: try SQLiteLedger(path: ledgerPath), into: target,
-            options: options, progress: progress
+            of: projection,
+            from: try SQLiteLedger(path: ledgerPath),
+            into: target,
+            options: options,
+            progress: progress
         ).run()
     }
 
@@ -48,7 +52,8 @@ package struct RebuildScene: Sendable {
 
     /// What a plan says.
     package func plan(
-        _ projection: any Projection.Type, strategy: Strategy = .swap
+        _ projection: any Projection.Type,
+        strategy: Strategy = .swap
     ) async throws -> ReadModelPlan {
         try await target.plan(ProjectionTables(projection), strategy: strategy)
     }

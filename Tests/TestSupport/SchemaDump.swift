@@ -11,7 +11,9 @@ package enum SchemaDump {
         -> String
     {
         let dump = try await ChildProcess.run(
-            "pg_dump", ["--schema-only", "--schema", schema, "--dbname", database.url])
+            "pg_dump",
+            ["--schema-only", "--schema", schema, "--dbname", database.url]
+        )
         guard dump.status == 0 else { throw Failed(description: dump.standardError) }
         return dump.standardOutput.split(separator: "\n", omittingEmptySubsequences: true)
             .filter { !$0.hasPrefix("-- Dumped") && !$0.hasPrefix("\\") }

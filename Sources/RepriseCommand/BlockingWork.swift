@@ -1,0 +1,36 @@
+internal import Foundation
+internal import Synchronization
+
+/// Runs blocking work on a thread of its own, off the cooperative pool.
+///
+/// - Parameter work: It is handed a function that throws `CancellationError` once the task is
+///   cancelled, and calls it whenever it can stop.
+/// - Throws: What `work` throws.
+func onThread<Result: Sendable>(
+    _ work: @escaping @Sendable (_ checkCancellation: @Sendable () throws -> Void) throws -> Result
+) async throws -> Result {
+    let cancellation = CancellationFlag()
+    return try await withTaskCancellationHandler {
+        try await withCheckedThrowingContinuation { continuation in
+            let thread = Thread {
+                continuation.resume(
+                    with: Swift.Result {
+                        try work { if cancellation.isRaised { throw CancellationError() } }
+                    }
+                )
+            }
+            thread.name = "reprise ledger"
+            thread.start()
+        }
+    } onCancel: {
+        cancellation.raise()
+    }
+}
+
+private final class CancellationFlag: Sendable {
+    private let flag = Atomic(false)
+
+    var isRaised: Bool { flag.load(ordering: .relaxed) }
+
+    func raise() { flag.store(true, ordering: .relaxed) }
+}

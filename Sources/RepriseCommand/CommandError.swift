@@ -1,0 +1,108 @@
+/// What is wrong with what the user asked for, or says no.
+///
+/// Each message says what happened, what readers see now, and what to type next.
+enum CommandError: Error, Equatable {
+    /// No projection of that name.
+    case unknownProjection(name: String, nearest: String?, known: [String])
+    /// Neither names nor `--all`, or both.
+    case unclearProjections(known: [String])
+    /// A setting has a value that cannot be used; `source` says where it stands.
+    case badSetting(source: String, reason: String)
+    /// The settings file cannot be used.
+    case badSettingsFile(path: String, reason: String)
+    /// A plan, printed before, refuses.
+    case planRefused(projections: [String])
+    /// A ledger's check, printed before, has findings.
+    case ledgerUnsound(path: String, findings: Int)
+
+    /// The exit status that belongs to it.
+    var status: ExitStatus {
+        switch self {
+        case .unknownProjection, .unclearProjections, .badSetting, .badSettingsFile: .usage
+        case .planRefused: .refused
+        case .ledgerUnsound: .checkFailed
+        }
+    }
+}
+
+extension CommandError: CustomStringConvertible {
+    var description: String {
+        let (what, next) = parts
+        return "\(what)\nThe live tables are unchanged.\n\(next)"
+    }
+
+    private var parts: (what: String, next: String) {
+        switch self {
+        case .unknownProjection(let name, let nearest, let known):
+            (
+                "There is no projection '\(name)'"
+                    + (nearest.map { "; did you mean '\($0)'?" } ?? "."),
+                "Known projections: \(known.joined(separator: ", "))."
+            )
+        case .unclearProjections(let known):
+            (
+                "Name the projections, or say --all for each of them; not both.",
+                "Known projections: \(known.joined(separator: ", "))."
+            )
+        case .badSetting(let source, let reason):
+            ("\(source) \(reason).", "Correct it and run the command again.")
+        case .badSettingsFile(let path, let reason):
+            (
+                "The settings file '\(path)' \(reason).",
+                "Settings it can hold: \(SettingKey.allCases.map(\.rawValue).joined(separator: ", "))."
+            )
+        case .planRefused(let projections):
+            (
+                "The plan refuses \(projections.map { "'\($0)'" }.joined(separator: ", ")).",
+                "Mend what is listed as refused, then run 'reprise plan' again."
+            )
+        case .ledgerUnsound(let path, let findings):
+            (
+                "The ledger '\(path)' is not sound: \(Figures.count(findings)) findings.",
+                "Restore it from a backup, or import its events into a new one."
+            )
+        }
+    }
+}
+
+/// A failure after a generation went live, so that "the live tables are unchanged" would be untrue.
+struct LaterFailure: Error, CustomStringConvertible {
+    /// The projection.
+    let projection: String
+    /// What failed after the cut-over.
+    let cause: any Error
+
+    var description: String {
+        // The last two lines of the cause say what readers see and what to do, had it come earlier.
+        let what = "\(cause)".split(separator: "\n", omittingEmptySubsequences: false).dropLast(2)
+        return """
+            The new generation of '\(projection)' is live, but what follows failed.
+            \(what.isEmpty ? "\(cause)" : what.joined(separator: "\n"))
+            Readers see the new generation, whole.
+            Run 'reprise status \(projection)'; 'reprise prune \(projection)' drops what is too old.
+            """
+    }
+}
+
+/// A signal ended a command that knows better than others what it leaves.
+struct Interrupted: Error {
+    /// What readers see, or what is stored.
+    let state: String
+    /// What to type next.
+    let next: String
+
+    /// The message of an interruption.
+    static func message(of error: any Error, signal: Int32) -> String {
+        let interrupted =
+            error as? Interrupted
+            ?? Interrupted(
+                state: "The live tables are unchanged.",
+                next: "Run the same command again; what this one left behind is removed then."
+            )
+        return """
+            Interrupted by \(SignalName.of(signal)).
+            \(interrupted.state)
+            \(interrupted.next)
+            """
+    }
+}

@@ -1,0 +1,74 @@
+internal import Ledgers
+internal import ProjectionKit
+internal import ReadModels
+
+/// How a command ended, for the program that called it. `docs/messages.md` lists the messages of
+/// each.
+enum ExitStatus: Int32, CaseIterable {
+    case done = 0
+    case checkFailed = 1
+    case usage = 2
+    case refused = 3
+    case ledger = 4
+    case database = 5
+    case rejected = 6
+    case unexpected = 70
+    /// `EX_TEMPFAIL` of sysexits.h(3head).
+    case tryAgain = 75
+
+    /// The list as `reprise --help` shows it.
+    static let help = """
+        Exit status:
+          0    done
+          1    a check says no; the new generation was not swapped in
+          2    the command line, a setting or a projection's name is wrong
+          3    the plan refuses, or there is nothing to do that to
+          4    the ledger is missing, damaged, of a newer format or cannot be used
+          5    the database cannot be reached, refuses the role or a statement
+          6    an event, or a line of an import, is rejected
+          70   an error that nobody foresaw
+          75   try again later: another run, other sessions' locks, a locked ledger
+          130  interrupted by SIGINT; 143 by SIGTERM
+        """
+
+    /// The status of an error that this project throws; nil for one of ArgumentParser's, or one that
+    /// nobody foresaw.
+    init?(of error: any Error) {
+        switch error {
+        case let error as CommandError: self = error.status
+        case let error as LaterFailure: self = ExitStatus(of: error.cause) ?? .unexpected
+        case let error as ReadModelError: self.init(of: error)
+        case let error as LedgerError: self.init(of: error)
+        case is ImportError, is EventRejection: self = .rejected
+        default: return nil
+        }
+    }
+
+    private init(of error: ReadModelError) {
+        self =
+            switch error {
+            case .runBusy, .cutOverBlocked, .behindLive: .tryAgain
+            case .refusedByPlan, .nothingToMove, .changedMeanwhile, .newerBookkeeping: .refused
+            case .checkFailed: .checkFailed
+            case .unreachable, .refused, .server, .rowRejected, .outcomeUnknown: .database
+            }
+    }
+
+    private init(of error: LedgerError) {
+        self =
+            switch error {
+            case .locked: .tryAgain
+            case .refused: .rejected
+            case .missing, .newerFormat, .notALedger, .damaged, .failed, .exists: .ledger
+            }
+    }
+
+    /// The message of an error that no type of ours stands for.
+    static func unexpectedMessage(of error: any Error) -> String {
+        """
+        An error that nobody foresaw: \(error)
+        The live tables are one generation or the other, whole.
+        Run 'reprise status' to see which, and report the message above as a defect.
+        """
+    }
+}

@@ -1,0 +1,299 @@
+internal import ArgumentParser
+internal import Foundation
+internal import Ledgers
+internal import Logging
+internal import ProjectionKit
+
+/// `reprise ledger`: the embedded ledger.
+struct LedgerCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "ledger",
+        abstract: "Make, fill and examine the embedded ledger, an SQLite file.",
+        discussion: """
+            None of these commands touches the database. A ledger is only ever appended to.
+
+            Exit status: 0 done, 1 'verify' found something, 2 usage, 4 the ledger cannot be used, \
+            6 an event or a line is rejected, 75 another process is writing.
+            """,
+        subcommands: [
+            LedgerCreateCommand.self, LedgerImportCommand.self, LedgerAppendCommand.self,
+            LedgerInfoCommand.self, LedgerVerifyCommand.self, LedgerGenerateCommand.self,
+        ]
+    )
+}
+
+/// `reprise ledger create`.
+struct LedgerCreateCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "create",
+        abstract: "Make an empty ledger.",
+        discussion: """
+            The bucket width never changes afterwards. A bucket is the unit of reading, progress and \
+            repair; up to 100,000 events in one are comfortable.
+
+            Exit status: 0 made, 2 usage, 4 there is a file already or none can be made.
+            """
+    )
+
+    @Argument(help: "Where; there must be nothing.")
+    var file: String
+
+    @Option(
+        help: ArgumentHelp(
+            "Length of a bucket: 15s, 500ms, 1m, 1h.",
+            valueName: "duration"
+        )
+    )
+    var bucketWidth = BucketWidth(milliseconds: 15_000)
+
+    func run() async throws {
+        let (file, width) = (file, bucketWidth.milliseconds)
+        try await onThread { _ in _ = try SQLiteLedger.create(path: file, bucketWidth: width) }
+        print(
+            """
+            Made the ledger '\(file)' with buckets of \(Figures.width(milliseconds: width)).
+            Next: reprise ledger import EVENTS.ndjson --ledger \(file)
+            """
+        )
+    }
+}
+
+/// A length of time with its unit.
+struct BucketWidth: ExpressibleByArgument {
+    let milliseconds: Int64
+
+    init(milliseconds: Int64) {
+        self.milliseconds = milliseconds
+    }
+
+    init?(argument: String) {
+        let digits = argument.prefix { $0.isASCII && $0.isNumber }
+        let units: [String: Int64] = ["ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000]
+        guard let number = Int64(digits), number > 0,
+            let unit = units[String(argument.dropFirst(digits.count))],
+            // A day is far more than any ledger needs, and keeps the arithmetic in range.
+            number <= 86_400_000 / unit
+        else { return nil }
+        milliseconds = number * unit
+    }
+
+    var defaultValueDescription: String { "\(milliseconds / 1_000)s" }
+}
+
+/// `reprise ledger import`.
+struct LedgerImportCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "import",
+        abstract: "Append events from NDJSON, plain or gzip.",
+        discussion: """
+            One event a line: time (RFC 3339), stream, type, data (an object) and, optionally, id (a \
+            UUID). Stored batch by batch: whatever stops the import, a beginning of the file is \
+            stored, and importing the same file again stores nothing twice.
+
+            Exit status: 0 done, 2 usage, 4 ledger, 6 a line is not an event or the file cannot be \
+            read, 75 another process is writing, 130 or 143 interrupted.
+            """
+    )
+
+    @Argument(help: "A file, or - for standard input.")
+    var file: String
+
+    @Option(
+        help: ArgumentHelp(
+            "Bad lines to set aside in LEDGER.bad.ndjson before one stops the import.",
+            valueName: "n"
+        )
+    )
+    var skipBad = 0
+
+    @OptionGroup var ledger: LedgerOptions
+    @OptionGroup var general: GeneralOptions
+
+    func validate() throws {
+        guard skipBad >= 0 else {
+            throw ValidationError("--skip-bad must be 0 or more; it is \(skipBad).")
+        }
+    }
+
+    func run() async throws {
+        let work = LedgerImport(
+            file: file,
+            ledger: try ledger.path(general.settings()),
+            skipBad: skipBad
+        )
+        let meter = LedgerMeter(doing: "importing")
+        let counts = try await stoppable(meter, storingIn: work.ledger) {
+            try await withProgress({ meter.line }) {
+                try await onThread { checkCancellation in
+                    try work.run { counts in
+                        let share = counts.bytesTotal.map {
+                            Double(counts.bytesRead) / Double(max(1, $0))
+                        }
+                        meter.advance(to: counts.stored + counts.present, share: share)
+                        try checkCancellation()
+                    }
+                }
+            }
+        }
+        if counts.setAside > 0 {
+            general.logger.warning(
+                "\(Figures.count(counts.setAside, "bad line")) set aside in '\(work.badLinesPath)'."
+            )
+        }
+        let present =
+            counts.present > 0 ? ", \(Figures.count(counts.present)) were there already" : ""
+        print(
+            "Stored \(Figures.count(counts.stored, "event")) in '\(work.ledger)'\(present): "
+                + "\(Figures.seconds(meter.seconds)), "
+                + "\(Figures.rate(counts.stored + counts.present, in: meter.seconds))."
+        )
+    }
+}
+
+/// `reprise ledger generate`.
+struct LedgerGenerateCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "generate",
+        abstract: "Append events of a made-up shop, for trying things out.",
+        discussion: """
+            The same numbers make the same events in an empty ledger, byte for byte. In one that \
+            holds events new ones are added behind them.
+
+            Exit status: 0 done, 2 usage, 4 ledger, 75 another process is writing.
+            """
+    )
+
+    @Option(help: ArgumentHelp("How many events.", valueName: "n"))
+    var events: Int
+
+    @Option(help: ArgumentHelp("What tells one workload from another.", valueName: "n"))
+    var seed: UInt64
+
+    @Option(
+        help: ArgumentHelp(
+            "Time of the first event, RFC 3339 (default: 2026-01-01T00:00:00Z).",
+            valueName: "time"
+        ),
+        transform: timestamp
+    )
+    var start: Timestamp?
+
+    @OptionGroup var ledger: LedgerOptions
+    @OptionGroup var general: GeneralOptions
+
+    func validate() throws {
+        guard events >= 0 else {
+            throw ValidationError("--events must be 0 or more; it is \(events).")
+        }
+    }
+
+    func run() async throws {
+        let path = try ledger.path(general.settings())
+        let workload = ShopWorkload(
+            events: events,
+            seed: seed,
+            start: start ?? ShopWorkload.defaultStart
+        )
+        let meter = LedgerMeter(doing: "generating")
+        let stored = try await stoppable(meter, storingIn: path) {
+            try await withProgress({ meter.line }) {
+                try await onThread { checkCancellation in
+                    try LedgerWriter.withWriter(path: path) { writer in
+                        try workload.write(to: writer) { stored in
+                            meter.advance(
+                                to: stored,
+                                share: Double(stored) / Double(workload.events)
+                            )
+                            try checkCancellation()
+                        }
+                    }
+                }
+            }
+        }
+        print(
+            "Stored \(Figures.count(stored, "event")) in '\(path)': "
+                + "\(Figures.seconds(meter.seconds)), \(Figures.rate(stored, in: meter.seconds))."
+        )
+    }
+}
+
+/// `reprise ledger append`.
+struct LedgerAppendCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "append",
+        abstract: "Append one event.",
+        discussion: """
+            The event is on the disk when the command returns. Without --id the ledger assigns one \
+            that stands behind all others; with an --id that is there already nothing is stored.
+
+            Exit status: 0 stored or there already, 2 usage, 4 ledger, 6 it is not an event, \
+            75 another process is writing.
+            """
+    )
+
+    @Option(help: ArgumentHelp("The event's type.", valueName: "type"))
+    var type: String
+
+    @Option(help: ArgumentHelp("The stream it belongs to.", valueName: "stream"))
+    var stream: String
+
+    @Option(help: ArgumentHelp("Its content, a JSON object.", valueName: "json"))
+    var data: String
+
+    @Option(
+        help: ArgumentHelp("When it happened, RFC 3339 (default: now).", valueName: "time"),
+        transform: timestamp
+    )
+    var time: Timestamp?
+
+    @Option(
+        help: ArgumentHelp("Its id (default: assigned).", valueName: "uuid"),
+        transform: { text in
+            guard let id = UUID(uuidString: text) else {
+                throw ValidationError("'\(text)' is not a UUID.")
+            }
+            return EventID(id)
+        }
+    )
+    var id: EventID?
+
+    @OptionGroup var ledger: LedgerOptions
+    @OptionGroup var general: GeneralOptions
+
+    func run() async throws {
+        let path = try ledger.path(general.settings())
+        let event = NewEvent(id: id, time: time, stream: stream, type: type, data: data)
+        let appended = try await onThread { _ in
+            try LedgerWriter.withWriter(path: path) { try $0.append([event]) }
+        }
+        for event in appended {
+            let what = event.wasPresent ? "There already" : "Stored"
+            print("\(what): event \(event.id) at \(event.time).")
+        }
+    }
+}
+
+/// Reads a time of the command line.
+@Sendable private func timestamp(_ text: String) throws -> Timestamp {
+    guard let time = Timestamp(text) else {
+        throw ValidationError("'\(text)' is not an RFC 3339 time such as 2026-03-01T09:30:00Z.")
+    }
+    return time
+}
+
+/// Says what an interruption leaves in the ledger.
+private func stoppable<Result>(
+    _ meter: LedgerMeter,
+    storingIn path: String,
+    _ body: () async throws -> Result
+) async throws -> Result {
+    do {
+        return try await body()
+    } catch is CancellationError {
+        throw Interrupted(
+            state: "\(Figures.count(meter.events, "event")) are in '\(path)'; "
+                + "nothing that readers see has changed.",
+            next: "Run 'reprise ledger info --ledger \(path)' to see the whole."
+        )
+    }
+}

@@ -1,0 +1,157 @@
+internal import ArgumentParser
+internal import ReadModels
+internal import Rebuilder
+
+/// `reprise swap`: puts a generation live that is built already.
+struct SwapCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "swap",
+        abstract: "Make a generation that is ready the live one.",
+        discussion: """
+            Takes the newest generation that was built after the live one ('reprise rebuild \
+            --no-swap', or one that was rolled back), waits for the live tables' locks in short \
+            tries, and moves all tables of the projection, the views over them and the position in \
+            one transaction. Readers are held up for milliseconds. The generation that was live is \
+            kept: 'reprise rollback PROJECTION' brings it back.
+
+            Exit status: 0 swapped, 2 usage, 3 there is none or it does not fit, 5 database, \
+            75 blocked by other sessions or behind the live tables.
+            """
+    )
+
+    @Argument(help: "The projection.")
+    var projection: String
+
+    @Option(help: ArgumentHelp("Which generation (default: the newest).", valueName: "n"))
+    var generation: Int?
+
+    @Flag(help: "Let readers step back to an earlier position of the ledger.")
+    var allowOlder = false
+
+    @Flag(help: "Print JSON.")
+    var json = false
+
+    @OptionGroup var cutOver: CutOverOptions
+    @OptionGroup var database: DatabaseOptions
+    @OptionGroup var general: GeneralOptions
+
+    func run() async throws {
+        let settings = try general.settings()
+        let control = GenerationControl(
+            of: try Registry.projection(named: projection),
+            in: try database.database(settings)
+        )
+        let patience = try cutOver.patience(settings, allowsOlder: allowOlder)
+        let result = try await interruptible(projection) {
+            try await control.swap(to: generation, patience: patience)
+        }
+        try MoveOutline(projection: projection, kind: .swap, result).show(asJSON: json)
+    }
+}
+
+/// `reprise rollback`: brings the previous generation back.
+struct RollbackCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "rollback",
+        abstract: "Bring the previous generation back, with its position.",
+        discussion: """
+            The same move as a swap with the roles exchanged: in one transaction the retired tables \
+            become live and the live ones are kept. Readers are held up for milliseconds, and step \
+            back to where that generation stood in the ledger. To undo it, run \
+            'reprise swap PROJECTION --allow-older' or rebuild.
+
+            Exit status: 0 rolled back, 2 usage, 3 there is nothing to go back to, 5 database, \
+            75 blocked by other sessions.
+            """
+    )
+
+    @Argument(help: "The projection.")
+    var projection: String
+
+    @Option(
+        help: ArgumentHelp("Which generation (default: the newest retired one).", valueName: "n")
+    )
+    var generation: Int?
+
+    @Flag(help: "Print JSON.")
+    var json = false
+
+    @OptionGroup var cutOver: CutOverOptions
+    @OptionGroup var database: DatabaseOptions
+    @OptionGroup var general: GeneralOptions
+
+    func run() async throws {
+        let settings = try general.settings()
+        let control = GenerationControl(
+            of: try Registry.projection(named: projection),
+            in: try database.database(settings)
+        )
+        // Going back to an earlier position is what a rollback is.
+        let patience = try cutOver.patience(settings, allowsOlder: true)
+        let result = try await interruptible(projection) {
+            try await control.rollback(to: generation, patience: patience)
+        }
+        try MoveOutline(projection: projection, kind: .rollback, result).show(asJSON: json)
+    }
+}
+
+/// Says what an interruption of a move leaves: it can come just after the commit.
+private func interruptible<Result>(
+    _ projection: String,
+    _ move: () async throws -> Result
+) async throws -> Result {
+    do {
+        return try await move()
+    } catch is CancellationError {
+        throw Interrupted(
+            state: "The live tables are one generation or the other, whole.",
+            next: "Run 'reprise status \(projection)' to see which."
+        )
+    }
+}
+
+/// A move as `--json` prints it; the names are stable.
+private struct MoveOutline: Encodable {
+    let projection: String
+    let kind: String
+    let generation: Int
+    let previousGeneration: Int?
+    let position: String?
+    let blockedMilliseconds: Double
+    let longestFailedWaitMilliseconds: Double
+    let attempts: Int
+    let views: [String]
+
+    init(projection: String, kind: CutOverKind, _ result: CutOverResult) {
+        self.projection = projection
+        self.kind = kind.rawValue
+        generation = result.generation
+        previousGeneration = result.previous
+        position = result.position
+        blockedMilliseconds = result.blockedMilliseconds
+        longestFailedWaitMilliseconds = result.longestFailedWait
+        attempts = result.attempts
+        views = result.views
+    }
+
+    func show(asJSON: Bool) throws {
+        print(asJSON ? try JSONOutput.text(self) : text)
+    }
+
+    private var text: String {
+        var fields = FieldList()
+        fields.add(
+            "readers",
+            "held up for \(Figures.decimal(blockedMilliseconds, digits: 1)) ms at most"
+        )
+        if attempts > 1 { fields.add("attempts", "\(attempts) until the locks were free") }
+        if let position { fields.add("position", position) }
+        fields.add("views", views)
+        if let previousGeneration {
+            fields.add("kept", "generation \(previousGeneration), which was live before")
+        }
+        let isRollback = kind == CutOverKind.rollback.rawValue
+        return "\(projection): generation \(generation) is live\(isRollback ? " again" : "").\n"
+            + fields.text + "Next: reprise status \(projection)\n"
+    }
+}

@@ -1,0 +1,195 @@
+internal import ArgumentParser
+internal import Ledgers
+internal import Logging
+internal import ProjectionKit
+internal import ReadModels
+internal import Rebuilder
+
+/// `reprise rebuild`: the whole of it.
+struct RebuildCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "rebuild",
+        abstract: "Build a new generation from the ledger and make it live.",
+        discussion: """
+            Folds every event, loads the rows into new tables, indexes and checks them, and swaps \
+            all tables of the projection in one transaction. Readers go on until then and are held \
+            up for milliseconds. Whatever fails before that leaves the live tables as they are, and \
+            the next run removes what it left behind. The generation that was live is kept: \
+            'reprise rollback PROJECTION' brings it back.
+
+            With --strategy truncate the rows are replaced in place, in one transaction; readers \
+            wait for the load, and there is no way back.
+
+            Several projections are rebuilt one after the other; the first failure stops.
+
+            Exit status: 0 done, 1 a check says no, 2 usage, 3 the plan refuses, 4 ledger, \
+            5 database, 6 an event is rejected, 75 try again later, 130 or 143 interrupted.
+            """
+    )
+
+    @Argument(help: ArgumentHelp("Projections to rebuild.", valueName: "projection"))
+    var projections: [String] = []
+
+    @Flag(help: "Rebuild every projection.")
+    var all = false
+
+    @Flag(help: "Leave the new generation ready; 'reprise swap' makes it live.")
+    var noSwap = false
+
+    @Option(help: "How the tables are to change.")
+    var strategy = Strategy.swap
+
+    @Option(
+        help: ArgumentHelp("Retired generations to keep (default: 1).", valueName: "n")
+    )
+    var keep: Int?
+
+    @Option(
+        help: ArgumentHelp(
+            "Connections that build indexes side by side (default: 2).",
+            valueName: "n"
+        )
+    )
+    var jobs: Int?
+
+    @Option(
+        help: ArgumentHelp(
+            "Largest share of a table's rows that may be missing, in percent (default: 50).",
+            valueName: "percent"
+        )
+    )
+    var maxShrink: Double?
+
+    @Flag(help: "Let a table that has rows become empty.")
+    var allowEmpty = false
+
+    @Flag(help: "Let readers step back to an earlier position of the ledger.")
+    var allowOlder = false
+
+    @Flag(help: "Print JSON: an object for one named projection, otherwise an array.")
+    var json = false
+
+    @OptionGroup var cutOver: CutOverOptions
+    @OptionGroup var ledger: LedgerOptions
+    @OptionGroup var database: DatabaseOptions
+    @OptionGroup var general: GeneralOptions
+
+    func validate() throws {
+        guard !(noSwap && strategy == .truncate) else {
+            throw ValidationError(
+                "--no-swap builds a generation aside; --strategy truncate replaces rows in place."
+            )
+        }
+    }
+
+    func run() async throws {
+        let chosen = try Registry.projections(named: projections, all: all, allowsNone: false)
+        let settings = try general.settings()
+        let options = try options(settings)
+        let database = try database.database(settings)
+        let path = try ledger.path(settings)
+        let logger = general.logger
+        logger.info("The ledger is '\(path)', the read models are in \(database.place).")
+        let ledger = try await onThread { _ in try SQLiteLedger(path: path) }
+        var reports: [RebuildReport] = []
+        do {
+            for projection in chosen {
+                let report = try await RebuildTask(
+                    projection: projection,
+                    ledger: ledger,
+                    database: database,
+                    options: options,
+                    logger: logger
+                ).run()
+                reports.append(report)
+                if !json { print(ReportText(report, kept: options.keep).text) }
+            }
+        } catch {
+            if json && !reports.isEmpty { try show(reports) }
+            if !reports.isEmpty {
+                let done = reports.map(\.projection).joined(separator: ", ")
+                logger.notice("Rebuilt before the failure, and not undone: \(done).")
+            }
+            throw error
+        }
+        if json { try show(reports) }
+    }
+
+    private func show(_ reports: [RebuildReport]) throws {
+        print(
+            JSONOutput.list(try reports.map { try $0.json }, asArray: projections.count != 1)
+        )
+    }
+
+    private func options(_ settings: Settings) throws -> RebuildOptions {
+        var options = RebuildOptions()
+        options.strategy = strategy
+        options.swaps = !noSwap
+        options.keep = try settings.keep(flag: keep)
+        options.jobs = try settings.number(.jobs, flag: jobs, in: 1...64, default: 2)
+        let shrink = try settings.decimal(
+            .maxShrinkPercent,
+            flag: maxShrink,
+            in: 0...100,
+            default: 50
+        )
+        options.guards = RowGuards(maxShrink: shrink / 100, allowsEmpty: allowEmpty)
+        options.patience = try cutOver.patience(settings, allowsOlder: allowOlder)
+        return options
+    }
+}
+
+/// One projection's rebuild, watched.
+private struct RebuildTask {
+    let projection: any Projection.Type
+    let ledger: SQLiteLedger
+    let database: ReadModelDatabase
+    let options: RebuildOptions
+    let logger: Logger
+
+    func run() async throws -> RebuildReport {
+        let meter = RebuildMeter(projection: projection.name)
+        let rebuild = Rebuild(
+            of: projection,
+            from: ledger,
+            into: database,
+            options: options
+        ) { [logger] in
+            take($0, meter, logger)
+        }
+        do {
+            return try await withProgress({ meter.line }) { try await rebuild.run() }
+        } catch is CancellationError {
+            throw interruption(at: meter.stage)
+        } catch  where meter.stage == .pruning {
+            throw LaterFailure(projection: projection.name, cause: error)
+        }
+    }
+
+    private func interruption(at stage: RebuildStage) -> Interrupted {
+        guard stage == .pruning else {
+            return Interrupted(
+                state: "The live tables are unchanged.",
+                next: "Run 'reprise rebuild \(projection.name)' again; what this run left behind "
+                    + "is removed then."
+            )
+        }
+        return Interrupted(
+            state: "Readers see the new generation of '\(projection.name)', whole.",
+            next: "Run 'reprise prune \(projection.name)' to drop generations that are too old."
+        )
+    }
+}
+
+/// Passes on what a rebuild tells: called from any of its threads.
+private func take(_ progress: RebuildProgress, _ meter: RebuildMeter, _ logger: Logger) {
+    switch progress {
+    case .stage(let stage):
+        meter.enter(stage)
+        if !Console.standardError.isTerminal { Console.standardError.write(line: meter.line) }
+    case .folded(let events, let total, let bucketStart):
+        meter.fold(events: events, total: total, bucketStart: bucketStart)
+    case .warning(let text):
+        logger.warning("\(text)")
+    }
+}

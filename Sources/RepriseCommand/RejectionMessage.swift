@@ -1,0 +1,20 @@
+internal import ProjectionKit
+
+extension EventRejection {
+    /// The message for people: what was refused, a line for each fact, then what readers see and
+    /// what to type.
+    var message: String {
+        """
+        Projection '\(projection)' refuses an event: \(path.map { "\($0) " } ?? "")\(reason).
+          event     \(eventID)
+          position  \(position)
+          bucket    \(bucket)
+          stream    \(stream)
+          type      \(type)
+          path      \(path ?? "none, the reducer refuses the event as such")
+        The live tables are unchanged.
+        Mend the reducer so that it takes such an event, or passes it over; then run \
+        'reprise rebuild \(projection)'.
+        """
+    }
+}

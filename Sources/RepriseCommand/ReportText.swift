@@ -1,0 +1,84 @@
+internal import ReadModels
+internal import Rebuilder
+
+/// A rebuild's report for people.
+struct ReportText {
+    private let report: RebuildReport
+    private let kept: Int
+
+    /// - Parameter kept: How many retired generations the rebuild was to keep.
+    init(_ report: RebuildReport, kept: Int) {
+        self.report = report
+        self.kept = kept
+    }
+
+    /// The lines.
+    var text: String {
+        let seconds = report.seconds
+        var fields = FieldList()
+        fields.add(
+            "events",
+            "\(Figures.count(report.events)), "
+                + "\(Figures.rate(report.events, in: seconds.total)) from beginning to end"
+        )
+        let rows = report.rows.sorted { $0.key < $1.key }.map { [$0.key, Figures.count($0.value)] }
+        fields.add("rows", Columns.lines(rows, right: [1]))
+        fields.add("seconds", phases)
+        fields.add("memory", "\(Figures.mebibytes(report.peakMemoryBytes)) at its peak")
+        if let blocked = report.blockedMilliseconds {
+            fields.add("readers", "held up for \(Figures.decimal(blocked, digits: 1)) ms at most")
+        }
+        if let attempts = report.attempts, attempts > 1 {
+            fields.add("attempts", "\(attempts) until the locks were free")
+        }
+        if let position = report.position { fields.add("position", position) }
+        fields.add("views", report.views)
+        fields.add("kept", keptLine)
+        if !report.droppedGenerations.isEmpty {
+            fields.add(
+                "dropped",
+                report.droppedGenerations.map(String.init).joined(separator: ", ")
+            )
+        }
+        return "\(headline)\n\(fields.text)\(next)\n"
+    }
+
+    private var headline: String {
+        report.isLive
+            ? "\(report.projection): generation \(report.generation) is live."
+            : "\(report.projection): generation \(report.generation) is ready and not live."
+    }
+
+    private var phases: String {
+        let seconds = report.seconds
+        let phases = [
+            ("plan", seconds.plan), ("fold", seconds.fold), ("load", seconds.load),
+            ("check", seconds.check), ("cut-over", seconds.cutOver), ("prune", seconds.prune),
+        ]
+        return "\(Figures.decimal(seconds.total, digits: 2)): "
+            + phases.filter { $0.1 > 0 }
+            .map { "\($0.0) \(Figures.decimal($0.1, digits: 2))" }.joined(separator: ", ")
+    }
+
+    /// The generation that a rollback brings back; nil when there is none.
+    private var wayBack: Int? {
+        guard report.isLive, report.strategy == Strategy.swap.rawValue, kept > 0 else { return nil }
+        return report.previousGeneration
+    }
+
+    private var keptLine: String {
+        guard report.isLive else { return "everything that was live" }
+        if let wayBack { return "generation \(wayBack), which was live before" }
+        guard let previous = report.previousGeneration else {
+            return "nothing: it is the first generation"
+        }
+        return "nothing of generation \(previous)"
+    }
+
+    private var next: String {
+        let name = report.projection
+        guard report.isLive else { return "Next: reprise swap \(name)" }
+        if wayBack != nil { return "Next, if it is not what you wanted: reprise rollback \(name)" }
+        return "Next: reprise status \(name)"
+    }
+}

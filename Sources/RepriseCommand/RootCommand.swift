@@ -1,0 +1,23 @@
+internal import ArgumentParser
+
+/// `reprise` itself: without a subcommand it prints its help.
+struct RootCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "reprise",
+        abstract:
+            "Rebuilds PostgreSQL read models from an event ledger and swaps them in, in one "
+            + "transaction.",
+        discussion: """
+            Until the swap nothing changes that readers see, whatever fails. Settings come from \
+            flags, then from the environment (DATABASE_URL, libpq's PGHOST and its like, \
+            REPRISE_LEDGER, REPRISE_SCHEMA and so on), then from reprise.yaml in the working folder.
+
+            \(ExitStatus.help)
+            """,
+        version: Reprise.version,
+        subcommands: [
+            PlanCommand.self, RebuildCommand.self, SwapCommand.self, RollbackCommand.self,
+            PruneCommand.self, StatusCommand.self, LedgerCommand.self,
+        ]
+    )
+}

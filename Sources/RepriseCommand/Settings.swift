@@ -1,0 +1,121 @@
+internal import Configuration
+internal import Foundation
+
+/// Looks settings up: a flag wins over the environment, which wins over the settings file.
+struct Settings: Sendable {
+    private let environment: EnvironmentVariablesProvider
+    private let file: SettingsFile?
+
+    /// Reads the settings file.
+    ///
+    /// - Parameter config: The file's path; nil for the default one, which need not exist.
+    /// - Throws: ``CommandError``.
+    init(config: String?) throws {
+        environment = EnvironmentVariablesProvider(
+            secretsSpecifier: .specific([SettingKey.database.environmentVariable])
+        )
+        file = try SettingsFile.read(named: config)
+    }
+
+    /// A text; nil when nobody sets it.
+    func text(_ key: SettingKey, flag: String?) throws -> String? {
+        if let flag { return flag }
+        guard case .string(let text) = try find(key, .string)?.content else { return nil }
+        return text
+    }
+
+    /// A whole number.
+    func number(
+        _ key: SettingKey,
+        flag: Int?,
+        in range: ClosedRange<Int>,
+        default fallback: Int
+    ) throws -> Int {
+        if let flag {
+            return try check(flag, range, source: key.flag)
+        }
+        guard let found = try find(key, .int), case .int(let number) = found.content else {
+            return fallback
+        }
+        return try check(number, range, source: found.source)
+    }
+
+    /// A number that may have a fraction.
+    func decimal(
+        _ key: SettingKey,
+        flag: Double?,
+        in range: ClosedRange<Double>,
+        default fallback: Double
+    ) throws -> Double {
+        if let flag {
+            return try check(flag, range, source: key.flag)
+        }
+        guard let found = try find(key, .double), case .double(let number) = found.content else {
+            return fallback
+        }
+        return try check(number, range, source: found.source)
+    }
+
+    private struct Found {
+        let content: ConfigContent
+        let source: String
+    }
+
+    private func find(_ key: SettingKey, _ type: ConfigType) throws -> Found? {
+        let variable = key.environmentVariable
+        // An empty variable counts as none, as in libpq.
+        if try environment.environmentValue(forName: variable)?.isEmpty == false,
+            let found = try value(
+                of: AbsoluteConfigKey(key.environmentKey),
+                type,
+                in: environment.snapshot(),
+                source: "The environment variable \(variable)"
+            )
+        {
+            return found
+        }
+        guard let file, let values = file.values else { return nil }
+        return try value(
+            of: AbsoluteConfigKey([key.rawValue]),
+            type,
+            in: values,
+            source: "The setting '\(key.rawValue)' in '\(file.path)'"
+        )
+    }
+
+    private func value(
+        of key: AbsoluteConfigKey,
+        _ type: ConfigType,
+        in snapshot: any ConfigSnapshot,
+        source: String
+    ) throws -> Found? {
+        do {
+            guard let value = try snapshot.value(forKey: key, type: type).value else { return nil }
+            return Found(content: value.content, source: source)
+        } catch {
+            throw CommandError.badSetting(source: source, reason: "is not \(Self.noun(for: type))")
+        }
+    }
+
+    private static func noun(for type: ConfigType) -> String {
+        switch type {
+        case .int: "a whole number"
+        case .double: "a number"
+        default: "a text"
+        }
+    }
+
+    private func check<Number: Comparable & CustomStringConvertible>(
+        _ number: Number,
+        _ range: ClosedRange<Number>,
+        source: String
+    ) throws -> Number {
+        guard range.contains(number) else {
+            throw CommandError.badSetting(
+                source: source,
+                reason: "must be \(range.lowerBound) to \(range.upperBound); it is \(number)"
+            )
+        }
+        return number
+    }
+}

@@ -1,0 +1,117 @@
+internal import Configuration
+internal import Foundation
+internal import Synchronization
+
+/// The names of the settings, as they stand in the settings file.
+enum SettingKey: String, CaseIterable {
+    case database
+    case ledger
+    case schema
+    case keep
+    case jobs
+    case maxShrinkPercent = "max_shrink_percent"
+    case lockTimeoutMs = "lock_timeout_ms"
+    case deadlineSeconds = "deadline_seconds"
+
+    /// The environment variable, as swift-configuration spells it.
+    var environmentKey: [String] {
+        self == .database ? ["database", "url"] : ["reprise", rawValue]
+    }
+
+    /// The same as people type it.
+    var environmentVariable: String {
+        environmentKey.joined(separator: "_").uppercased()
+    }
+
+    /// The flag.
+    var flag: String {
+        switch self {
+        case .maxShrinkPercent: "--max-shrink"
+        case .lockTimeoutMs: "--lock-timeout-ms"
+        case .deadlineSeconds: "--deadline"
+        case .database, .ledger, .schema, .keep, .jobs: "--\(rawValue)"
+        }
+    }
+}
+
+/// A settings file that was read.
+struct SettingsFile: Sendable {
+    /// The name of the file that is read when no other is named.
+    static let defaultPath = "reprise.yaml"
+
+    /// Where it is.
+    let path: String
+    /// Its values; nil when it holds none.
+    let values: YAMLSnapshot?
+
+    /// Reads the file that was named, or the default one if it is there.
+    ///
+    /// - Throws: ``CommandError/badSettingsFile(path:reason:)``; never with the file's content,
+    ///   which can hold a password.
+    static func read(named path: String?) throws -> SettingsFile? {
+        let place = path ?? defaultPath
+        guard FileManager.default.fileExists(atPath: place) else {
+            if path == nil { return nil }
+            throw CommandError.badSettingsFile(path: place, reason: "does not exist")
+        }
+        guard let text = try? String(contentsOfFile: place, encoding: .utf8) else {
+            throw CommandError.badSettingsFile(path: place, reason: "cannot be read as UTF-8 text")
+        }
+        return SettingsFile(path: place, values: try parse(text, path: place))
+    }
+
+    private static func parse(_ text: String, path: String) throws -> YAMLSnapshot? {
+        let isBlank = text.split(whereSeparator: \.isNewline).allSatisfy { line in
+            let line = line.drop { $0 == " " || $0 == "\t" }
+            return line.isEmpty || line.hasPrefix("#") || line.hasPrefix("---")
+        }
+        if isBlank { return nil }
+        // The only place where a snapshot shows which keys the file holds is the question whether
+        // one is a secret.
+        let found = KeyCollector()
+        let options = YAMLSnapshot.ParsingOptions(
+            secretsSpecifier: .dynamic { key, _ in
+                found.add(key)
+                return key == SettingKey.database.rawValue
+            }
+        )
+        let snapshot: YAMLSnapshot
+        do {
+            snapshot = try YAMLSnapshot(
+                data: Array(text.utf8).span.bytes,
+                providerName: path,
+                parsingOptions: options
+            )
+        } catch {
+            throw CommandError.badSettingsFile(
+                path: path,
+                reason: "is not YAML of the form 'name: value'\(place(of: error))"
+            )
+        }
+        for key in found.keys where SettingKey(rawValue: key) == nil {
+            let nearest = Spelling.nearest(to: key, among: SettingKey.allCases.map(\.rawValue))
+            throw CommandError.badSettingsFile(
+                path: path,
+                reason: "holds the unknown setting '\(key)'"
+                    + (nearest.map { "; did you mean '\($0)'?" } ?? "")
+            )
+        }
+        return snapshot
+    }
+
+    /// The line and column that the YAML parser puts first, such as `3:1: error: …`; the rest of its
+    /// message quotes the file.
+    private static func place(of error: any Error) -> String {
+        let parts = "\(error)".split(separator: ":", maxSplits: 2).prefix(2).compactMap { Int($0) }
+        return parts.count == 2 ? " (line \(parts[0]), column \(parts[1]))" : ""
+    }
+}
+
+/// Collects what a `@Sendable` closure is called with.
+private final class KeyCollector: Sendable {
+    private let collected = Mutex<[String]>([])
+
+    var keys: [String] { collected.withLock { $0.sorted() } }
+
+    func add(_ key: String) { collected.withLock { $0.append(key) } }
+}

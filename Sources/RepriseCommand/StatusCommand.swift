@@ -1,0 +1,148 @@
+internal import ArgumentParser
+internal import ReadModels
+internal import Rebuilder
+
+/// `reprise status`: what is live.
+struct StatusCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "status",
+        abstract: "Show what is live, what is kept and who is at work.",
+        discussion: """
+            Reads the schema 'reprise' of the database and nothing else; it needs no ledger and no \
+            lock. Without a name it shows every projection. The views reprise.live and \
+            reprise.run_history answer the same in psql.
+
+            Exit status: 0 done, 2 usage, 5 database.
+            """
+    )
+
+    @Argument(help: ArgumentHelp("Projections to show (default: all).", valueName: "projection"))
+    var projections: [String] = []
+
+    @Flag(help: "Print JSON: an object for one named projection, otherwise an array.")
+    var json = false
+
+    @OptionGroup var database: DatabaseOptions
+    @OptionGroup var general: GeneralOptions
+
+    func run() async throws {
+        let chosen = try Registry.projections(named: projections, all: false, allowsNone: true)
+        let database = try database.database(try general.settings())
+        var outlines: [StatusOutline] = []
+        for projection in chosen {
+            let control = GenerationControl(of: projection, in: database)
+            outlines.append(StatusOutline(try await control.status()))
+        }
+        guard json else { return print(outlines.map(\.text).joined(separator: "\n")) }
+        let objects = try outlines.map { try JSONOutput.text($0) }
+        print(JSONOutput.list(objects, asArray: projections.count != 1))
+    }
+}
+
+/// A status as `--json` prints it; the names are stable.
+private struct StatusOutline: Encodable {
+    struct Generation: Encodable {
+        let generation: Int
+        let state: String
+        let homeSchema: String
+        let position: String?
+        let events: Int?
+        let liveSince: String?
+        let rows: [String: Int]
+    }
+
+    struct Run: Encodable {
+        let run: Int64
+        let command: String
+        let stage: String
+        let host: String
+        let pid: Int64
+        let startedAt: String
+        let isAlive: Bool
+    }
+
+    let projection: String
+    let liveGeneration: Int?
+    let position: String?
+    let generations: [Generation]
+    let run: Run?
+
+    init(_ status: ProjectionStatus) {
+        projection = status.projection
+        liveGeneration = status.live?.number
+        position = status.position
+        generations = status.generations.map { generation in
+            Generation(
+                generation: generation.number,
+                state: generation.state.rawValue,
+                homeSchema: generation.homeSchema,
+                position: generation.position,
+                events: generation.events,
+                liveSince: generation.since,
+                rows: generation.rows.compactMapValues { $0 }
+            )
+        }
+        run = status.run.map { run in
+            Run(
+                run: run.id,
+                command: run.command,
+                stage: run.stage,
+                host: run.host,
+                pid: run.pid,
+                startedAt: run.startedAt,
+                isAlive: run.isAlive
+            )
+        }
+    }
+}
+
+extension StatusOutline {
+    var text: String {
+        var fields = FieldList()
+        if let position { fields.add("position", position) }
+        fields.add("generations", generationLines)
+        if let run {
+            let end = run.isAlive ? "since \(run.startedAt)" : "which died; the next run cleans up"
+            fields.add(
+                "run",
+                "\(run.run), \(run.command), \(run.stage), process \(run.pid) on \(run.host), \(end)"
+            )
+        }
+        return "\(headline)\n\(fields.text)\(next)\n"
+    }
+
+    private var headline: String {
+        guard let live = generations.first(where: { $0.generation == liveGeneration }) else {
+            return generations.isEmpty
+                ? "\(projection): nothing was built yet." : "\(projection): no generation is live."
+        }
+        let since = live.liveSince.map { ", since \($0)" } ?? ""
+        return "\(projection): generation \(live.generation) is live\(since)."
+    }
+
+    private var generationLines: [String] {
+        Columns.lines(
+            generations.map { generation in
+                [
+                    String(generation.generation), generation.state,
+                    generation.events.map { Figures.count($0, "event") } ?? "",
+                    generation.rows.sorted { $0.key < $1.key }
+                        .map { "\($0.key) \(Figures.count($0.value))" }.joined(separator: ", "),
+                ]
+            },
+            right: [0, 2]
+        )
+    }
+
+    private var next: String {
+        let live = liveGeneration ?? -1
+        if let run, run.isAlive { return "Next: wait for run \(run.run)." }
+        if generations.contains(where: { $0.state == "ready" && $0.generation > live }) {
+            return "Next: reprise swap \(projection)"
+        }
+        if generations.contains(where: { $0.state == "retired" && $0.generation < live }) {
+            return "Next, to go back: reprise rollback \(projection)"
+        }
+        return "Next: reprise rebuild \(projection)"
+    }
+}

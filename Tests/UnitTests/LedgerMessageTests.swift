@@ -1,0 +1,49 @@
+import Testing
+
+@testable import Ledgers
+
+@Suite("Messages of the ledger")
+struct LedgerMessageTests {
+    @Test(
+        "each says in three lines what happened where, what readers see, and what to type",
+        arguments: [
+            LedgerError.missing(path: "/data/a.ledger"),
+            .locked(path: "/data/a.ledger"),
+            .newerFormat(path: "/data/a.ledger", found: 9, supported: 1),
+            .notALedger(path: "/data/a.ledger", reason: "it is empty"),
+            .damaged(path: "/data/a.ledger", reason: "a page is malformed"),
+            .failed(path: "/data/a.ledger", reason: "the disk is full"),
+            .exists(path: "/data/a.ledger"),
+            .refused(path: "/data/a.ledger", reason: "its type is empty"),
+        ]
+    )
+    func threeLines(_ error: LedgerError) {
+        let lines = error.description.split(separator: "\n")
+        #expect(lines.count == 3)
+        #expect(lines.first?.contains("/data/a.ledger") == true)
+        #expect(lines.dropFirst().first == "Nothing that readers see has changed.")
+        #expect(lines.last?.contains(/^[A-Z].*\.$/) == true)
+    }
+
+    @Test("a bad line's message names file, line and reason, and says what was stored")
+    func badLine() {
+        let counts = ImportProgress(lines: 42, stored: 40, present: 1, setAside: 0)
+        let error = ImportError(
+            file: "orders.ndjson",
+            line: 42,
+            reason: "'time' is missing or null",
+            ledger: "a.ledger",
+            counts: counts,
+            skipBad: 0
+        )
+        #expect(
+            error.description == """
+                orders.ndjson, line 42, is not an event: 'time' is missing or null.
+                Nothing that readers see has changed; 40 events were stored in 'a.ledger', \
+                1 were there already.
+                Correct the line and import the file again; what is stored is not doubled. \
+                Or set bad lines aside with '--skip-bad 1'.
+                """
+        )
+    }
+}
