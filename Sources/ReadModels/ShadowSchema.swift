@@ -253,7 +253,7 @@ extension PostgresConnection {
             CROSS JOIN LATERAL pg_catalog.unnest(i.indkey) WITH ORDINALITY AS k(number, place)
             JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.number
             WHERE i.indrelid = $1::pg_catalog.oid AND i.indisunique AND i.indpred IS NULL
-                AND k.place <= i.indnkeyatts
+                AND i.indexprs IS NULL AND k.place <= i.indnkeyatts
             """,
             [.int(Int64(table))]
         )
