@@ -58,7 +58,8 @@ final class Console: Sendable {
         length == 0 ? "" : "\r" + String(repeating: " ", count: length) + "\r"
     }
 
-    private static var columns: Int {
+    /// The width of the terminal; 80 where it does not say.
+    static var columns: Int {
         var size = winsize()
         guard ioctl(STDERR_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 1 else { return 80 }
         return Int(size.ws_col)

@@ -66,6 +66,27 @@ struct WordingTests {
         #expect(Columns.lines(rows, right: [1]) == ["a     10", "long   1  x"])
     }
 
+    @Test("a line of progress has a bar where there is room, and says the most important first")
+    func progress() {
+        func line(columns: Int?) -> String {
+            ProgressText.line(
+                "shop: folding",
+                share: 0.5,
+                left: 61,
+                facts: ["10 events"],
+                columns: columns
+            )
+        }
+        let plain = "shop: folding 50 %, 1:01 left, 10 events"
+        #expect(line(columns: nil) == plain)
+        #expect(line(columns: plain.count + 1) == plain)
+        let wide = line(columns: plain.count + 4 + 8)
+        #expect(wide == "shop: folding [####----] 50 %, 1:01 left, 10 events")
+        #expect(line(columns: 200).count == plain.count + 3 + 24)
+        let unknown = ProgressText.line("reading", share: nil, left: nil, facts: ["10 events"])
+        #expect(unknown == "reading 10 events")
+    }
+
     @Test("a name keeps the quotes that it needs")
     func names() {
         #expect(SQLName.plain(#""public"."order_line""#) == "public.order_line")
