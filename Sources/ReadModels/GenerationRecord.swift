@@ -39,8 +39,10 @@ struct GenerationRecord: Sendable {
     var position: String?
     var events: Int?
     var liveSince: String?
-    /// 1 for the one that was retired last. A generation that was rolled back has a higher number
-    /// than the one that replaced it, so numbers do not tell.
+    /// 1 for the one that was retired last.
+    ///
+    /// A generation that was rolled back has a higher number than the one that replaced it, so
+    /// numbers do not tell.
     var retiredRank = Int.max
     var tables: [TableRecord]
 
