@@ -7,7 +7,7 @@ internal import Rebuilder
 internal import TestSupport
 internal import Testing
 
-@Suite("Bad data")
+@Suite("Bad data", .serialized)
 struct BadDataTests {
     @Test(
         "a row that the table refuses stops the run: place named, no value shown, live untouched",

@@ -7,7 +7,7 @@ internal import ShopProjection
 internal import TestSupport
 internal import Testing
 
-@Suite("Hostile names")
+@Suite("Hostile names", .serialized)
 struct HostileNamesTests {
     @Test(
         "rebuild, rollback and truncate work with names of any bytes",

@@ -6,7 +6,7 @@ internal import Rebuilder
 internal import TestSupport
 internal import Testing
 
-@Suite("What stops a rebuild before readers see it")
+@Suite("What stops a rebuild before readers see it", .serialized)
 struct RebuildGuardTests {
     @Test("an event that the reducer rejects is named with its place, path and reason")
     func rejectedEvent() async throws {

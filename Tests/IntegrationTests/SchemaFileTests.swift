@@ -5,7 +5,7 @@ internal import Rebuilder
 internal import TestSupport
 internal import Testing
 
-@Suite("The SQL files of a projection")
+@Suite("The SQL files of a projection", .serialized)
 struct SchemaFileTests {
     @Test(
         "a schema.sql that does more than make the declared tables is refused and leaves nothing",
