@@ -117,7 +117,8 @@ private struct GenerationLoad: Sendable {
                 let created = try await ShadowSchema(
                     projection: projection,
                     generation: number,
-                    liveSchema: database.liveSchema
+                    liveSchema: database.liveSchema,
+                    live: live
                 ).create(on: connection)
                 try assertApart(created, from: live)
                 var loaded = Loaded(number: number, created: created)

@@ -76,6 +76,21 @@ struct LiveTables: Sendable {
         return LiveTables(generation: live, tables: found, isAdopted: false)
     }
 
+    /// Why a swap cannot move the tables to their home; nil when it can.
+    ///
+    /// A schema of that name that Reprise did not make is nobody's to fill.
+    func obstacle(on connection: PostgresConnection) async throws -> String? {
+        guard let generation, !tables.isEmpty else { return nil }
+        let found = try await connection.query(
+            "SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1",
+            [.text(generation.homeSchema)]
+        ).first
+        let recorded = generation.homeSchemaOID.map { Int64($0) }
+        guard let oid = try found?.int("oid"), oid != recorded else { return nil }
+        return "The live tables would move to the schema '\(generation.homeSchema)', which exists "
+            + "and was not made by Reprise. Rename or drop it by hand."
+    }
+
     /// Records tables that were there before, in the caller's transaction.
     ///
     /// Nothing readers see changes.

@@ -106,6 +106,12 @@ private struct Planning {
         }
         let number = GenerationRecord.next(after: records, live: live)
         let strategy = live.tables.isEmpty ? .swap : self.strategy
+        if try await !connection.hasSchema(database.liveSchema) {
+            refusals.append("The live schema '\(database.liveSchema)' does not exist.")
+        }
+        if strategy == .swap, let obstacle = try await live.obstacle(on: connection) {
+            refusals.append(obstacle)
+        }
         var views: [DependentView] = []
         if refusals.isEmpty {
             (views, refusals, warnings) = try await inspect(
@@ -172,7 +178,8 @@ private struct Planning {
             let created = try await ShadowSchema(
                 projection: projection,
                 generation: generation,
-                liveSchema: database.liveSchema
+                liveSchema: database.liveSchema,
+                live: live
             ).create(on: connection)
             // A view that groups by the primary key cannot be made without it.
             try await connection.setSearchPath([created.homeSchema, database.liveSchema])
@@ -185,6 +192,12 @@ private struct Planning {
                 "\($0.description): a swap does not carry that over. '--strategy truncate' keeps it."
             }
             refusals += try await unfit(views, in: created.homeSchema, on: connection)
+            if let checks = projection.checks {
+                refusals += try await SQLChecks(text: checks).rehearse(
+                    searchPath: [created.homeSchema, database.liveSchema],
+                    on: connection
+                )
+            }
             return (views, refusals, created.warnings)
         } catch ReadModelError.refusedByPlan(_, let reasons) {
             return ([], reasons, [])
@@ -234,6 +247,14 @@ private struct Planning {
 }
 
 extension PostgresConnection {
+    fileprivate func hasSchema(_ name: String) async throws -> Bool {
+        let found = try await query(
+            "SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1",
+            [.text(name)]
+        )
+        return !found.rows.isEmpty
+    }
+
     /// Whether every column of `view` is there in `twin`, at the same place, with the same name,
     /// type and collation.
     fileprivate func isReplaceable(_ view: UInt32, by twin: QualifiedName) async throws -> Bool {

@@ -170,6 +170,9 @@ struct Swap: Sendable {
         on connection: PostgresConnection
     ) async throws -> String? {
         guard let generation = live.generation, !live.tables.isEmpty else { return nil }
+        if let obstacle = try await live.obstacle(on: connection) {
+            throw ReadModelError.changedMeanwhile(projection: projection.name, reason: obstacle)
+        }
         let exists = try await connection.query(
             "SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1",
             [.text(generation.homeSchema)]
@@ -177,11 +180,6 @@ struct Swap: Sendable {
         if exists.rows.isEmpty {
             try await connection.execute(
                 "CREATE SCHEMA \(SQLText.identifier(generation.homeSchema))"
-            )
-        } else if generation.homeSchemaOID == nil {
-            throw ReadModelError.changedMeanwhile(
-                projection: projection.name,
-                reason: "the schema '\(generation.homeSchema)' exists and was not made by Reprise"
             )
         }
         return generation.homeSchema

@@ -6,7 +6,7 @@ internal import Rebuilder
 internal import TestSupport
 internal import Testing
 
-@Suite("The binding of row types to tables")
+@Suite("The binding of row types to tables", .serialized)
 struct TableBindingTests {
     @Test("a table that fits is neither refused nor warned about")
     func fitting() async throws {

@@ -9,7 +9,7 @@ package struct RebuildScene: Sendable {
     /// The database.
     package let database: ScratchDatabase
     /// The ledger's path.
-    package let ledgerPath: String
+    package var ledgerPath: String
     /// The schema of the live tables.
     package var liveSchema = "public"
 
