@@ -132,6 +132,7 @@ struct SwapBatch: Sendable {
             UPDATE reprise.generation SET state = 'live', live_since = pg_catalog.now()
             WHERE projection = \(name) AND generation = \(target.number)
             """,
+            "UPDATE reprise.run SET generation = \(target.number) WHERE run_id = \(runID)",
             """
             INSERT INTO reprise.checkpoint (projection, generation, position)
             VALUES (\(name), \(target.number), \(after))

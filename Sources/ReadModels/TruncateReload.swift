@@ -333,6 +333,10 @@ private struct ReloadAttempt: Sendable {
         record.events = events
         try await Bookkeeping.insert(record, on: connection)
         try await connection.query(
+            "UPDATE reprise.run SET generation = $2 WHERE run_id = $1",
+            [.int(run.id), .int(Int64(number))]
+        )
+        try await connection.query(
             """
             INSERT INTO reprise.checkpoint (projection, generation, position) VALUES ($1, $2, $3)
             ON CONFLICT (projection) DO UPDATE SET generation = excluded.generation,

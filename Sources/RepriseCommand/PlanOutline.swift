@@ -17,6 +17,12 @@ struct PlanOutline: Encodable {
         let liveBytes: Int64?
     }
 
+    struct LastRebuild: Encodable {
+        let events: Int
+        let seconds: Double
+        let peakMemoryBytes: Int
+    }
+
     let projection: String
     let strategy: String
     let generation: Int
@@ -35,6 +41,7 @@ struct PlanOutline: Encodable {
     let views: [String]
     let warnings: [String]
     let refusals: [String]
+    let lastRebuild: LastRebuild?
 
     init(_ plan: RebuildPlan, bucketWidth: Int64) {
         let model = plan.readModel
@@ -62,6 +69,13 @@ struct PlanOutline: Encodable {
         views = model.views
         warnings = model.warnings
         refusals = model.refusals
+        lastRebuild = plan.lastRebuild.map {
+            LastRebuild(
+                events: $0.events,
+                seconds: $0.seconds,
+                peakMemoryBytes: $0.peakMemoryBytes
+            )
+        }
     }
 }
 
@@ -74,6 +88,7 @@ extension PlanOutline {
         fields.add("live", liveLine)
         fields.add("strategy", strategyLine)
         fields.add("tables", tableLines)
+        fields.add("last run", lastRunLine)
         fields.add("views", views.map { "\(SQLName.plain($0)) is pointed at the new tables" })
         fields.add("warning", warnings)
         fields.add("refused", refusals)
@@ -131,6 +146,16 @@ extension PlanOutline {
             },
             right: [3]
         )
+    }
+
+    /// What the next rebuild will take: fold and load grow with the events.
+    private var lastRunLine: [String] {
+        guard let lastRebuild else { return [] }
+        return [
+            "\(Figures.count(lastRebuild.events, "event")) in "
+                + "\(Figures.seconds(lastRebuild.seconds)), "
+                + "\(Figures.mebibytes(lastRebuild.peakMemoryBytes)) of memory at its peak"
+        ]
     }
 
     private var next: String {
