@@ -107,9 +107,9 @@ public struct Shop: Projection {
     private mutating func pay(_ event: borrowing Event) throws {
         let orderID = try event.payload.uuid("orderId")
         let amount = try event.payload.cents("amountCents")
-        guard let customerID = summaries[orderID]?.customerID else { throw EventError.neverPlaced }
-        summaries[orderID]?.paidCents += amount
-        summaries[orderID]?.paidAt = event.time
+        guard let customerID = summaries[orderID]?.pay(amount, at: event.time) else {
+            throw EventError.neverPlaced
+        }
         totals[customerID]?.paidCents += amount
     }
 
@@ -139,6 +139,13 @@ extension OrderSummary {
     fileprivate mutating func remove(_ line: OrderLine) {
         lineCount -= 1
         totalCents -= line.totalCents
+    }
+
+    /// Notes a payment and gives the customer who made it.
+    fileprivate mutating func pay(_ amount: Int64, at time: Timestamp) -> Int64 {
+        paidCents += amount
+        paidAt = time
+        return customerID
     }
 
     fileprivate mutating func ship(with carrier: String, at time: Timestamp) {

@@ -1,6 +1,8 @@
 package import ProjectionKit
 
-/// A source of events in a total order. A ledger is read here, never written.
+/// A source of events in a total order.
+///
+/// A ledger is read here, never written.
 ///
 /// Calls block; they belong on a thread of their own, never on the cooperative pool.
 package protocol Ledger: Sendable {
@@ -29,11 +31,14 @@ package protocol Ledger: Sendable {
     ///
     /// - Throws: ``LedgerError`` when the ledger cannot be opened; what `body` throws.
     func withReader<Result>(
-        of span: PositionSpan, _ body: (any LedgerReader) throws -> Result
+        of span: PositionSpan,
+        _ body: (any LedgerReader) throws -> Result
     ) throws -> Result
 }
 
-/// Reads one span, batch after batch. Used by one thread.
+/// Reads one span, batch after batch.
+///
+/// Used by one thread.
 package protocol LedgerReader: AnyObject {
     /// Empties the batch, then fills it with the next events, by ascending position.
     ///

@@ -69,7 +69,9 @@ package enum Catalogue {
                pg_catalog.pg_total_relation_size(r.oid) AS bytes,
                a.attname, a.attnum AS number, a.atttypid,
                pg_catalog.format_type(a.atttypid, a.atttypmod) AS type_name,
-               base.typname AS base_type, declared.typtype AS kind,
+               base.typname AS base_type,
+               base.typnamespace = 'pg_catalog'::pg_catalog.regnamespace AS is_built_in,
+               declared.typtype AS kind,
                element.typname AS element_type,
                a.attnotnull OR s.typnotnull AS is_not_null,
                a.atthasdef AND a.attgenerated = '' AS has_default,
@@ -129,6 +131,8 @@ package struct ColumnDescription: Hashable, Sendable {
     /// The name in `pg_type` of what the type is made of, such as `int8` or `_text`: for a domain
     /// the type at its bottom, for anything else the type itself.
     package let baseType: String
+    /// Whether ``baseType`` is one of PostgreSQL's own types: anybody can name a type `text`.
+    package let isBuiltIn: Bool
     /// Of the declared type: `b` base, `e` enum, `d` domain, `c` composite, `r` range, `m` multirange.
     package let typeKind: Character
     /// The name in `pg_type` of an array's elements; nil when ``baseType`` is no array.
@@ -149,6 +153,7 @@ package struct ColumnDescription: Hashable, Sendable {
         typeOID = UInt32(truncatingIfNeeded: try row.int("atttypid"))
         typeName = try row.string("type_name")
         baseType = try row.string("base_type")
+        isBuiltIn = try row.bool("is_built_in")
         typeKind = try row.character("kind")
         elementType = row["element_type"]
         isNotNull = try row.bool("is_not_null")

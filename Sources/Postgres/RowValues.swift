@@ -59,7 +59,10 @@ struct RowValues {
                 continue
             }
             let place = place(in: line)
-            isInsideValue = place.map { hasOpenQuote(line.dropFirst($0.count)) } ?? false
+            // A piece of JSON is cut off at the end of its line, in the middle of a text or not.
+            let isPieceOfJSON = line.hasPrefix("JSON data, line ")
+            isInsideValue =
+                place.map { !isPieceOfJSON && hasOpenQuote(line.dropFirst($0.count)) } ?? false
             let isCut = place == nil && kept.last == "…"
             if !isCut { kept.append(place ?? "…") }
         }

@@ -128,7 +128,8 @@ final class ServerSession {
     }
 
     private func collectAll(
-        during sql: String, after first: ServerAnswer? = nil
+        during sql: String,
+        after first: ServerAnswer? = nil
     ) throws -> [ServerAnswer] {
         var answers: [ServerAnswer] = []
         var refusal: ServerAnswer?

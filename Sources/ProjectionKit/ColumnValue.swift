@@ -142,8 +142,9 @@ extension String: ColumnValue {
     /// `text`, `varchar`, `char`.
     public static var columnTypes: [ColumnType] { [.text, .varchar, .bpchar] }
 
-    /// Appends the UTF-8 bytes. A text too long for `varchar(n)` is refused by the server, which
-    /// names the column.
+    /// Appends the UTF-8 bytes.
+    ///
+    /// A text too long for `varchar(n)` is refused by the server, which names the column.
     public func encode(into buffer: inout RowBuffer, as type: ColumnType) throws {
         try buffer.appendText(self)
     }
@@ -163,12 +164,15 @@ extension ColumnEnum {
     public static var labels: [String]? { allCases.map(\.rawValue) }
 
     /// Appends the label.
+    @inlinable
     public func encode(into buffer: inout RowBuffer, as type: ColumnType) throws {
         try buffer.appendText(rawValue)
     }
 }
 
-/// JSON as text, for `json` and `jsonb` columns. It is not checked here; the server checks it.
+/// JSON as text, for columns that hold JSON.
+///
+/// It is not checked here; the server checks it.
 public struct JSONText: Hashable, Sendable {
     /// The text.
     public var text: String
@@ -242,6 +246,7 @@ extension Array: ColumnValue where Element: ColumnElement {
     public static var columnTypes: [ColumnType] { [Element.arrayType] }
 
     /// Appends the elements.
+    @inlinable
     public func encode(into buffer: inout RowBuffer, as type: ColumnType) throws {
         try Element.encode(self, into: &buffer)
     }
@@ -300,7 +305,8 @@ extension RowBuffer {
     /// Source: `array_recv` in PostgreSQL's `arrayfuncs.c`. OIDs of built-in types are fixed
     /// (`pg_type.dat`).
     fileprivate mutating func appendArray<Element>(
-        of elements: [Element], elementOID: Int32,
+        of elements: [Element],
+        elementOID: Int32,
         _ encode: (Element, inout RowBuffer) throws -> Void
     ) throws {
         let start = count

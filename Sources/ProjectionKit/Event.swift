@@ -5,7 +5,9 @@
 public struct Event: ~Copyable {
     /// The event's name, unique in the ledger.
     public let id: EventID
-    /// When it happened. Times need not ascend: order is by ``bucket``, then ``id``.
+    /// When it happened.
+    ///
+    /// Times need not ascend: order is by ``bucket``, then ``id``.
     public let time: Timestamp
     /// The bucket it is filed in.
     public let bucket: Bucket
@@ -27,7 +29,8 @@ public struct Event: ~Copyable {
         streamBytes = batch.span(at: record.streamOffset, length: record.streamLength)
         payload = Payload(
             text: batch.span(at: record.payloadOffset, length: record.payloadLength),
-            parser: batch.parser)
+            parser: batch.parser
+        )
     }
 
     /// The stream it belongs to, such as `order-42`.
@@ -39,6 +42,7 @@ public struct Event: ~Copyable {
     /// Dates are read as RFC 3339 text, milliseconds allowed.
     ///
     /// - Parameter type: What to decode.
+    /// - Returns: The decoded value.
     /// - Throws: ``PayloadError`` with the JSON path that does not fit.
     public func decode<Value: Decodable>(_ type: Value.Type = Value.self) throws -> Value {
         try payload.decode(type)

@@ -59,8 +59,13 @@ package final class EventBatch: @unchecked Sendable {
 
     /// Adds one event, copying its bytes.
     package func append(
-        id: EventID, position: Position, bucketStart: Int64, time: Int64, type: EventType,
-        stream: UnsafeRawBufferPointer, payload: UnsafeRawBufferPointer
+        id: EventID,
+        position: Position,
+        bucketStart: Int64,
+        time: Int64,
+        type: EventType,
+        stream: UnsafeRawBufferPointer,
+        payload: UnsafeRawBufferPointer
     ) {
         reserve(bytes: stream.count + payload.count)
         let streamOffset = byteCount
@@ -74,9 +79,18 @@ package final class EventBatch: @unchecked Sendable {
         byteCount = payloadOffset + payload.count
         (records + count).initialize(
             to: Record(
-                idHigh: id.high, idLow: id.low, position: position, bucketStart: bucketStart,
-                time: time, payloadOffset: payloadOffset, payloadLength: payload.count,
-                streamOffset: streamOffset, streamLength: stream.count, type: type))
+                idHigh: id.high,
+                idLow: id.low,
+                position: position,
+                bucketStart: bucketStart,
+                time: time,
+                payloadOffset: payloadOffset,
+                payloadLength: payload.count,
+                streamOffset: streamOffset,
+                streamLength: stream.count,
+                type: type
+            )
+        )
         count += 1
     }
 

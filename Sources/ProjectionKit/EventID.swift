@@ -1,6 +1,8 @@
 public import FoundationEssentials
 
-/// The 16 bytes that name an event. Ids compare as bytes, which for UUIDv7 is the order of time.
+/// The 16 bytes that name an event.
+///
+/// Ids compare as bytes, which for UUIDv7 is the order of time.
 ///
 /// Source: RFC 9562 section 5.7.
 public struct EventID: Hashable, Comparable, Sendable {

@@ -15,7 +15,9 @@ public struct EventType: Hashable, Sendable {
     /// The number that stands for the name.
     @usableFromInline let number: UInt32
 
-    /// Finds or makes the number of a name. Safe from any thread.
+    /// Finds or makes the number of a name.
+    ///
+    /// Safe from any thread.
     public init(_ name: String) {
         number = EventType.names.withLock { $0.number(of: name) }
     }
@@ -64,6 +66,7 @@ package struct EventTypeCache {
     /// The type of that name.
     ///
     /// - Parameter name: UTF-8; malformed bytes become U+FFFD.
+    /// - Returns: The interned type.
     package mutating func type(named name: UnsafeRawBufferPointer) -> EventType {
         // FNV-1a: names are short and few, and the bytes are compared anyway.
         var hash: UInt64 = 0xcbf2_9ce4_8422_2325

@@ -1,20 +1,25 @@
 package import FoundationEssentials
 internal import Glibc
 
-/// Readers of one JSON value's text. Each gives nil when the text is something else.
+/// Readers of one JSON value's text.
+///
+/// Each gives nil when the text is something else.
 package enum JSONValue {
     /// Whether the text is `null`.
     static func isNull(_ text: UnsafeRawBufferPointer) -> Bool {
-        text.elementsEqual("null".utf8)
+        text.first == UInt8(ascii: "n") && text.elementsEqual("null".utf8)
     }
 
-    /// What the text is, in words, for messages. Never the value.
+    /// What the text is, in words, for messages.
+    ///
+    /// Never the value.
     package static func kind(of text: UnsafeRawBufferPointer) -> String {
         switch text.first ?? 0 {
         case UInt8(ascii: "{"): "an object"
         case UInt8(ascii: "["): "an array"
         case UInt8(ascii: "\""): "a text"
         case UInt8(ascii: "t"), UInt8(ascii: "f"): "true or false"
+        case UInt8(ascii: "n") where text.starts(with: "null".utf8): "null"
         case UInt8(ascii: "-"), UInt8(ascii: "0")...UInt8(ascii: "9"): "a number"
         default: "malformed"
         }
@@ -76,23 +81,15 @@ package enum JSONValue {
     /// A UUID in its usual form of 36 characters.
     package static func uuid(_ text: UnsafeRawBufferPointer) -> UUID? {
         guard let inner = quoted(text), inner.count == 36 else { return nil }
-        var bytes: uuid_t = (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
-        let isHex = withUnsafeMutableBytes(of: &bytes) { target in
-            var from = 0
-            for index in 0..<16 {
-                if index == 4 || index == 6 || index == 8 || index == 10 {
-                    guard inner[from] == UInt8(ascii: "-") else { return false }
-                    from += 1
-                }
-                guard let high = hexDigit(inner[from]), let low = hexDigit(inner[from + 1]) else {
-                    return false
-                }
-                target[index] = high << 4 | low
-                from += 2
-            }
-            return true
-        }
-        return isHex ? UUID(uuid: bytes) : nil
+        let dash = UInt8(ascii: "-")
+        guard inner[8] == dash, inner[13] == dash, inner[18] == dash, inner[23] == dash,
+            let first = hexBytes(inner, 0, 4), let second = hexBytes(inner, 9, 14),
+            let third = hexBytes(inner, 19, 24), let fourth = hexBytes(inner, 28, 32)
+        else { return nil }
+        return EventID(
+            high: UInt64(first) << 32 | UInt64(second),
+            low: UInt64(third) << 32 | UInt64(fourth)
+        ).uuid
     }
 
     /// An RFC 3339 time.
@@ -151,6 +148,36 @@ extension JSONValue {
         case 65...70: byte - 55
         default: nil
         }
+    }
+
+    /// The four bytes that eight hexadecimal digits stand for, four of them at each offset.
+    ///
+    /// All eight at once, a digit in each byte of a word: a UUID read digit by digit took 7 % of a
+    /// fold.
+    @inline(__always)
+    private static func hexBytes(
+        _ text: UnsafeRawBufferPointer,
+        _ left: Int,
+        _ right: Int
+    ) -> UInt32? {
+        let ones: UInt64 = 0x0101_0101_0101_0101
+        let tops = ones << 7
+        let digits =
+            UInt64(text.loadUnaligned(fromByteOffset: left, as: UInt32.self).bigEndian) << 32
+            | UInt64(text.loadUnaligned(fromByteOffset: right, as: UInt32.self).bigEndian)
+        guard digits & tops == 0 else { return nil }
+        // The top bit of each byte says whether the byte is at least the limit.
+        func reach(_ limit: UInt64, _ word: UInt64) -> UInt64 {
+            (word + (0x80 - limit) * ones) & tops
+        }
+        let lowered = digits | (0x20 * ones)
+        let isNumeral = reach(0x30, digits) & ~reach(0x3a, digits)
+        let isLetter = reach(0x61, lowered) & ~reach(0x67, lowered)
+        guard isNumeral | isLetter == tops else { return nil }
+        let nibbles = (digits & (0x0f * ones)) + (isLetter >> 7) * 9
+        let pairs = (nibbles >> 4 | nibbles) & 0x00ff_00ff_00ff_00ff
+        let quads = (pairs >> 8 | pairs) & 0x0000_ffff_0000_ffff
+        return UInt32(truncatingIfNeeded: quads >> 16 | quads)
     }
 
     /// Whether the text is a JSON number that `Decimal` holds exactly: at most 38 significant
@@ -219,7 +246,8 @@ extension JSONValue {
 
     /// Reads `\uXXXX`, or two of them that form a surrogate pair, and moves past it.
     private static func escapedScalar(
-        _ text: UnsafeRawBufferPointer, _ index: inout Int
+        _ text: UnsafeRawBufferPointer,
+        _ index: inout Int
     ) -> Unicode.Scalar? {
         guard let first = codeUnit(text, at: index) else { return nil }
         index += 6

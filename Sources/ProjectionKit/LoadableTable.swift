@@ -25,7 +25,9 @@ package protocol LoadableTable: Sendable {
     /// - Throws: ``RowEncodingError`` with the table and column; the buffer then ends in the middle
     ///   of a row.
     func encodeRows(
-        _ range: Range<Int>, as types: [ColumnType], into buffer: inout RowBuffer
+        _ range: Range<Int>,
+        as types: [ColumnType],
+        into buffer: inout RowBuffer
     ) throws -> Int
 }
 
@@ -51,23 +53,68 @@ extension Table: LoadableTable {
     package var endIndex: Int { storage.end }
 
     package func encodeRows(
-        _ range: Range<Int>, as types: [ColumnType], into buffer: inout RowBuffer
+        _ range: Range<Int>,
+        as types: [ColumnType],
+        into buffer: inout RowBuffer
     ) throws -> Int {
         let columns = Row.table.columns
-        precondition(types.count == columns.count, "\(types.count) types for \(columns.count) columns")
+        precondition(
+            types.count == columns.count,
+            "\(types.count) types for \(columns.count) columns"
+        )
+        let fields = zip(columns, types).map { column, type in
+            RowEncoder.Field(column: column.name, type: type, encode: column.encode)
+        }
+        let encoder = RowEncoder(table: name, fields: fields)
+        return try storage.withSegments(of: range) { try encoder.encode($0, into: &buffer) }
+    }
+}
+
+/// Rows that stand one behind the other in memory, seen without their type.
+struct RowSegment {
+    /// Where the first one stands.
+    let start: UnsafeRawPointer
+    /// Bytes from one to the next.
+    let stride: Int
+    /// Their row indexes.
+    let indexes: Range<Int>
+    /// A set bit for each row index without a row; row indexes beyond its end have rows.
+    let vacantBits: [UInt64]
+
+    func isVacant(_ index: Int) -> Bool {
+        index >> 6 < vacantBits.count && vacantBits[index >> 6] & (1 << UInt64(index & 63)) != 0
+    }
+}
+
+/// Encodes rows of any type: generic code that is not specialised costs ten times as much, and the
+/// row types are made in other modules.
+private struct RowEncoder {
+    struct Field {
+        let column: String
+        let type: ColumnType
+        let encode: FieldEncoder
+    }
+
+    let table: String
+    let fields: [Field]
+
+    func encode(_ segment: RowSegment, into buffer: inout RowBuffer) throws -> Int {
         var rows = 0
-        for index in range where !storage.isVacant(index) {
-            let row = UnsafePointer(storage.pointer(at: index))
-            buffer.append(Int16(columns.count))
-            for (column, type) in zip(columns, types) {
-                do {
-                    try column.encode(row, &buffer, type)
-                } catch let reason as ColumnError {
-                    throw RowEncodingError(table: name, column: column.name, reason: reason)
-                }
-            }
+        for (offset, index) in segment.indexes.enumerated() where !segment.isVacant(index) {
+            try encode(segment.start + offset * segment.stride, into: &buffer)
             rows += 1
         }
         return rows
+    }
+
+    private func encode(_ row: UnsafeRawPointer, into buffer: inout RowBuffer) throws {
+        buffer.append(Int16(fields.count))
+        for field in fields {
+            do {
+                try field.encode(row, &buffer, field.type)
+            } catch let reason as ColumnError {
+                throw RowEncodingError(table: table, column: field.column, reason: reason)
+            }
+        }
     }
 }

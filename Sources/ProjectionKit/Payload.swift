@@ -76,7 +76,9 @@ public struct Payload: ~Copyable {
         try optional(key, JSONValue.bool, "true or false")
     }
 
-    /// A text. One that holds `\u0000` is refused: PostgreSQL cannot store it.
+    /// A text.
+    ///
+    /// One that holds `\u0000` is refused: PostgreSQL cannot store it.
     public func string(_ key: StaticString) throws -> String {
         try required(key, JSONValue.string, "a text without \\u0000")
     }
@@ -146,13 +148,16 @@ public struct Payload: ~Copyable {
         guard let found = try value(key) else { throw missing(key) }
         guard found.first == UInt8(ascii: "{") else { throw mismatch(key, "an object", found) }
         return Payload(
-            text: found, parser: parser._withUnsafeGuaranteedRef { $0.forNested },
-            path: "\(path).\(key)")
+            text: found,
+            parser: parser._withUnsafeGuaranteedRef { $0.forNested },
+            path: "\(path).\(key)"
+        )
     }
 
     /// Calls `body` with each object of the array inside the field, in order.
     public func forEachObject(
-        _ key: StaticString, _ body: (borrowing Payload) throws -> Void
+        _ key: StaticString,
+        _ body: (borrowing Payload) throws -> Void
     ) throws {
         let inner = parser._withUnsafeGuaranteedRef { $0.forNested }
         for (index, element) in try spans(key).enumerated() {
@@ -171,7 +176,9 @@ public struct Payload: ~Copyable {
             let container = try decoder.singleValueContainer()
             guard let time = Timestamp(try container.decode(String.self)) else {
                 throw DecodingError.dataCorruptedError(
-                    in: container, debugDescription: "not an RFC 3339 time")
+                    in: container,
+                    debugDescription: "not an RFC 3339 time"
+                )
             }
             return Date(timeIntervalSince1970: Double(time.microseconds) / 1_000_000)
         }
@@ -198,7 +205,9 @@ extension Payload {
     }
 
     private func required<Value>(
-        _ key: StaticString, _ read: (UnsafeRawBufferPointer) -> Value?, _ wanted: StaticString
+        _ key: StaticString,
+        _ read: (UnsafeRawBufferPointer) -> Value?,
+        _ wanted: StaticString
     ) throws -> Value {
         guard let found = try value(key) else { throw missing(key) }
         guard let result = read(found) else { throw mismatch(key, wanted, found) }
@@ -206,7 +215,9 @@ extension Payload {
     }
 
     private func optional<Value>(
-        _ key: StaticString, _ read: (UnsafeRawBufferPointer) -> Value?, _ wanted: StaticString
+        _ key: StaticString,
+        _ read: (UnsafeRawBufferPointer) -> Value?,
+        _ wanted: StaticString
     ) throws -> Value? {
         guard let found = try value(key) else { return nil }
         guard let result = read(found) else { throw mismatch(key, wanted, found) }
@@ -224,13 +235,16 @@ extension Payload {
     }
 
     private func elements<Value>(
-        _ key: StaticString, _ read: (UnsafeRawBufferPointer) -> Value?, _ wanted: StaticString
+        _ key: StaticString,
+        _ read: (UnsafeRawBufferPointer) -> Value?,
+        _ wanted: StaticString
     ) throws -> [Value] {
         try spans(key).enumerated().map { index, element in
             guard let result = read(element) else {
                 throw PayloadError(
                     path: "\(path).\(key)[\(index)]",
-                    reason: "is \(JSONValue.kind(of: element)), not \(wanted)")
+                    reason: "is \(JSONValue.kind(of: element)), not \(wanted)"
+                )
             }
             return result
         }
@@ -241,10 +255,14 @@ extension Payload {
     }
 
     private func mismatch(
-        _ key: StaticString, _ wanted: StaticString, _ found: UnsafeRawBufferPointer
+        _ key: StaticString,
+        _ wanted: StaticString,
+        _ found: UnsafeRawBufferPointer
     ) -> PayloadError {
         PayloadError(
-            path: "\(path).\(key)", reason: "is \(JSONValue.kind(of: found)), not \(wanted)")
+            path: "\(path).\(key)",
+            reason: "is \(JSONValue.kind(of: found)), not \(wanted)"
+        )
     }
 }
 

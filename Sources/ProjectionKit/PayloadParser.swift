@@ -32,7 +32,11 @@ package final class PayloadParser {
     /// - Parameter text: Readable for ``padding`` bytes past its end.
     /// - Returns: What is wrong, or nil.
     package func complaint(about text: UnsafeRawBufferPointer) -> String? {
-        let code = csj_validate(handle, text.baseAddress?.assumingMemoryBound(to: UInt8.self), text.count)
+        let code = csj_validate(
+            handle,
+            text.baseAddress?.assumingMemoryBound(to: UInt8.self),
+            text.count
+        )
         return code == 0 ? nil : String(cString: csj_error_message(code))
     }
 
@@ -58,16 +62,26 @@ package final class PayloadParser {
     ///   - opening: `{` where an object is wanted, `[` where an array is.
     /// - Returns: What is wrong, or nil.
     func open(
-        _ text: UnsafeRawBufferPointer, serial: UInt64, opening: Unicode.Scalar = "{"
+        _ text: UnsafeRawBufferPointer,
+        serial: UInt64,
+        opening: Unicode.Scalar = "{"
     ) -> String? {
         if serial == openSerial { return nil }
         openSerial = 0
         // White space before it is rare; the parser says what is wrong with an empty text.
         let first = text.first { $0 > UInt8(ascii: " ") } ?? UInt8(ascii: opening)
         guard first == UInt8(ascii: opening) else { return "it does not begin with '\(opening)'" }
+        var found: UnsafePointer<csj_field>?
+        var foundCount = 0
         let code = csj_index(
-            handle, text.baseAddress?.assumingMemoryBound(to: UInt8.self), text.count, &fields,
-            &count)
+            handle,
+            text.baseAddress?.assumingMemoryBound(to: UInt8.self),
+            text.count,
+            &found,
+            &foundCount
+        )
+        fields = found
+        count = foundCount
         guard code == 0 else { return String(cString: csj_error_message(code)) }
         openSerial = serial
         return nil

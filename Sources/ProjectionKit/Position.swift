@@ -3,7 +3,9 @@
 /// Opaque: only the ledger knows what the words mean. Positions of one ledger compare; those of
 /// two ledgers do not.
 public struct Position: Hashable, Comparable, Sendable {
-    /// The words, most significant first. A ledger that needs fewer leaves the rest 0.
+    /// The words, most significant first.
+    ///
+    /// A ledger that needs fewer leaves the rest 0.
     public let words: (UInt64, UInt64, UInt64)
 
     /// Makes a position of up to three words, most significant first.

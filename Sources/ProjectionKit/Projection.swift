@@ -48,7 +48,9 @@ extension Projection {
 /// guard amount >= 0 else { throw EventError("amountCents is negative") }
 /// ```
 public struct EventError: Error, CustomStringConvertible {
-    /// What is wrong, as a clause. Do not put personal data into it: it is printed and logged.
+    /// What is wrong, as a clause.
+    ///
+    /// Do not put personal data into it: it is printed and logged.
     public let description: String
 
     /// Makes the error.

@@ -19,20 +19,25 @@ public struct Table<Row: TableRow>: Sendable {
     /// An empty table.
     ///
     /// - Parameter audience: `.reducer` for working state that readers must not see.
+    @inlinable
     public init(_ audience: Audience = .readers) {
         self.audience = audience
         storage = TableStorage()
     }
 
     /// Number of rows.
+    @inlinable
     public var count: Int { storage.count }
 
     /// Whether there are no rows.
+    @inlinable
     public var isEmpty: Bool { storage.count == 0 }
 
     /// Whether there is a row with that key.
     @inlinable
-    public func contains(_ key: Row.Key) -> Bool { storage.index(of: key) != nil }
+    public func contains(_ key: Row.Key) -> Bool {
+        storage.index(of: key, hash: TableStorage<Row>.hash(key)) != nil
+    }
 
     /// The row with that key; nil when there is none.
     ///
@@ -40,12 +45,16 @@ public struct Table<Row: TableRow>: Sendable {
     /// place. Storing a row under a key other than its own is a programmer error and traps.
     @inlinable
     public subscript(key: Row.Key) -> Row? {
-        get { storage.index(of: key).map { storage.pointer(at: $0).pointee } }
+        get {
+            storage.index(of: key, hash: TableStorage<Row>.hash(key))
+                .map { storage.pointer(at: $0).pointee }
+        }
         _modify {
             makeUnique()
-            let found = storage.index(of: key)
+            let hash = TableStorage<Row>.hash(key)
+            let found = storage.index(of: key, hash: hash)
             var row: Row? = found.map { storage.pointer(at: $0).move() }
-            defer { storage.put(row, key: key, at: found) }
+            defer { storage.put(row, key: key, hash: hash, at: found) }
             yield &row
         }
     }
@@ -60,10 +69,11 @@ public struct Table<Row: TableRow>: Sendable {
         get { self[key] ?? fallback() }
         _modify {
             makeUnique()
-            let found = storage.index(of: key)
+            let hash = TableStorage<Row>.hash(key)
+            let found = storage.index(of: key, hash: hash)
             var row: Row
             if let found { row = storage.pointer(at: found).move() } else { row = fallback() }
-            defer { storage.put(row, key: key, at: found) }
+            defer { storage.put(row, key: key, hash: hash, at: found) }
             yield &row
         }
     }
@@ -72,8 +82,11 @@ public struct Table<Row: TableRow>: Sendable {
     @inlinable
     @discardableResult
     public mutating func remove(_ key: Row.Key) -> Row? {
-        let row = self[key]
-        self[key] = nil
+        makeUnique()
+        let hash = TableStorage<Row>.hash(key)
+        guard let index = storage.index(of: key, hash: hash) else { return nil }
+        let row = storage.pointer(at: index).move()
+        storage.remove(hash: hash, at: index)
         return row
     }
 

@@ -44,17 +44,22 @@ public struct TableDefinition<Row: TableRow>: Sendable {
     ///   - key: The columns of ``TableRow/key``, which must be unique together.
     ///   - columns: One ``Column`` for each column that the rebuild writes.
     public init(
-        _ name: String, key: String..., @ColumnList<Row> columns: () -> [Column<Row>]
+        _ name: String,
+        key: String...,
+        @ColumnList<Row> columns: () -> [Column<Row>]
     ) {
         self.name = name
         self.key = key
         self.columns = columns()
         let names = Set(self.columns.map(\.name))
         precondition(
-            names.count == self.columns.count, "table '\(name)' declares a column twice")
+            names.count == self.columns.count,
+            "table '\(name)' declares a column twice"
+        )
         precondition(
             !key.isEmpty && names.isSuperset(of: key),
-            "table '\(name)': the key \(key) is not among its columns")
+            "table '\(name)': the key \(key) is not among its columns"
+        )
     }
 }
 
@@ -73,8 +78,8 @@ public struct Column<Row: TableRow>: Sendable {
     public let name: String
     /// The Swift side, to compare with the real column.
     package let value: ColumnValueDescription
-    /// Appends the property of a row as one field.
-    package let encode: @Sendable (UnsafePointer<Row>, inout RowBuffer, ColumnType) throws -> Void
+    /// Appends the property of the row at an address as one field.
+    let encode: FieldEncoder
 
     /// Declares a column.
     ///
@@ -83,35 +88,45 @@ public struct Column<Row: TableRow>: Sendable {
     ///   - path: The property that holds its value, such as `\.orderID`.
     @inlinable
     public init<Value: ColumnValue>(
-        _ name: String, _ path: any KeyPath<Row, Value> & Sendable
+        _ name: String,
+        _ path: any KeyPath<Row, Value> & Sendable
     ) {
         // A stored property is read at its offset; going through the key path costs several times
         // as much for each field.
         if let offset = MemoryLayout<Row>.offset(of: path) {
             self.init(name: name, value: Value.self) { row, buffer, type in
-                let field = UnsafeRawPointer(row) + offset
-                try field.assumingMemoryBound(to: Value.self).pointee.encode(
-                    into: &buffer, as: type)
+                try (row + offset).assumingMemoryBound(to: Value.self).pointee.encode(
+                    into: &buffer,
+                    as: type
+                )
             }
         } else {
             self.init(name: name, value: Value.self) { row, buffer, type in
-                try row.pointee[keyPath: path].encode(into: &buffer, as: type)
+                try row.assumingMemoryBound(to: Row.self).pointee[keyPath: path].encode(
+                    into: &buffer,
+                    as: type
+                )
             }
         }
     }
 
     @usableFromInline
-    init<Value: ColumnValue>(
-        name: String, value: Value.Type,
-        encode: @escaping @Sendable (UnsafePointer<Row>, inout RowBuffer, ColumnType) throws -> Void
-    ) {
+    init<Value: ColumnValue>(name: String, value: Value.Type, encode: @escaping FieldEncoder) {
         self.name = name
         self.value = ColumnValueDescription(
-            swiftType: String(describing: Value.self), types: Value.columnTypes,
-            isNullable: Value.isNullable, labels: Value.labels)
+            swiftType: String(describing: Value.self),
+            types: Value.columnTypes,
+            isNullable: Value.isNullable,
+            labels: Value.labels
+        )
         self.encode = encode
     }
 }
+
+/// Appends one property of the row at an address as one field.
+@usableFromInline
+typealias FieldEncoder =
+    @Sendable (UnsafeRawPointer, inout RowBuffer, ColumnType) throws -> Void
 
 /// The Swift side of a column.
 package struct ColumnValueDescription: Equatable, Sendable {

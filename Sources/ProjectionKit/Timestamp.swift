@@ -120,11 +120,11 @@ extension Timestamp: CustomStringConvertible {
 extension Timestamp {
     /// Reads an RFC 3339 time, such as `2026-03-01T09:30:00.125+01:00`.
     ///
-    /// Years 0001 to 9999, also after the offset is taken off. Digits beyond the microsecond are cut off. A leap second (`:60`) counts
-    /// as the first instant of the next minute, as PostgreSQL reads it.
+    /// Years 0001 to 9999, also after the offset is taken off; nil for anything else. Digits beyond
+    /// the microsecond are cut off. A leap second (`:60`) counts as the first instant of the next
+    /// minute, as PostgreSQL reads it.
     ///
     /// - Parameter text: The bytes, with nothing around them.
-    /// - Returns: nil when it is not such a time.
     public init?(rfc3339 text: UnsafeRawBufferPointer) {
         var reader = TimeReader(text: text)
         guard let day = reader.day(), reader.skip(anyOf: "Tt "), let hour = reader.number(2),

@@ -66,31 +66,75 @@ struct SQLChecks: Sendable {
     /// - Throws: ``ReadModelError/checkFailed(projection:generation:reasons:)`` with the number of
     ///   the query and its columns; never a value.
     func run(
-        projection: String, generation: Int, searchPath: [String],
+        projection: String,
+        generation: Int,
+        searchPath: [String],
         on connection: PostgresConnection
     ) async throws {
         try await connection.execute(
-            "SAVEPOINT checks; SET LOCAL transaction_read_only = on")
+            "SAVEPOINT checks; SET LOCAL transaction_read_only = on"
+        )
         try await connection.setSearchPath(searchPath)
         var reasons: [String] = []
         do {
             let results = try await SQLFile(name: "checks.sql", text: text).run(
-                for: projection, on: connection)
+                for: projection,
+                on: connection
+            )
             for (index, result) in results.enumerated() where !result.rows.isEmpty {
                 let columns = result.columns.joined(separator: ", ")
                 reasons.append(
                     "query \(index + 1) of checks.sql returns \(result.rows.count) rows "
-                        + "(\(columns))")
+                        + "(\(columns))"
+                )
             }
         } catch ReadModelError.refusedByPlan(_, let complaints) {
             reasons = complaints
         }
         guard reasons.isEmpty else {
             throw ReadModelError.checkFailed(
-                projection: projection, generation: generation, reasons: reasons)
+                projection: projection,
+                generation: generation,
+                reasons: reasons
+            )
         }
         // Read-only ends with the savepoint.
         try await connection.execute("ROLLBACK TO checks")
+    }
+
+    /// Runs them over tables that are still empty, so that a misspelt column is found before an
+    /// hour of folding and not after.
+    ///
+    /// What depends on rows, such as a division by their number, says nothing here and is passed
+    /// over.
+    ///
+    /// - Returns: What the server can tell without rows: syntax, names, types, and writing.
+    func rehearse(
+        searchPath: [String],
+        on connection: PostgresConnection
+    ) async throws -> [String] {
+        let file = SQLFile(name: "checks.sql", text: text)
+        if let complaint = file.transactionComplaint { return [complaint] }
+        try await connection.execute(
+            """
+            SAVEPOINT checks; SET LOCAL transaction_read_only = on;
+            SET LOCAL statement_timeout = '5s'
+            """
+        )
+        try await connection.setSearchPath(searchPath)
+        var complaints: [String] = []
+        do {
+            _ = try await connection.executeEach(text)
+        } catch let error as ServerError {
+            let kind = error.sqlState.prefix(2)
+            if ["0A", "25", "2D", "42"].contains(kind) {
+                complaints.append("checks.sql: \(error)")
+            }
+        } catch let error as StatementError {
+            complaints.append("checks.sql: \(error)")
+        }
+        try await connection.execute("ROLLBACK TO checks")
+        return complaints
     }
 }
 

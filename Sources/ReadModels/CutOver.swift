@@ -3,9 +3,10 @@ import Postgres
 
 /// How patient a cut-over is.
 package struct CutOverPatience: Sendable {
-    /// The longest wait for one lock, in milliseconds. Readers that come later queue behind it. It
-    /// stays below `deadlock_timeout` (1 s by default), so that this session and never a reader is
-    /// the one that gives way.
+    /// The longest wait for one lock, in milliseconds.
+    ///
+    /// Readers that come later queue behind it. It stays below `deadlock_timeout` (1 s by default),
+    /// so that this session and never a reader is the one that gives way.
     package var lockTimeout: Int
     /// How long to go on trying, in seconds, before giving up.
     package var deadline: Double
@@ -38,7 +39,9 @@ package struct CutOverResult: Sendable {
     package let views: [String]
 }
 
-/// Why a cut-over moves tables. The raw values stand in `reprise.swap.kind`.
+/// Why a cut-over moves tables.
+///
+/// The raw values stand in `reprise.swap.kind`.
 package enum CutOverKind: String, Sendable {
     case swap
     case rollback
@@ -56,10 +59,11 @@ extension ReadModelDatabase {
     /// - Parameters:
     ///   - projection: What to cut over.
     ///   - kind: `.swap` puts the newest built generation live, or one that was rolled back;
-    ///     `.rollback` the newest retired one before the live one.
+    ///     `.rollback` the older one that was live last.
     ///   - generation: Which one; nil for the one that `kind` names.
     ///   - run: The run that holds the projection's lock.
     ///   - patience: How long to wait for locks.
+    /// - Returns: What is live now, and how long readers were held up.
     /// - Throws: ``ReadModelError/nothingToMove(projection:reason:)``,
     ///   ``ReadModelError/behindLive(projection:generation:position:livePosition:)``,
     ///   ``ReadModelError/refusedByPlan(projection:reasons:)``,

@@ -26,6 +26,9 @@ struct DeferredDefinitions: Sendable {
     ///   - names: The tables, unqualified.
     ///   - schema: Where they are.
     ///   - searchPath: `schema` first, then others that their definitions may name.
+    ///   - connection: Where to ask, inside a transaction.
+    /// - Returns: The statements, by table.
+    /// - Throws: The server's error.
     static func capture(
         of names: [String],
         in schema: String,

@@ -1,7 +1,8 @@
 import Postgres
 
-/// A view that reads a live table directly. It follows the table's OID, so a swap has to point it
-/// at the new table.
+/// A view that reads a live table directly.
+///
+/// It follows the table's OID, so a swap has to point it at the new table.
 struct DependentView: Equatable, Sendable {
     let oid: UInt32
     let name: QualifiedName
@@ -11,7 +12,9 @@ struct DependentView: Equatable, Sendable {
     /// The query with every name qualified.
     let query: String
 
-    /// Makes the view read what its query's names now stand for. OID, owner, grants and comment stay.
+    /// Makes the view read what its query's names now stand for.
+    ///
+    /// OID, owner, grants and comment stay.
     var replacement: String { definition(as: name.sql) }
 
     /// Takes ACCESS EXCLUSIVE on the view alone, as a statement of PL/pgSQL: LOCK TABLE would lock

@@ -2,7 +2,9 @@ import Postgres
 import ProjectionKit
 
 /// What one attempt of a cut-over holds before it asks for exclusive locks: the guard on the live
-/// tables and the fence of the live projector. Readers and writers go on.
+/// tables and the fence of the live projector.
+///
+/// Readers and writers go on.
 struct Fence: Sendable {
     let records: [GenerationRecord]
     let live: LiveTables

@@ -26,7 +26,9 @@ extension ReadModelDatabase {
                 try await connection.execute("SET LOCAL lock_timeout = '2s'")
                 try await connection.setSearchPath([liveSchema])
                 try await SQLFile(name: "setup.sql", text: setup).run(
-                    for: projection.name, on: connection)
+                    for: projection.name,
+                    on: connection
+                )
             }
         }
     }
@@ -44,6 +46,7 @@ extension ReadModelDatabase {
     ///   - events: Number of events that were folded.
     ///   - run: The run that holds the projection's lock.
     ///   - jobs: Connections that build indexes side by side, 1 or more.
+    /// - Returns: The generation, in state `building`.
     /// - Throws: ``ReadModelError``. Live tables are never touched.
     package func build(
         _ projection: ProjectionTables,
@@ -114,7 +117,8 @@ private struct GenerationLoad: Sendable {
                 let created = try await ShadowSchema(
                     projection: projection,
                     generation: number,
-                    liveSchema: database.liveSchema
+                    liveSchema: database.liveSchema,
+                    live: live
                 ).create(on: connection)
                 try assertApart(created, from: live)
                 var loaded = Loaded(number: number, created: created)
@@ -179,7 +183,10 @@ private struct GenerationLoad: Sendable {
         // validating it does not.
         for statement in definitions.foreignKeys {
             try await run(
-                [statement], in: loaded.created.homeSchema, doing: "adding foreign keys")
+                [statement],
+                in: loaded.created.homeSchema,
+                doing: "adding foreign keys"
+            )
         }
     }
 

@@ -37,7 +37,8 @@ enum GenerationDrop {
     ///
     /// - Returns: What keeps it; nil when it is dropped.
     static func dropIfFree(
-        _ generation: GenerationRecord, on connection: PostgresConnection
+        _ generation: GenerationRecord,
+        on connection: PostgresConnection
     ) async throws -> String? {
         do {
             try await drop(generation, on: connection)

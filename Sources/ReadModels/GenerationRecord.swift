@@ -1,6 +1,8 @@
 import Postgres
 
-/// Where a generation is in its life. The raw values stand in `reprise.generation.state`.
+/// Where a generation is in its life.
+///
+/// The raw values stand in `reprise.generation.state`.
 package enum GenerationState: String, CaseIterable, Sendable {
     /// Its tables are being loaded. When no run owns it any more the next run drops it.
     case building
@@ -37,6 +39,11 @@ struct GenerationRecord: Sendable {
     var position: String?
     var events: Int?
     var liveSince: String?
+    /// 1 for the one that was retired last.
+    ///
+    /// A generation that was rolled back has a higher number than the one that replaced it, so
+    /// numbers do not tell.
+    var retiredRank = Int.max
     var tables: [TableRecord]
 
     /// Makes the record of a generation that is not stored yet.
@@ -77,11 +84,13 @@ struct GenerationRecord: Sendable {
         position = row["position"]
         events = try row.optionalInt("events").map { Int($0) }
         liveSince = row["live_since"]
+        retiredRank = Int(try row.int("retired_rank"))
         self.tables = tables
     }
 
-    /// The schema a generation lives in while it is not live. A projection's name has 40 characters
-    /// at most, so it is never cut at 63 bytes.
+    /// The schema a generation lives in while it is not live.
+    ///
+    /// A projection's name has 40 characters at most, so it is never cut at 63 bytes.
     static func homeSchema(of projection: String, generation: Int) -> String {
         "\(projection)__g\(generation)"
     }

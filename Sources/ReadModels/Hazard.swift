@@ -5,7 +5,9 @@ struct Hazard: Equatable, Sendable {
     /// The object, as `pg_describe_object` names it, and what it has to do with the table.
     let description: String
 
-    /// What a swap would leave behind on the old tables. A truncate keeps all of it.
+    /// What a swap would leave behind on the old tables.
+    ///
+    /// A truncate keeps all of it.
     static func ofSwap(
         _ tables: [UInt32],
         on connection: PostgresConnection

@@ -4,9 +4,12 @@ import ProjectionKit
 /// The tables that readers see now, and the generation they belong to.
 struct LiveTables: Sendable {
     /// The generation they belong to: the recorded one, or 0 when they were there before.
+    ///
     /// Nil when there are no live tables yet.
     let generation: GenerationRecord?
-    /// The tables, by name. Of an older shape there can be more, or fewer, than are declared.
+    /// The tables, by name.
+    ///
+    /// Of an older shape there can be more, or fewer, than are declared.
     let tables: [TableDescription]
 
     /// Whether they are not recorded yet: generation 0, or the next number when an earlier live
@@ -19,8 +22,12 @@ struct LiveTables: Sendable {
     /// Finds them.
     ///
     /// - Parameters:
+    ///   - projection: The projection's name.
     ///   - declared: Names of the tables that the projection declares.
+    ///   - schema: The live schema.
     ///   - records: The projection's generations.
+    ///   - connection: Where to ask.
+    /// - Returns: The tables, none when there are none yet.
     /// - Throws: ``ReadModelError/changedMeanwhile(projection:reason:)`` when a table under a live
     ///   name is not the recorded one.
     static func find(
@@ -119,8 +126,24 @@ struct LiveTables: Sendable {
         }
     }
 
-    /// Records tables that were there before, in the caller's transaction. Nothing readers see
-    /// changes.
+    /// Why a swap cannot move the tables to their home; nil when it can.
+    ///
+    /// A schema of that name that Reprise did not make is nobody's to fill.
+    func obstacle(on connection: PostgresConnection) async throws -> String? {
+        guard let generation, !tables.isEmpty else { return nil }
+        let found = try await connection.query(
+            "SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1",
+            [.text(generation.homeSchema)]
+        ).first
+        let recorded = generation.homeSchemaOID.map { Int64($0) }
+        guard let oid = try found?.int("oid"), oid != recorded else { return nil }
+        return "The live tables would move to the schema '\(generation.homeSchema)', which exists "
+            + "and was not made by Reprise. Rename or drop it by hand."
+    }
+
+    /// Records tables that were there before, in the caller's transaction.
+    ///
+    /// Nothing readers see changes.
     func adopt(on connection: PostgresConnection) async throws {
         guard isAdopted, let generation else { return }
         try await Bookkeeping.insert(generation, on: connection)

@@ -39,7 +39,9 @@ package struct ProjectionStatus: Sendable {
 }
 
 extension ReadModelDatabase {
-    /// Reads how a projection stands. Changes nothing, needs no lock.
+    /// Reads how a projection stands.
+    ///
+    /// Changes nothing, needs no lock.
     ///
     /// - Returns: Without generations when the bookkeeping is not there yet.
     package func status(of projection: String) async throws -> ProjectionStatus {

@@ -1,6 +1,8 @@
 package import ProjectionKit
 
-/// What ReadModels knows of a projection: its name, its SQL files and its tables. Not its reducer.
+/// What ReadModels knows of a projection: its name, its SQL files and its tables.
+///
+/// Not its reducer.
 package struct ProjectionTables: Sendable {
     /// The projection's name.
     package let name: String

@@ -17,7 +17,9 @@ package struct ReadModelPlan: Sendable {
 
     /// The projection.
     package let projection: String
-    /// How the tables are to change. A truncate of tables that are not there yet becomes a swap.
+    /// How the tables are to change.
+    ///
+    /// A truncate of tables that are not there yet becomes a swap.
     package let strategy: Strategy
     /// The number of the generation that would be built.
     package let generation: Int
@@ -48,6 +50,7 @@ extension ReadModelDatabase {
     /// - Parameters:
     ///   - projection: The projection.
     ///   - strategy: The strategy asked for.
+    /// - Returns: The plan, with what it refuses.
     /// - Throws: ``ReadModelError`` when the server cannot be asked. What the plan refuses is in
     ///   the plan.
     package func plan(
@@ -103,6 +106,12 @@ private struct Planning {
         }
         let number = GenerationRecord.next(after: records, live: live)
         let strategy = live.tables.isEmpty ? .swap : self.strategy
+        if try await !connection.hasSchema(database.liveSchema) {
+            refusals.append("The live schema '\(database.liveSchema)' does not exist.")
+        }
+        if strategy == .swap, let obstacle = try await live.obstacle(on: connection) {
+            refusals.append(obstacle)
+        }
         var views: [DependentView] = []
         if refusals.isEmpty {
             (views, refusals, warnings) = try await inspect(
@@ -153,7 +162,9 @@ private struct Planning {
             if let setup = projection.setup {
                 try await connection.setSearchPath([database.liveSchema])
                 try await SQLFile(name: "setup.sql", text: setup).run(
-                    for: projection.name, on: connection)
+                    for: projection.name,
+                    on: connection
+                )
             }
             guard strategy == .swap else {
                 let reload = TruncateReload(database: database, projection: projection)
@@ -167,7 +178,8 @@ private struct Planning {
             let created = try await ShadowSchema(
                 projection: projection,
                 generation: generation,
-                liveSchema: database.liveSchema
+                liveSchema: database.liveSchema,
+                live: live
             ).create(on: connection)
             // A view that groups by the primary key cannot be made without it.
             try await connection.setSearchPath([created.homeSchema, database.liveSchema])
@@ -186,14 +198,21 @@ private struct Planning {
             ).refusals(on: connection)
             refusals += try await unfit(
                 views, over: live, in: created.homeSchema, on: connection)
+            if let checks = projection.checks {
+                refusals += try await SQLChecks(text: checks).rehearse(
+                    searchPath: [created.homeSchema, database.liveSchema],
+                    on: connection
+                )
+            }
             return (views, refusals, created.warnings)
         } catch ReadModelError.refusedByPlan(_, let reasons) {
             return ([], reasons, [])
         }
     }
 
-    /// Makes each view over the shadow tables, to see whether it can follow. The innermost come
-    /// first, so that an outer one finds its twin.
+    /// Makes each view over the shadow tables, to see whether it can follow.
+    ///
+    /// The innermost come first, so that an outer one finds its twin.
     private func unfit(
         _ views: [DependentView],
         over live: LiveTables,
@@ -241,6 +260,14 @@ private struct Planning {
 }
 
 extension PostgresConnection {
+    fileprivate func hasSchema(_ name: String) async throws -> Bool {
+        let found = try await query(
+            "SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1",
+            [.text(name)]
+        )
+        return !found.rows.isEmpty
+    }
+
     /// Whether every column of `view` is there in `twin`, at the same place, with the same name,
     /// type and collation.
     fileprivate func isReplaceable(_ view: UInt32, by twin: QualifiedName) async throws -> Bool {

@@ -29,6 +29,7 @@ package struct Run: Sendable {
     /// Keeps a report with the run's row.
     ///
     /// - Parameter json: A JSON object.
+    /// - Throws: ``ReadModelError``.
     package func record(report json: String) async throws {
         _ = try await translatingErrors(doing: "recording the report") {
             try await connection.query(
@@ -82,6 +83,7 @@ extension ReadModelDatabase {
     ///   - command: The command's name, such as `rebuild`.
     ///   - strategy: How the tables are to change.
     ///   - body: The work. A failure of it is recorded and thrown on.
+    /// - Returns: What `body` returned.
     /// - Throws: ``ReadModelError/runBusy(projection:holder:)`` at once when another run holds the
     ///   lock; what `body` throws.
     package func withRun<Result: Sendable>(
@@ -101,7 +103,9 @@ extension ReadModelDatabase {
             do {
                 try await Leftovers(of: projection).drop(on: connection)
                 let result = try await withHeartbeat(of: run) { try await body(run) }
-                try await run.end(state: "done", error: nil)
+                // What the run did is committed. A row that goes on saying "running" is set right
+                // by the next run; an error here would say that nothing happened.
+                try? await run.end(state: "done", error: nil)
                 return result
             } catch {
                 // The first error is the one worth reading; if its record cannot be written, the
@@ -205,6 +209,7 @@ extension Run {
                 ended_at = pg_catalog.clock_timestamp(),
                 heartbeat_at = pg_catalog.clock_timestamp()
             WHERE run_id = \(id)
-            """)
+            """
+        )
     }
 }

@@ -14,24 +14,32 @@ struct SQLFile: Sendable {
     ///   transaction or a statement fails; ``ServerError`` when a right is missing.
     @discardableResult
     func run(
-        for projection: String, on connection: PostgresConnection
+        for projection: String,
+        on connection: PostgresConnection
     ) async throws -> [QueryResult] {
-        if let line = lineOfTransactionControl {
-            throw ReadModelError.refusedByPlan(
-                projection: projection,
-                reasons: [
-                    "\(name), line \(line): BEGIN, COMMIT and their like have no place here; the "
-                        + "file runs inside a transaction."
-                ])
+        if let complaint = transactionComplaint {
+            throw ReadModelError.refusedByPlan(projection: projection, reasons: [complaint])
         }
         do {
             return try await connection.executeEach(text)
         } catch let error as ServerError where error.sqlState != "42501" {
             throw ReadModelError.refusedByPlan(
-                projection: projection, reasons: ["\(name): \(error)"])
+                projection: projection,
+                reasons: ["\(name): \(error)"]
+            )
         } catch let error as StatementError {
             throw ReadModelError.refusedByPlan(
-                projection: projection, reasons: ["\(name): \(error)"])
+                projection: projection,
+                reasons: ["\(name): \(error)"]
+            )
+        }
+    }
+
+    /// What to say about a statement that begins or ends a transaction; nil when there is none.
+    var transactionComplaint: String? {
+        lineOfTransactionControl.map {
+            "\(name), line \($0): BEGIN, COMMIT and their like have no place here; the file runs "
+                + "inside a transaction."
         }
     }
 
@@ -72,27 +80,27 @@ struct SQLFile: Sendable {
 /// Source: PostgreSQL manual, "Lexical Structure". An escape string (`E'…\'…'`) is read as such.
 private struct SQLScanner {
     enum Token {
-        case word(Substring)
+        case word(String)
         case semicolon
         case other
     }
 
-    private let text: String
-    private var rest: Substring
+    // Scalars, not characters: a combining mark after a quote makes one character of the two, and
+    // the server sees the quote.
+    private var rest: Substring.UnicodeScalarView
     private(set) var line = 1
 
     init(_ text: String) {
-        self.text = text
-        rest = text[...]
+        rest = text[...].unicodeScalars
     }
 
     mutating func next() -> Token? {
         while let character = rest.first {
-            if character.isWhitespace {
+            if character.properties.isWhitespace {
                 advance(1)
-            } else if rest.hasPrefix("--") {
-                skip(until: "\n")
-            } else if rest.hasPrefix("/*") {
+            } else if rest.begins(with: "--") {
+                skipLine()
+            } else if rest.begins(with: "/*") {
                 skipBlockComment()
             } else {
                 return token(beginningWith: character)
@@ -101,7 +109,7 @@ private struct SQLScanner {
         return nil
     }
 
-    private mutating func token(beginningWith character: Character) -> Token {
+    private mutating func token(beginningWith character: Unicode.Scalar) -> Token {
         switch character {
         case ";":
             advance(1)
@@ -111,9 +119,9 @@ private struct SQLScanner {
             return .other
         case "$":
             return skipDollarQuoted()
-        case _ where character.isLetter || character == "_":
-            let word = rest.prefix { $0.isLetter || $0.isNumber || $0 == "_" || $0 == "$" }
-            advance(word.count)
+        case _ where character.beginsName:
+            let word = String(rest.prefix { $0.continuesName || $0 == "$" })
+            advance(word.unicodeScalars.count)
             if word.lowercased() == "e", rest.first == "'" {
                 skipQuoted("'", hasEscapes: true)
                 return .other
@@ -126,21 +134,22 @@ private struct SQLScanner {
     }
 
     private mutating func advance(_ count: Int) {
-        line += rest.prefix(count).count { $0.isNewline }
+        line += rest.prefix(count).count { $0 == "\n" }
         rest = rest.dropFirst(count)
     }
 
-    private mutating func skip(until end: Character) {
-        advance(rest.prefix { $0 != end && !(end == "\n" && $0.isNewline) }.count)
+    private mutating func skipLine() {
+        // What the server's own scanner ends a comment with.
+        advance(rest.prefix { $0 != "\n" && $0 != "\r" }.count)
     }
 
     private mutating func skipBlockComment() {
         var depth = 0
         repeat {
-            if rest.hasPrefix("/*") {
+            if rest.begins(with: "/*") {
                 depth += 1
                 advance(2)
-            } else if rest.hasPrefix("*/") {
+            } else if rest.begins(with: "*/") {
                 depth -= 1
                 advance(2)
             } else {
@@ -149,7 +158,7 @@ private struct SQLScanner {
         } while depth > 0 && !rest.isEmpty
     }
 
-    private mutating func skipQuoted(_ quote: Character, hasEscapes: Bool) {
+    private mutating func skipQuoted(_ quote: Unicode.Scalar, hasEscapes: Bool) {
         advance(1)
         while let character = rest.first {
             advance(character == "\\" && hasEscapes ? 2 : 1)
@@ -159,15 +168,30 @@ private struct SQLScanner {
     }
 
     private mutating func skipDollarQuoted() -> Token {
-        let tag = rest.dropFirst().prefix { $0.isLetter || $0.isNumber || $0 == "_" }
-        guard rest.dropFirst(tag.count + 1).first == "$" else {
+        let tag = String(rest.dropFirst().prefix(while: \.continuesName))
+        let isMark = tag.unicodeScalars.first?.beginsName ?? true
+        guard isMark, rest.dropFirst(tag.unicodeScalars.count + 1).first == "$" else {
             advance(1)
             return .other
         }
         let mark = "$\(tag)$"
-        advance(mark.count)
-        while !rest.isEmpty && !rest.hasPrefix(mark) { advance(1) }
-        advance(mark.count)
+        advance(mark.unicodeScalars.count)
+        while !rest.isEmpty && !rest.begins(with: mark) { advance(1) }
+        advance(mark.unicodeScalars.count)
         return .other
     }
+}
+
+extension Substring.UnicodeScalarView {
+    fileprivate func begins(with text: String) -> Bool { starts(with: text.unicodeScalars) }
+}
+
+extension Unicode.Scalar {
+    /// A letter, `_`, or anything beyond ASCII (`ident_start` in PostgreSQL's scan.l).
+    fileprivate var beginsName: Bool {
+        value >= 0x80 || self == "_" || ("a"..."z").contains(self) || ("A"..."Z").contains(self)
+    }
+
+    /// The same or a digit.
+    fileprivate var continuesName: Bool { beginsName || ("0"..."9").contains(self) }
 }

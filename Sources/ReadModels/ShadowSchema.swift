@@ -6,6 +6,7 @@ struct ShadowSchema: Sendable {
     let projection: ProjectionTables
     let generation: Int
     let liveSchema: String
+    let live: LiveTables
 
     /// What was created.
     struct Created: Sendable {
@@ -30,7 +31,13 @@ struct ShadowSchema: Sendable {
     func create(on connection: PostgresConnection) async throws -> Created {
         let schemaOID = try await createSchema(on: connection)
         if let schema = projection.schema {
-            try await runSchemaFile(schema, on: connection)
+            try await SchemaFile(
+                text: schema,
+                projection: projection.name,
+                homeSchema: homeSchema,
+                liveSchema: liveSchema,
+                liveOIDs: live.oids
+            ).run(on: connection)
         } else {
             try await cloneLiveTables(on: connection)
         }
@@ -67,17 +74,6 @@ struct ShadowSchema: Sendable {
             throw refusal(["The schema '\(homeSchema)' vanished while it was made."])
         }
         return UInt32(oid)
-    }
-
-    private func runSchemaFile(_ file: String, on connection: PostgresConnection) async throws {
-        try await connection.setSearchPath([homeSchema, liveSchema])
-        try await SQLFile(name: "schema.sql", text: file).run(for: projection.name, on: connection)
-        let foreign = try await connection.query(Self.foreignObjectsQuery, [.text(homeSchema)])
-        let reasons = try foreign.rows.map {
-            "schema.sql makes \(try $0.string("object")); it may hold tables only. What the "
-                + "tables need belongs into setup.sql."
-        }
-        if !reasons.isEmpty { throw refusal(reasons) }
     }
 
     private func cloneLiveTables(on connection: PostgresConnection) async throws {
@@ -200,29 +196,6 @@ struct ShadowSchema: Sendable {
     private func refusal(_ reasons: [String]) -> ReadModelError {
         .refusedByPlan(projection: projection.name, reasons: reasons)
     }
-
-    // Sequences that belong to a column go along with its table.
-    private static let foreignObjectsQuery = """
-        SELECT pg_catalog.pg_describe_object('pg_class'::pg_catalog.regclass, c.oid, 0) AS object
-        FROM pg_catalog.pg_class AS c
-        JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-        WHERE n.nspname = $1 AND (c.relkind IN ('v', 'm', 'f', 'c')
-            OR c.relkind = 'S' AND NOT EXISTS (
-                SELECT FROM pg_catalog.pg_depend AS d
-                WHERE d.classid = 'pg_class'::pg_catalog.regclass AND d.objid = c.oid
-                    AND d.deptype IN ('a', 'i')
-                    AND d.refclassid = 'pg_class'::pg_catalog.regclass))
-        UNION ALL
-        SELECT pg_catalog.pg_describe_object('pg_proc'::pg_catalog.regclass, p.oid, 0)
-        FROM pg_catalog.pg_proc AS p
-        JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
-        WHERE n.nspname = $1
-        UNION ALL
-        SELECT pg_catalog.pg_describe_object('pg_type'::pg_catalog.regclass, t.oid, 0)
-        FROM pg_catalog.pg_type AS t
-        JOIN pg_catalog.pg_namespace AS n ON n.oid = t.typnamespace
-        WHERE n.nspname = $1 AND t.typtype IN ('e', 'd', 'r')
-        """
 }
 
 extension PostgresConnection {
@@ -253,7 +226,7 @@ extension PostgresConnection {
             CROSS JOIN LATERAL pg_catalog.unnest(i.indkey) WITH ORDINALITY AS k(number, place)
             JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.number
             WHERE i.indrelid = $1::pg_catalog.oid AND i.indisunique AND i.indpred IS NULL
-                AND k.place <= i.indnkeyatts
+                AND i.indexprs IS NULL AND k.place <= i.indnkeyatts
             """,
             [.int(Int64(table))]
         )

@@ -76,7 +76,9 @@ struct Swap: Sendable {
         let chosen: GenerationRecord? =
             switch (wanted, kind) {
             case (let wanted?, _): candidates.first { $0.number == wanted }
-            case (nil, .rollback): candidates.first { $0.number < live && $0.state == .retired }
+            case (nil, .rollback):
+                candidates.filter { $0.number < live && $0.state == .retired }
+                    .min { $0.retiredRank < $1.retiredRank }
             case (nil, _): candidates.first { $0.number > live }
             }
         guard let chosen else {
@@ -218,18 +220,16 @@ struct Swap: Sendable {
         on connection: PostgresConnection
     ) async throws -> String? {
         guard let generation = live.generation, !live.tables.isEmpty else { return nil }
-        let found = try await connection.query(
-            "SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1",
+        if let obstacle = try await live.obstacle(on: connection) {
+            throw ReadModelError.changedMeanwhile(projection: projection.name, reason: obstacle)
+        }
+        let exists = try await connection.query(
+            "SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1",
             [.text(generation.homeSchema)]
-        ).first
-        if found == nil {
+        )
+        if exists.rows.isEmpty {
             try await connection.execute(
                 "CREATE SCHEMA \(SQLText.identifier(generation.homeSchema))"
-            )
-        } else if try found?.int("oid") != generation.homeSchemaOID.map(Int64.init) {
-            throw ReadModelError.changedMeanwhile(
-                projection: projection.name,
-                reason: "the schema '\(generation.homeSchema)' exists and was not made by Reprise"
             )
         }
         return generation.homeSchema

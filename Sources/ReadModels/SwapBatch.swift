@@ -1,8 +1,10 @@
 import Postgres
 
 /// The statements of a swap that run while readers are held up: locks, then catalogue statements
-/// only, sent as one message that ends in COMMIT. Between the first lock and the COMMIT the server
-/// waits neither for the network nor for this process.
+/// only, sent as one message that ends in COMMIT.
+///
+/// Between the first lock and the COMMIT the server waits neither for the network nor for this
+/// process.
 struct SwapBatch: Sendable {
     let kind: CutOverKind
     let run: Run
@@ -62,6 +64,7 @@ struct SwapBatch: Sendable {
     /// Everything from the locks to COMMIT.
     ///
     /// - Parameter lockTimeout: Milliseconds for each lock.
+    /// - Returns: The text of one message.
     func sql(lockTimeout: Int) -> String {
         var statements = locks(timeout: lockTimeout)
         statements += ["SET LOCAL statement_timeout = '2s'", assertion]
@@ -153,6 +156,7 @@ struct SwapBatch: Sendable {
             UPDATE reprise.generation SET state = 'live', live_since = pg_catalog.now()
             WHERE projection = \(name) AND generation = \(target.number)
             """,
+            "UPDATE reprise.run SET generation = \(target.number) WHERE run_id = \(run.id)",
             """
             INSERT INTO reprise.checkpoint (projection, generation, position)
             VALUES (\(name), \(target.number), \(after))

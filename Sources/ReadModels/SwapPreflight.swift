@@ -7,11 +7,13 @@ struct SwapPreflight: Sendable {
     let liveSchema: String
     let homeSchema: String
 
-    /// The reasons, each naming an object. The shadow tables are there, with their indexes.
+    /// The reasons, each naming an object.
+    ///
+    /// - Precondition: The shadow tables are in the home schema.
     func refusals(on connection: PostgresConnection) async throws -> [String] {
         try await connection.setSearchPath([])
         var refusals: [String] = []
-        for query in [Self.takenNamesQuery, Self.rightsQuery, Self.columnGrantsQuery] {
+        for query in [Self.rightsQuery, Self.columnGrantsQuery] {
             let result = try await connection.query(
                 query,
                 [.ints(live.oids.map { Int64($0) }), .text(homeSchema), .text(liveSchema)]
@@ -20,43 +22,6 @@ struct SwapPreflight: Sendable {
         }
         return refusals
     }
-
-    // Names of relations and statistics objects are unique in a schema, and so are those of types:
-    // a table brings its row type along. What belongs to the live tables makes room.
-    private static let takenNamesQuery = """
-        WITH live (oid) AS (
-            SELECT pg_catalog.unnest($1::pg_catalog.oid[])
-            UNION ALL
-            SELECT i.indexrelid FROM pg_catalog.pg_index AS i
-            WHERE i.indrelid = ANY ($1::pg_catalog.oid[])
-        ), taken AS (
-            SELECT pg_catalog.pg_describe_object(
-                'pg_catalog.pg_class'::pg_catalog.regclass, c.oid, 0) AS object
-            FROM pg_catalog.pg_class AS c
-            JOIN pg_catalog.pg_class AS s USING (relname)
-            WHERE c.relnamespace = pg_catalog.quote_ident($3)::pg_catalog.regnamespace
-                AND s.relnamespace = pg_catalog.quote_ident($2)::pg_catalog.regnamespace
-                AND c.oid NOT IN (SELECT oid FROM live)
-            UNION ALL
-            SELECT pg_catalog.pg_describe_object(
-                'pg_catalog.pg_type'::pg_catalog.regclass, t.oid, 0)
-            FROM pg_catalog.pg_type AS t
-            JOIN pg_catalog.pg_class AS s ON s.relname = t.typname AND s.relkind = 'r'
-            WHERE t.typnamespace = pg_catalog.quote_ident($3)::pg_catalog.regnamespace
-                AND s.relnamespace = pg_catalog.quote_ident($2)::pg_catalog.regnamespace
-                AND t.typrelid = 0
-            UNION ALL
-            SELECT pg_catalog.pg_describe_object(
-                'pg_catalog.pg_statistic_ext'::pg_catalog.regclass, x.oid, 0)
-            FROM pg_catalog.pg_statistic_ext AS x
-            JOIN pg_catalog.pg_statistic_ext AS s USING (stxname)
-            WHERE x.stxnamespace = pg_catalog.quote_ident($3)::pg_catalog.regnamespace
-                AND s.stxnamespace = pg_catalog.quote_ident($2)::pg_catalog.regnamespace
-                AND x.stxrelid NOT IN (SELECT oid FROM live)
-        )
-        SELECT object || ' has a name that schema.sql gives to something of its own.' AS refusal
-        FROM taken ORDER BY 1
-        """
 
     private static let rightsQuery = """
         SELECT 'the role ' || current_user || ' is not a member of ' || rolname || ', who owns '

@@ -85,7 +85,8 @@ struct TableBinding: Sendable {
     }
 
     private static func columnType(of column: ColumnDescription) -> ColumnType? {
-        column.typeKind == "e" ? .enumeration : ColumnType(rawValue: column.baseType)
+        if column.typeKind == "e" { return .enumeration }
+        return column.isBuiltIn ? ColumnType(rawValue: column.baseType) : nil
     }
 
     private static func missingLabels(

@@ -286,9 +286,12 @@ private struct ReloadAttempt: Sendable {
     }
 
     /// The tables' names so that a foreign key finds its parent loaded: it is checked at the end of
-    /// each COPY. Where two tables refer to each other their keys must be deferrable.
+    /// each COPY.
+    ///
+    /// Where two tables refer to each other their keys must be deferrable.
     private func parentsFirst(
-        _ live: LiveTables, on connection: PostgresConnection
+        _ live: LiveTables,
+        on connection: PostgresConnection
     ) async throws -> [String] {
         let result = try await connection.query(
             """
@@ -298,7 +301,9 @@ private struct ReloadAttempt: Sendable {
             JOIN pg_catalog.pg_class AS p ON p.oid = o.confrelid
             WHERE o.contype = 'f' AND o.conrelid = ANY ($1::pg_catalog.oid[])
                 AND o.confrelid = ANY ($1::pg_catalog.oid[]) AND o.conrelid <> o.confrelid
-            """, [.ints(live.oids.map { Int64($0) })])
+            """,
+            [.ints(live.oids.map { Int64($0) })]
+        )
         let edges = try result.rows.map { (try $0.string("child"), try $0.string("parent")) }
         var waiting = encoded.map(\.copy.target.name)
         var ordered: [String] = []
@@ -354,6 +359,10 @@ private struct ReloadAttempt: Sendable {
         record.position = position
         record.events = events
         try await Bookkeeping.insert(record, on: connection)
+        try await connection.query(
+            "UPDATE reprise.run SET generation = $2 WHERE run_id = $1",
+            [.int(run.id), .int(Int64(number))]
+        )
         try await connection.query(
             """
             INSERT INTO reprise.checkpoint (projection, generation, position) VALUES ($1, $2, $3)

@@ -57,7 +57,9 @@ final class BatchQueue: @unchecked Sendable {
         }
     }
 
-    /// Nobody goes on: both sides get nil from now on. Safe to call from anywhere, more than once.
+    /// Nobody goes on: both sides get nil from now on.
+    ///
+    /// Safe to call from anywhere, more than once.
     func close() {
         condition.withLock {
             isClosed = true

@@ -42,7 +42,9 @@ package struct GenerationControl: Sendable {
         }
     }
 
-    /// Says how the projection stands. Needs no lock.
+    /// Says how the projection stands.
+    ///
+    /// Needs no lock.
     ///
     /// - Throws: ``ReadModelError``.
     package func status() async throws -> ProjectionStatus {

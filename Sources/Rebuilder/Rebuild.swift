@@ -33,6 +33,8 @@ package struct RebuildPlan: Sendable {
     package let types: [TypeCount]
     /// What would happen in the database.
     package let readModel: ReadModelPlan
+    /// What the last rebuild took; nil when there was none.
+    package let lastRebuild: PastRebuild?
 }
 
 /// Rebuilds one projection: plan, lock, fold, load, check, cut over, prune, report.
@@ -48,7 +50,12 @@ package struct Rebuild: Sendable {
 
     /// Prepares a rebuild; nothing is opened yet.
     ///
-    /// - Parameter progress: Called from any thread, at most once for each batch of events.
+    /// - Parameters:
+    ///   - projection: What to rebuild.
+    ///   - ledger: Where its events are.
+    ///   - database: Where its tables are.
+    ///   - options: What can be set.
+    ///   - progress: Called from any thread, at most once for each batch of events.
     package init(
         of projection: any Projection.Type,
         from ledger: any Ledger,
@@ -84,7 +91,8 @@ package struct Rebuild: Sendable {
             buckets: buckets.count,
             bucketRange: range,
             types: types,
-            readModel: try await database.plan(tables, strategy: options.strategy)
+            readModel: try await database.plan(tables, strategy: options.strategy),
+            lastRebuild: try await database.lastRebuild(of: tables.name)
         )
     }
 

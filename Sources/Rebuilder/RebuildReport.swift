@@ -1,7 +1,8 @@
 import FoundationEssentials
 
-/// What a rebuild did. Encoded as JSON it is stored with the run and printed by `--json`; the names
-/// are stable.
+/// What a rebuild did.
+///
+/// Encoded as JSON it is stored with the run and printed by `--json`; the names are stable.
 package struct RebuildReport: Codable, Equatable, Sendable {
     /// Seconds of each stage.
     package struct Seconds: Codable, Equatable, Sendable {

@@ -1,4 +1,6 @@
-/// Where a rebuild stands. The raw values are shown by `status` and stored in `reprise.run.stage`.
+/// Where a rebuild stands.
+///
+/// The raw values are shown by `status` and stored in `reprise.run.stage`.
 package enum RebuildStage: String, CaseIterable, Sendable {
     case planning
     case folding

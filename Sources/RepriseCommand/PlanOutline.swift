@@ -17,6 +17,12 @@ struct PlanOutline: Encodable {
         let liveBytes: Int64?
     }
 
+    struct LastRebuild: Encodable {
+        let events: Int
+        let seconds: Double
+        let peakMemoryBytes: Int
+    }
+
     let projection: String
     let strategy: String
     let generation: Int
@@ -35,6 +41,7 @@ struct PlanOutline: Encodable {
     let views: [String]
     let warnings: [String]
     let refusals: [String]
+    let lastRebuild: LastRebuild?
 
     init(_ plan: RebuildPlan, bucketWidth: Int64) {
         let model = plan.readModel
@@ -62,6 +69,13 @@ struct PlanOutline: Encodable {
         views = model.views
         warnings = model.warnings
         refusals = model.refusals
+        lastRebuild = plan.lastRebuild.map {
+            LastRebuild(
+                events: $0.events,
+                seconds: $0.seconds,
+                peakMemoryBytes: $0.peakMemoryBytes
+            )
+        }
     }
 }
 
@@ -74,10 +88,11 @@ extension PlanOutline {
         fields.add("live", liveLine)
         fields.add("strategy", strategyLine)
         fields.add("tables", tableLines)
-        fields.add("views", views.map { "\($0) is pointed at the new tables" })
+        fields.add("last run", lastRunLine)
+        fields.add("views", views.map { "\(SQLName.plain($0)) is pointed at the new tables" })
         fields.add("warning", warnings)
         fields.add("refused", refusals)
-        return "\(headline)\n\(fields.text)\(next)\n"
+        return "\(headline)\n\(fields.text)\(next)"
     }
 
     private var headline: String {
@@ -124,13 +139,23 @@ extension PlanOutline {
         Columns.lines(
             tables.map { table in
                 [
-                    table.name, Figures.count(table.columns, "column"),
+                    SQLName.plain(table.name), Figures.count(table.columns, "column"),
                     table.liveRows.map { "about \(Figures.count($0)) rows" } ?? "not there yet",
                     table.liveBytes.map { Figures.mebibytes(Int($0)) } ?? "",
                 ]
             },
             right: [3]
         )
+    }
+
+    /// What the next rebuild will take: fold and load grow with the events.
+    private var lastRunLine: [String] {
+        guard let lastRebuild else { return [] }
+        return [
+            "\(Figures.count(lastRebuild.events, "event")) in "
+                + "\(Figures.seconds(lastRebuild.seconds)), "
+                + "\(Figures.mebibytes(lastRebuild.peakMemoryBytes)) of memory at its peak"
+        ]
     }
 
     private var next: String {

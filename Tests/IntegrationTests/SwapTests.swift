@@ -136,6 +136,20 @@ struct SwapTests {
         }
     }
 
+    @Test("after a rollback the next rebuild keeps, and goes back to, what was live before it")
+    func rolledBackGeneration() async throws {
+        try await withTally { scene in
+            _ = try await scene.rebuild(Tally.self)
+            let patience = CutOverPatience()
+            _ = try await scene.control(Tally.self).rollback(patience: patience)
+            let third = try await scene.rebuild(Tally.self)
+            #expect(third.previousGeneration == 1)
+            #expect(third.droppedGenerations == [2])
+            let back = try await scene.control(Tally.self).rollback(patience: patience)
+            #expect(back.generation == 1)
+        }
+    }
+
     @Test("a blocked cut-over names the blocker, leaves live alone, and a later swap goes well")
     func blocked() async throws {
         try await withTally { scene in
@@ -333,7 +347,8 @@ struct TruncateTests {
             _ = try await scene.rebuild(Family.self, options: options)
             #expect(try await scene.rows(of: "public.family_child") == ["(1,1)", "(2,2)", "(3,3)"])
             try await scene.database.execute(
-                "CREATE TABLE public.guest (host bigint REFERENCES public.family_parent)")
+                "CREATE TABLE public.guest (host bigint REFERENCES public.family_parent)"
+            )
             let error = await #expect(throws: ReadModelError.self) {
                 _ = try await scene.rebuild(Family.self, options: options)
             }
@@ -361,7 +376,8 @@ struct TruncateTests {
                 CREATE TRIGGER c AFTER INSERT ON public.tally EXECUTE FUNCTION public.note();
                 ALTER TABLE public.tally ENABLE ALWAYS TRIGGER b;
                 ALTER TABLE public.tally DISABLE TRIGGER c;
-                """)
+                """
+            )
             let before = try await SchemaDump.of(in: scene.database)
             var options = RebuildOptions()
             options.strategy = .truncate

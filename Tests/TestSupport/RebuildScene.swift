@@ -9,11 +9,13 @@ package struct RebuildScene: Sendable {
     /// The database.
     package let database: ScratchDatabase
     /// The ledger's path.
-    package let ledgerPath: String
+    package var ledgerPath: String
+    /// The schema of the live tables.
+    package var liveSchema = "public"
 
     /// The same database as a rebuild sees it.
     package var target: ReadModelDatabase {
-        ReadModelDatabase(conninfo: database.url, liveSchema: "public")
+        ReadModelDatabase(conninfo: database.url, liveSchema: liveSchema)
     }
 
     /// Appends events of the shop workload.
@@ -58,8 +60,11 @@ package struct RebuildScene: Sendable {
 
     /// All rows of a table as text, in the order of all columns: equal when the rows are equal.
     package func rows(of table: String) async throws -> [String] {
-        try await database.query("SELECT t::text AS line FROM \(table) AS t ORDER BY 1").rows
-            .map { try $0.string("line") }
+        // An alias that no column has: the column would be meant, and not the row.
+        let result = try await database.query(
+            "SELECT \"a row\"::text AS line FROM \(table) AS \"a row\" ORDER BY 1"
+        )
+        return try result.rows.map { try $0.string("line") }
     }
 }
 

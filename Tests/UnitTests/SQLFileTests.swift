@@ -10,7 +10,8 @@ struct SQLFileTests {
             ("COMMIT", 1), ("SELECT 1;\n\n  commit ;", 3), ("/* a\n/* b */ */ -- c\nROLLBACK", 3),
             ("SELECT 'it''s;';\nBEGIN;", 2), ("SELECT $a$;COMMIT;$b$;$a$;\nEND", 2),
             ("SELECT E'\\';';\nsavepoint a", 2), ("SELECT \"a;b\"\n;start transaction", 2),
-        ])
+        ]
+    )
     func found(text: String, line: Int) {
         #expect(SQLFile(name: "f", text: text).lineOfTransactionControl == line)
     }
@@ -20,9 +21,11 @@ struct SQLFileTests {
         arguments: [
             "SELECT 1", "SELECT begin FROM commit", "-- COMMIT\nSELECT 1", "SELECT ';COMMIT;'",
             "SELECT \";COMMIT\"", "/* ; COMMIT */ SELECT 1", "DO $$BEGIN; COMMIT; END$$",
-            "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; SELECT 2; END; SELECT 1", "SELECT $1; SELECT a$b",
+            "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; SELECT 2; END; SELECT 1",
+            "SELECT $1; SELECT a$b",
             "", "';COMMIT", "$x$;COMMIT",
-        ])
+        ]
+    )
     func leftAlone(text: String) {
         #expect(SQLFile(name: "f", text: text).lineOfTransactionControl == nil)
     }

@@ -1,5 +1,6 @@
 import FoundationEssentials
 import ProjectionKit
+import TestSupport
 import Testing
 
 @Suite("Payload: numbers")
@@ -169,6 +170,30 @@ struct PayloadTextTests {
         try withPayload("{\"a\":\(text)}") { payload throws in
             #expect(throws: PayloadError(path: "$.a", reason: "is \(kind(text)), not a UUID")) {
                 try payload.uuid("a")
+            }
+        }
+    }
+
+    @Test("reads every UUID, and none with a byte that is no digit", arguments: [51] as [UInt64])
+    func anyUUID(seed: UInt64) throws {
+        print("UUIDs: seed \(seed)")
+        var random = SeededRandom(seed: seed)
+        for round in 0..<1_000 {
+            let value = EventID(high: random.next(), low: random.next())
+            let text = round % 2 == 0 ? value.description : value.description.uppercased()
+            try withPayload("{\"a\":\"\(text)\"}") { payload throws in
+                #expect(try payload.uuid("a") == value.uuid)
+            }
+            var bytes = Array(text.utf8)
+            let place = Int.random(in: 0..<36, using: &random)
+            let byte = UInt8.random(in: 0x20...0x7e, using: &random)
+            let isDigit = "0123456789abcdefABCDEF".utf8.contains(byte)
+            let isDash = bytes[place] == UInt8(ascii: "-")
+            guard isDash ? byte != UInt8(ascii: "-") : !isDigit else { continue }
+            guard byte != UInt8(ascii: "\""), byte != UInt8(ascii: "\\") else { continue }
+            bytes[place] = byte
+            try withEvent(bytes: Array("{\"a\":\"".utf8) + bytes + Array("\"}".utf8)) { event in
+                #expect(throws: PayloadError.self) { try event.payload.uuid("a") }
             }
         }
     }

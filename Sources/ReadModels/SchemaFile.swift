@@ -1,0 +1,225 @@
+import Postgres
+import ProjectionKit
+
+/// A projection's `schema.sql`, run in the home schema of a generation that is being made.
+///
+/// The live schema is on the search path, because the tables may need its types. So a statement
+/// that finds nothing in the home schema finds the live table of that name, and `DROP TABLE IF
+/// EXISTS` in front of a CREATE TABLE would drop what readers use: what the file did is looked at
+/// before anything of it is kept.
+struct SchemaFile: Sendable {
+    let text: String
+    let projection: String
+    let homeSchema: String
+    let liveSchema: String
+    /// The live tables, whose names the new ones will take over.
+    let liveOIDs: [UInt32]
+
+    /// Runs the file in the open transaction.
+    ///
+    /// - Throws: ``ReadModelError/refusedByPlan(projection:reasons:)`` when it fails or does
+    ///   anything but make tables; the caller then rolls back.
+    func run(on connection: PostgresConnection) async throws {
+        let outside = try await relationsOutside(on: connection)
+        let before = try await strongLocks(on: connection)
+        try await connection.setSearchPath([homeSchema, liveSchema])
+        try await SQLFile(name: "schema.sql", text: text).run(for: projection, on: connection)
+        let locks = try await strongLocks(on: connection)
+        var reasons = locks.subtracting(before).compactMap { lock in
+            outside[lock.relation] ?? lock.newcomer
+        }.map {
+            "schema.sql changes \($0). It may name only what it makes itself: take DROP TABLE and "
+                + "its like out."
+        }
+        reasons.sort()
+        reasons += try await objects(Self.foreignQuery, on: connection).map {
+            "schema.sql makes \($0); it may hold tables only. What the tables need belongs into "
+                + "setup.sql."
+        }
+        reasons += try await objects(Self.marksQuery, on: connection).map {
+            "schema.sql makes \($0), which a swap does not carry over."
+        }
+        reasons += try await tablesWithRows(on: connection).map {
+            "schema.sql puts rows into '\($0)'; only events make rows."
+        }
+        reasons += try await takenNames(on: connection)
+        guard reasons.isEmpty else {
+            throw ReadModelError.refusedByPlan(projection: projection, reasons: reasons)
+        }
+    }
+
+    private struct StrongLock: Hashable {
+        let relation: Int64
+        let mode: String
+        /// The relation's name when it exists, outside the home schema.
+        let newcomer: String?
+    }
+
+    private func relationsOutside(
+        on connection: PostgresConnection
+    ) async throws -> [Int64: String] {
+        let result = try await connection.query(
+            """
+            SELECT c.oid, n.nspname || '.' || c.relname AS name
+            FROM pg_catalog.pg_class AS c
+            JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+            WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND n.nspname !~ '^pg_'
+                AND n.nspname NOT IN ($1, 'information_schema')
+            """,
+            [.text(homeSchema)]
+        )
+        return try Dictionary(
+            uniqueKeysWithValues: result.rows.map { (try $0.int("oid"), try $0.string("name")) }
+        )
+    }
+
+    /// Locks of this session that a change of rows or of a definition leaves until the transaction
+    /// ends. SHARE ROW EXCLUSIVE is not among them: a foreign key takes it on the other table.
+    private func strongLocks(on connection: PostgresConnection) async throws -> Set<StrongLock> {
+        let result = try await connection.query(
+            """
+            SELECT l.relation, l.mode, CASE
+                WHEN n.nspname <> $1 AND n.nspname !~ '^pg_' THEN n.nspname || '.' || c.relname
+                END AS newcomer
+            FROM pg_catalog.pg_locks AS l
+            LEFT JOIN pg_catalog.pg_class AS c ON c.oid = l.relation
+            LEFT JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+            WHERE l.pid = pg_catalog.pg_backend_pid() AND l.locktype = 'relation' AND l.mode IN (
+                'RowExclusiveLock', 'ShareUpdateExclusiveLock', 'ShareLock', 'ExclusiveLock',
+                'AccessExclusiveLock')
+            """,
+            [.text(homeSchema)]
+        )
+        return Set(
+            try result.rows.map {
+                StrongLock(
+                    relation: try $0.int("relation"),
+                    mode: try $0.string("mode"),
+                    newcomer: $0["newcomer"]
+                )
+            }
+        )
+    }
+
+    private func objects(
+        _ query: String,
+        on connection: PostgresConnection
+    ) async throws -> [String] {
+        try await connection.query(query, [.text(homeSchema)]).rows
+            .map { try $0.string("object") }
+    }
+
+    private func tablesWithRows(on connection: PostgresConnection) async throws -> [String] {
+        let tables = try await objects(
+            """
+            SELECT c.relname AS object FROM pg_catalog.pg_class AS c
+            JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+            WHERE n.nspname = $1 AND c.relkind = 'r' ORDER BY 1
+            """,
+            on: connection
+        )
+        var filled: [String] = []
+        for table in tables {
+            let name = QualifiedName(schema: homeSchema, name: table)
+            let row = try await connection.query("SELECT FROM \(name.sql) LIMIT 1")
+            if !row.rows.isEmpty { filled.append(table) }
+        }
+        return filled
+    }
+
+    /// Names of the new objects that something else in the live schema has: the cut-over would
+    /// fail, after all the work.
+    private func takenNames(on connection: PostgresConnection) async throws -> [String] {
+        let result = try await connection.query(
+            Self.takenQuery,
+            [.text(homeSchema), .text(liveSchema), .ints(liveOIDs.map { Int64($0) })]
+        )
+        return try result.rows.map {
+            "schema.sql makes '\(try $0.string("name"))', and the live schema '\(liveSchema)' has "
+                + "\(try $0.string("holder")), which is not the projection's: one of the two "
+                + "needs another name."
+        }
+    }
+}
+
+extension SchemaFile {
+    // Whatever lives in the schema, of any kind that there is or will be. Sequences that belong to
+    // a column go along with its table, and so do extended statistics.
+    private static let foreignQuery = """
+        SELECT pg_catalog.pg_describe_object(d.classid, d.objid, 0) AS object
+        FROM pg_catalog.pg_depend AS d
+        JOIN pg_catalog.pg_namespace AS n ON n.oid = d.refobjid AND n.nspname = $1
+        WHERE d.refclassid = 'pg_namespace'::pg_catalog.regclass
+            AND d.classid <> 'pg_statistic_ext'::pg_catalog.regclass
+            AND NOT (d.classid = 'pg_class'::pg_catalog.regclass AND EXISTS (
+                SELECT FROM pg_catalog.pg_class AS c
+                WHERE c.oid = d.objid AND (c.relkind IN ('r', 'p', 'i', 'I')
+                    OR c.relkind = 'S' AND EXISTS (
+                        SELECT FROM pg_catalog.pg_depend AS o
+                        WHERE o.classid = 'pg_class'::pg_catalog.regclass AND o.objid = c.oid
+                            AND o.deptype IN ('a', 'i')
+                            AND o.refclassid = 'pg_class'::pg_catalog.regclass))))
+        ORDER BY 1
+        """
+
+    private static let marksQuery = """
+        SELECT 'trigger ' || t.tgname || ' on ' || c.relname AS object
+        FROM pg_catalog.pg_trigger AS t
+        JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
+        WHERE c.relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1)
+            AND NOT t.tgisinternal
+        UNION ALL
+        SELECT 'rule ' || r.rulename || ' on ' || c.relname
+        FROM pg_catalog.pg_rewrite AS r
+        JOIN pg_catalog.pg_class AS c ON c.oid = r.ev_class AND c.relkind IN ('r', 'p')
+        WHERE c.relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1)
+        UNION ALL
+        SELECT 'policy ' || p.polname || ' on ' || c.relname
+        FROM pg_catalog.pg_policy AS p
+        JOIN pg_catalog.pg_class AS c ON c.oid = p.polrelid
+        WHERE c.relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1)
+        UNION ALL
+        SELECT CASE c.relpersistence WHEN 'p' THEN 'row-level security on ' ELSE 'unlogged table '
+            END || c.relname
+        FROM pg_catalog.pg_class AS c
+        WHERE c.relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1)
+            AND c.relkind IN ('r', 'p')
+            AND (c.relrowsecurity OR c.relforcerowsecurity OR c.relpersistence <> 'p')
+        ORDER BY 1
+        """
+
+    private static let takenQuery = """
+        WITH home (oid) AS (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1),
+        live (oid) AS (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $2),
+        leaving (oid) AS (
+            SELECT pg_catalog.unnest($3::pg_catalog.oid[])
+            UNION SELECT indexrelid FROM pg_catalog.pg_index
+            WHERE indrelid = ANY ($3::pg_catalog.oid[])
+            UNION SELECT objid FROM pg_catalog.pg_depend
+            WHERE classid = 'pg_class'::pg_catalog.regclass AND deptype IN ('a', 'i')
+                AND refclassid = 'pg_class'::pg_catalog.regclass
+                AND refobjid = ANY ($3::pg_catalog.oid[])
+        )
+        SELECT n.relname AS name,
+            pg_catalog.pg_describe_object('pg_class'::pg_catalog.regclass, o.oid, 0) AS holder
+        FROM pg_catalog.pg_class AS n
+        JOIN pg_catalog.pg_class AS o ON o.relname = n.relname
+        WHERE n.relnamespace = (SELECT oid FROM home)
+            AND o.relnamespace = (SELECT oid FROM live) AND o.oid NOT IN (SELECT oid FROM leaving)
+        UNION ALL
+        SELECT n.typname, pg_catalog.pg_describe_object('pg_type'::pg_catalog.regclass, o.oid, 0)
+        FROM pg_catalog.pg_type AS n
+        JOIN pg_catalog.pg_type AS o ON o.typname = n.typname AND o.typrelid = 0
+        WHERE n.typnamespace = (SELECT oid FROM home) AND n.typrelid <> 0
+            AND o.typnamespace = (SELECT oid FROM live)
+        UNION ALL
+        SELECT n.stxname,
+            pg_catalog.pg_describe_object('pg_statistic_ext'::pg_catalog.regclass, o.oid, 0)
+        FROM pg_catalog.pg_statistic_ext AS n
+        JOIN pg_catalog.pg_statistic_ext AS o ON o.stxname = n.stxname
+        WHERE n.stxnamespace = (SELECT oid FROM home)
+            AND o.stxnamespace = (SELECT oid FROM live)
+            AND o.stxrelid <> ALL ($3::pg_catalog.oid[])
+        ORDER BY 1
+        """
+}
