@@ -302,12 +302,19 @@ struct SwapEdgeTests {
                     + "INSERT INTO public.guest SELECT generate_series(1, 9)")
             try scene.append(counted([1, 2]))
             _ = try await scene.rebuild(GuestTally.self)
+            try await scene.database.execute(
+                """
+                CREATE FUNCTION public.wait() RETURNS trigger LANGUAGE plpgsql AS
+                    'BEGIN PERFORM pg_advisory_xact_lock_shared(4712); RETURN NEW; END';
+                CREATE TRIGGER w BEFORE UPDATE ON reprise.generation_table
+                    FOR EACH ROW EXECUTE FUNCTION public.wait();
+                """)
             try await scene.database.withConnection { keeper in
-                // The load records its generation when the rows are in.
-                try await keeper.execute("BEGIN; LOCK TABLE reprise.generation IN SHARE MODE")
+                try await keeper.execute("SELECT pg_advisory_lock(4712)")
                 async let rebuilding = scene.rebuild(GuestTally.self)
                 let begin = ContinuousClock.now
                 while true {
+                    // The load writes down the row counts when the rows are in.
                     let loading = try await scene.database.query(
                         """
                         SELECT ARRAY(
@@ -315,8 +322,7 @@ struct SwapEdgeTests {
                             WHERE g.granted AND g.pid = l.pid
                                 AND g.relation = 'public.guest'::pg_catalog.regclass) AS modes
                         FROM pg_catalog.pg_locks AS l
-                        WHERE NOT l.granted AND l.mode = 'RowExclusiveLock'
-                            AND l.relation = 'reprise.generation'::pg_catalog.regclass
+                        WHERE NOT l.granted AND l.locktype = 'advisory' AND l.objid = 4712
                         """
                     ).first
                     if let loading {
@@ -327,7 +333,7 @@ struct SwapEdgeTests {
                     try #require(ContinuousClock.now - begin < .seconds(60))
                     await Task.yield()
                 }
-                try await keeper.execute("ROLLBACK")
+                try await keeper.execute("SELECT pg_advisory_unlock(4712)")
                 #expect(try await rebuilding.isLive)
             }
         }
