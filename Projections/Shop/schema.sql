@@ -13,7 +13,7 @@ CREATE TABLE order_summary (
 );
 
 COMMENT ON TABLE order_summary IS 'An order at a glance: who, how far, how much.';
-COMMENT ON COLUMN order_summary.status IS 'placed, paid, shipped or cancelled; follows from the times.';
+COMMENT ON COLUMN order_summary.status IS 'How far the order has come; follows from the times.';
 COMMENT ON COLUMN order_summary.line_count IS 'Lines added and not removed again.';
 COMMENT ON COLUMN order_summary.total_cents IS 'Sum of quantity * unit_cents over its lines.';
 COMMENT ON COLUMN order_summary.paid_cents IS 'Sum of its payments.';
@@ -51,4 +51,4 @@ COMMENT ON TABLE customer_totals IS 'What each customer ordered and paid.';
 COMMENT ON COLUMN customer_totals.name IS 'NULL while the ledger holds no registration.';
 COMMENT ON COLUMN customer_totals.country IS 'Where the customer lives now, ISO 3166 alpha-2.';
 COMMENT ON COLUMN customer_totals.orders IS 'Orders placed, the cancelled ones included.';
-COMMENT ON COLUMN customer_totals.last_order_at IS 'Time of the newest order; NULL before the first.';
+COMMENT ON COLUMN customer_totals.last_order_at IS 'When the newest order was placed.';

@@ -71,9 +71,6 @@ struct EventLineParser {
                     + " such as 2026-03-01T09:30:00.125Z"
             )
         }
-        guard EventID.times.contains(time) else {
-            throw FieldError(reason: "'time' is outside the years 0001 to 9999 in UTC")
-        }
         return time
     }
 

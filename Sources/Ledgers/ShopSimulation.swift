@@ -103,7 +103,7 @@ struct ShopCustomers {
         // The cube of an even distribution favours the first: a tenth of the customers place
         // nearly half of the orders.
         let part = random.below(1 << 20)
-        let cube = ((part * part) >> 20) * part >> 20
+        let cube = (((part * part) >> 20) * part) >> 20
         return customer(at: (cube * count) >> 20)
     }
 }

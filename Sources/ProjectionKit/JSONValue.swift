@@ -19,6 +19,7 @@ package enum JSONValue {
         case UInt8(ascii: "["): "an array"
         case UInt8(ascii: "\""): "a text"
         case UInt8(ascii: "t"), UInt8(ascii: "f"): "true or false"
+        case UInt8(ascii: "n") where text.starts(with: "null".utf8): "null"
         case UInt8(ascii: "-"), UInt8(ascii: "0")...UInt8(ascii: "9"): "a number"
         default: "malformed"
         }

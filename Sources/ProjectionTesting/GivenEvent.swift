@@ -12,7 +12,7 @@ public struct GivenEvent: Sendable {
     public var stream: String
     /// When it happened, as RFC 3339; nil is one second after the event before it.
     public var time: String?
-    /// Its id; nil makes one that ascends with the place in the list.
+    /// Its id; nil makes one of its time and its place in the list.
     public var id: EventID?
     /// Its payload, a JSON object.
     public var data: String
@@ -24,7 +24,7 @@ public struct GivenEvent: Sendable {
     ///   - stream: The stream it belongs to.
     ///   - time: When it happened, such as `2026-01-01T09:30:00Z`. Without one it is one second
     ///     after the event before it; the first is at 2026-01-01T00:00:00Z.
-    ///   - id: Its id. Without one it gets an id that ascends with its place in the list.
+    ///   - id: Its id. Without one it gets a UUIDv7 of its time and its place in the list.
     ///   - data: Its payload, a JSON object.
     public init(
         _ type: String,

@@ -68,7 +68,8 @@ enum Bookkeeping {
         let generations = try await connection.query(
             """
             SELECT generation, state, live_schema, home_schema, home_schema_oid, run_id, position,
-                events, live_since, retired_at, built_at
+                events, live_since,
+                pg_catalog.rank() OVER (ORDER BY retired_at DESC NULLS LAST) AS retired_rank
             FROM reprise.generation WHERE projection = $1 ORDER BY generation DESC
             """,
             [.text(projection)]

@@ -59,7 +59,7 @@ extension ReadModelDatabase {
     /// - Parameters:
     ///   - projection: What to cut over.
     ///   - kind: `.swap` puts the newest built generation live, or one that was rolled back;
-    ///     `.rollback` the newest retired one before the live one.
+    ///     `.rollback` the older one that was live last.
     ///   - generation: Which one; nil for the one that `kind` names.
     ///   - run: The run that holds the projection's lock.
     ///   - patience: How long to wait for locks.

@@ -39,6 +39,11 @@ struct GenerationRecord: Sendable {
     var position: String?
     var events: Int?
     var liveSince: String?
+    /// 1 for the one that was retired last.
+    ///
+    /// A generation that was rolled back has a higher number than the one that replaced it, so
+    /// numbers do not tell.
+    var retiredRank = Int.max
     var tables: [TableRecord]
 
     /// Makes the record of a generation that is not stored yet.
@@ -79,6 +84,7 @@ struct GenerationRecord: Sendable {
         position = row["position"]
         events = try row.optionalInt("events").map { Int($0) }
         liveSince = row["live_since"]
+        retiredRank = Int(try row.int("retired_rank"))
         self.tables = tables
     }
 

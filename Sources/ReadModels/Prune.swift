@@ -9,8 +9,8 @@ package struct PruneResult: Equatable, Sendable {
 }
 
 extension ReadModelDatabase {
-    /// Drops retired generations but the newest `keep`, and built ones that a newer live one has
-    /// overtaken.
+    /// Drops retired generations but the `keep` that were live last, and built ones that a newer
+    /// live one has overtaken.
     ///
     /// A generation that cannot be dropped now, because something depends on it or a reader still
     /// has it locked, is postponed and named; that is not a failure.
@@ -26,7 +26,8 @@ extension ReadModelDatabase {
                 return PruneResult()
             }
             let older = generations.filter { $0.number < live.number }
-            let retired = older.filter { $0.state == .retired }.dropFirst(keep)
+            let retired = older.filter { $0.state == .retired }
+                .sorted { $0.retiredRank < $1.retiredRank }.dropFirst(keep)
             let overtaken = older.filter { $0.state == .ready }
             var result = PruneResult()
             for generation in retired + overtaken {

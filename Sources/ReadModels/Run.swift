@@ -102,7 +102,9 @@ extension ReadModelDatabase {
             do {
                 try await Leftovers(of: projection).drop(on: connection)
                 let result = try await withHeartbeat(of: run) { try await body(run) }
-                try await run.end(state: "done", error: nil)
+                // What the run did is committed. A row that goes on saying "running" is set right
+                // by the next run; an error here would say that nothing happened.
+                try? await run.end(state: "done", error: nil)
                 return result
             } catch {
                 // The first error is the one worth reading; if its record cannot be written, the

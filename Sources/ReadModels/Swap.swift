@@ -64,7 +64,9 @@ struct Swap: Sendable {
         let chosen: GenerationRecord? =
             switch (wanted, kind) {
             case (let wanted?, _): candidates.first { $0.number == wanted }
-            case (nil, .rollback): candidates.first { $0.number < live && $0.state == .retired }
+            case (nil, .rollback):
+                candidates.filter { $0.number < live && $0.state == .retired }
+                    .min { $0.retiredRank < $1.retiredRank }
             case (nil, _): candidates.first { $0.number > live }
             }
         guard let chosen else {

@@ -5,6 +5,7 @@ internal import Synchronization
 ///
 /// - Parameter work: It is handed a function that throws `CancellationError` once the task is
 ///   cancelled, and calls it whenever it can stop.
+/// - Returns: What `work` returns.
 /// - Throws: What `work` throws.
 func onThread<Result: Sendable>(
     _ work: @escaping @Sendable (_ checkCancellation: @Sendable () throws -> Void) throws -> Result

@@ -2,10 +2,10 @@ internal import Foundation
 internal import Glibc
 internal import Synchronization
 
-/// Standard error: messages, warnings and progress. Results go to standard output instead.
+/// Standard error: messages, warnings and progress.
 ///
-/// At most one line of progress stands at the bottom of a terminal; whatever else is written erases
-/// it first. Safe to use from any thread.
+/// Results go to standard output instead. At most one line of progress stands at the bottom of a
+/// terminal; whatever else is written erases it first. Safe to use from any thread.
 final class Console: Sendable {
     /// The process's.
     static let standardError = Console()
@@ -58,7 +58,8 @@ final class Console: Sendable {
         length == 0 ? "" : "\r" + String(repeating: " ", count: length) + "\r"
     }
 
-    private static var columns: Int {
+    /// The width of the terminal; 80 where it does not say.
+    static var columns: Int {
         var size = winsize()
         guard ioctl(STDERR_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 1 else { return 80 }
         return Int(size.ws_col)

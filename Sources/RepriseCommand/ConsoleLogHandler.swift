@@ -22,8 +22,9 @@ struct ConsoleLogHandler: LogHandler {
 }
 
 extension Logger {
-    /// The command's logger. Not one of `LoggingSystem`, which belongs to the program that links
-    /// this library.
+    /// The command's logger.
+    ///
+    /// Not one of `LoggingSystem`, which belongs to the program that links this library.
     static func console(level: Logger.Level) -> Logger {
         Logger(label: "reprise") { _ in ConsoleLogHandler(level: level) }
     }

@@ -2,8 +2,9 @@ internal import Ledgers
 internal import ProjectionKit
 internal import ReadModels
 
-/// How a command ended, for the program that called it. `docs/messages.md` lists the messages of
-/// each.
+/// How a command ended, for the program that called it.
+///
+/// `docs/messages.md` lists the messages of each.
 enum ExitStatus: Int32, CaseIterable {
     case done = 0
     case checkFailed = 1

@@ -64,7 +64,8 @@ struct FieldList {
     mutating func add(_ label: String, _ lines: [String]) {
         for (index, line) in lines.enumerated() {
             let name = index == 0 ? label : ""
-            text += "  " + name.padding(toLength: 12, withPad: " ", startingAt: 0) + line + "\n"
+            let pad = String(repeating: " ", count: max(1, 12 - name.count))
+            text += "  " + name + pad + line + "\n"
         }
     }
 
@@ -88,5 +89,23 @@ enum Columns {
             let line = cells.joined(separator: "  ")
             return String(line.reversed().drop { $0 == " " }.reversed())
         }
+    }
+}
+
+/// Names of tables and views.
+enum SQLName {
+    /// A qualified name without the quotes that it can do without: `public.order_line` for
+    /// `"public"."order_line"`.
+    static func plain(_ name: String) -> String {
+        let parts = name.split(separator: ".", omittingEmptySubsequences: false).map { part in
+            let inner = part.dropFirst().dropLast()
+            let needsNone =
+                part.count > 2 && part.hasPrefix("\"") && part.hasSuffix("\"")
+                && inner.allSatisfy {
+                    $0.isASCII && ($0.isLowercase || $0.isNumber || $0 == "_")
+                } && inner.first?.isNumber == false
+            return needsNone ? inner : part
+        }
+        return parts.joined(separator: ".")
     }
 }

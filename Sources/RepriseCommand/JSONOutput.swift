@@ -1,7 +1,8 @@
 internal import Foundation
 
-/// Results as JSON: one line, sorted keys, names that are stable. A value that is not there has no
-/// key.
+/// Results as JSON: one line, sorted keys, names that are stable.
+///
+/// A value that is not there has no key.
 enum JSONOutput {
     static func text(_ value: some Encodable) throws -> String {
         let encoder = JSONEncoder()

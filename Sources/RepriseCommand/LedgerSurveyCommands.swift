@@ -143,7 +143,7 @@ private struct InfoOutline: Encodable {
             "types",
             Columns.lines(types.map { [Figures.count($0.events), $0.type] }, right: [0])
         )
-        return "\(path): \(Figures.count(events, "event")).\n\(fields.text)"
+        return "\(path): \(Figures.count(events, "event")).\n\(fields.text.dropLast())"
     }
 }
 
@@ -189,9 +189,8 @@ private struct VerifyOutline: Encodable {
     var text: String {
         guard !isSound else { return "\(path): \(Figures.count(events, "event")), all sound." }
         var fields = FieldList()
-        for (check, count) in counts.sorted(by: { $0.key < $1.key }) {
-            fields.add(check, Figures.count(count, "finding"))
-        }
+        let rows = counts.sorted { $0.key < $1.key }.map { [Figures.count($0.value), $0.key] }
+        fields.add("findings", Columns.lines(rows, right: [0]))
         return "\(path): \(Figures.count(events, "event")) looked at, not sound.\n" + fields.text
             + lines.map { "  \($0)\n" }.joined()
     }

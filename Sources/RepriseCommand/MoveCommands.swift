@@ -146,12 +146,12 @@ private struct MoveOutline: Encodable {
         )
         if attempts > 1 { fields.add("attempts", "\(attempts) until the locks were free") }
         if let position { fields.add("position", position) }
-        fields.add("views", views)
+        fields.add("views", views.map(SQLName.plain))
         if let previousGeneration {
             fields.add("kept", "generation \(previousGeneration), which was live before")
         }
         let isRollback = kind == CutOverKind.rollback.rawValue
         return "\(projection): generation \(generation) is live\(isRollback ? " again" : "").\n"
-            + fields.text + "Next: reprise status \(projection)\n"
+            + fields.text + "Next: reprise status \(projection)"
     }
 }

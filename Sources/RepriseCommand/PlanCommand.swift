@@ -57,7 +57,7 @@ struct PlanCommand: AsyncParsableCommand {
             let objects = try outlines.map { try JSONOutput.text($0) }
             print(JSONOutput.list(objects, asArray: projections.count != 1))
         } else {
-            print(outlines.map(\.text).joined(separator: "\n"))
+            print(outlines.map(\.text).joined(separator: "\n\n"))
         }
         let refused = outlines.filter { !$0.refusals.isEmpty }.map(\.projection)
         guard refused.isEmpty else { throw CommandError.planRefused(projections: refused) }

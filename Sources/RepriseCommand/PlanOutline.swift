@@ -74,10 +74,10 @@ extension PlanOutline {
         fields.add("live", liveLine)
         fields.add("strategy", strategyLine)
         fields.add("tables", tableLines)
-        fields.add("views", views.map { "\($0) is pointed at the new tables" })
+        fields.add("views", views.map { "\(SQLName.plain($0)) is pointed at the new tables" })
         fields.add("warning", warnings)
         fields.add("refused", refusals)
-        return "\(headline)\n\(fields.text)\(next)\n"
+        return "\(headline)\n\(fields.text)\(next)"
     }
 
     private var headline: String {
@@ -124,7 +124,7 @@ extension PlanOutline {
         Columns.lines(
             tables.map { table in
                 [
-                    table.name, Figures.count(table.columns, "column"),
+                    SQLName.plain(table.name), Figures.count(table.columns, "column"),
                     table.liveRows.map { "about \(Figures.count($0)) rows" } ?? "not there yet",
                     table.liveBytes.map { Figures.mebibytes(Int($0)) } ?? "",
                 ]

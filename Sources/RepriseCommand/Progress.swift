@@ -7,7 +7,11 @@ internal import Synchronization
 /// Shows `text` on standard error again and again while `body` works: in place and five times a
 /// second on a terminal, as a line every five seconds elsewhere.
 ///
-/// - Parameter text: What to show now; nil shows nothing this time.
+/// - Parameters:
+///   - text: What to show now; nil shows nothing this time.
+///   - body: The work.
+/// - Returns: What `body` returns.
+/// - Throws: What `body` throws.
 func withProgress<Result: Sendable>(
     _ text: @escaping @Sendable () -> String?,
     _ body: () async throws -> Result
@@ -38,7 +42,9 @@ final class RebuildMeter: Sendable {
         var bucketStart: Int64?
     }
 
-    private let projection: String
+    /// Its projection.
+    let projection: String
+
     private let state = Mutex(State())
 
     /// A rebuild that has not begun.
@@ -75,21 +81,16 @@ final class RebuildMeter: Sendable {
             return "\(projection): \(state.stage.rawValue), \(Figures.clock(seconds)), \(memory)"
         }
         let share = min(1, Double(state.events) / Double(state.total))
-        let left = share > 0 ? seconds / share - seconds : 0
-        return "\(projection): folding \(Self.bar(share))\(Int(share * 100)) %, "
-            + "\(Figures.count(state.events, "event")), "
-            + "\(Figures.rate(state.events, in: seconds)), "
-            + "bucket \(Timestamp(milliseconds: bucketStart)), \(memory), "
-            + "\(Figures.clock(left)) left"
-    }
-
-    /// A bar for a terminal; elsewhere nothing.
-    static func bar(_ share: Double) -> String {
-        guard Console.standardError.isTerminal else { return "" }
-        let width = 20
-        let filled = Int(Double(width) * share)
-        return "[" + String(repeating: "#", count: filled)
-            + String(repeating: "-", count: width - filled) + "] "
+        let bucket = String("\(Timestamp(milliseconds: bucketStart))".prefix(16))
+        return ProgressText.line(
+            "\(projection): folding",
+            share: share,
+            left: share > 0 ? seconds / share - seconds : nil,
+            facts: [
+                Figures.count(state.events, "event"), Figures.rate(state.events, in: seconds),
+                memory, "bucket \(bucket)",
+            ]
+        )
     }
 }
 
@@ -125,16 +126,41 @@ final class LedgerMeter: Sendable {
 
     /// The line that says how far it is.
     var line: String {
-        let state = state.withLock { $0 }
-        var line = "\(doing) "
-        if let share = state.share {
-            line += "\(RebuildMeter.bar(min(1, share)))\(Int(min(1, share) * 100)) %, "
-        }
-        line += "\(Figures.count(state.events, "event")), "
-        line += "\(Figures.rate(state.events, in: seconds)), \(Figures.mebibytes(Memory.resident))"
-        if let share = state.share, share > 0 {
-            line += ", \(Figures.clock(seconds / share - seconds)) left"
-        }
-        return line
+        let (state, seconds) = (state.withLock { $0 }, seconds)
+        let share = state.share.map { min(1, $0) }
+        return ProgressText.line(
+            doing,
+            share: share,
+            left: share.flatMap { $0 > 0 ? seconds / $0 - seconds : nil },
+            facts: [
+                Figures.count(state.events, "event"), Figures.rate(state.events, in: seconds),
+                Figures.mebibytes(Memory.resident),
+            ]
+        )
+    }
+}
+
+/// Puts a line of progress together, what matters most first: a narrow terminal cuts the end off.
+enum ProgressText {
+    /// A line, with a bar where a terminal has room for it.
+    static func line(
+        _ doing: String,
+        share: Double?,
+        left: Double?,
+        facts: [String],
+        columns: Int? = Console.standardError.isTerminal ? Console.columns : nil
+    ) -> String {
+        var parts = facts
+        if let left { parts.insert("\(Figures.clock(left)) left", at: 0) }
+        guard let share else { return "\(doing) \(parts.joined(separator: ", "))" }
+        parts.insert("\(Int(share * 100)) %", at: 0)
+        let text = parts.joined(separator: ", ")
+        // One column stays free, so that the cursor does not wrap; brackets and blanks take four.
+        let room = (columns ?? 0) - 1 - doing.count - text.count - 4
+        guard room >= 8 else { return "\(doing) \(text)" }
+        let width = min(room, 24)
+        let filled = Int(Double(width) * share)
+        return "\(doing) [" + String(repeating: "#", count: filled)
+            + String(repeating: "-", count: width - filled) + "] \(text)"
     }
 }

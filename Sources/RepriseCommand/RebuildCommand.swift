@@ -186,7 +186,9 @@ private func take(_ progress: RebuildProgress, _ meter: RebuildMeter, _ logger: 
     switch progress {
     case .stage(let stage):
         meter.enter(stage)
-        if !Console.standardError.isTerminal { Console.standardError.write(line: meter.line) }
+        if !Console.standardError.isTerminal {
+            Console.standardError.write(line: "\(meter.projection): \(stage.rawValue)")
+        }
     case .folded(let events, let total, let bucketStart):
         meter.fold(events: events, total: total, bucketStart: bucketStart)
     case .warning(let text):

@@ -27,7 +27,12 @@ enum Registry {
 
     /// The projections that a command line names, each once.
     ///
-    /// - Parameter allowsNone: Whether no name and no `--all` stand for all of them.
+    /// - Parameters:
+    ///   - given: The names.
+    ///   - all: Whether `--all` was said.
+    ///   - allowsNone: Whether no name and no `--all` stand for all of them.
+    /// - Returns: The projections in the order they were named.
+    /// - Throws: ``CommandError``.
     static func projections(
         named given: [String],
         all: Bool,
@@ -66,28 +71,34 @@ enum Registry {
 
 /// Finds what somebody may have meant.
 enum Spelling {
-    /// The name that takes fewest changes of a letter, if that is not more than a third of them.
+    /// The name that takes fewest changes of a letter, if at least half of it stays.
     static func nearest(to name: String, among names: [String]) -> String? {
         let distances = names.map { (name: $0, distance: distance(name.lowercased(), $0)) }
         guard let best = distances.min(by: { $0.distance < $1.distance }),
-            best.distance <= max(1, max(name.count, best.name.count) / 3)
+            best.distance <= max(name.count, best.name.count) / 2
         else { return nil }
         return best.name
     }
 
-    /// Letters to insert, remove or replace to get from one to the other (Levenshtein).
+    /// Letters to insert, remove or replace, and neighbours to exchange, to get from one to the
+    /// other (optimal string alignment).
     static func distance(_ left: String, _ right: String) -> Int {
-        let right = Array(right)
-        var row = Array(0...right.count)
-        for (i, letter) in left.enumerated() {
-            var previous = row[0]
-            row[0] = i + 1
+        let (left, right) = (Array(left), Array(right))
+        var before: [Int] = []
+        var above = Array(0...right.count)
+        for i in left.indices {
+            var row = [i + 1]
             for j in right.indices {
-                let replaced = previous + (letter == right[j] ? 0 : 1)
-                previous = row[j + 1]
-                row[j + 1] = min(replaced, row[j] + 1, row[j + 1] + 1)
+                var best = above[j] + (left[i] == right[j] ? 0 : 1)
+                best = min(best, above[j + 1] + 1, row[j] + 1)
+                if i > 0, j > 0, left[i] == right[j - 1], left[i - 1] == right[j] {
+                    best = min(best, before[j - 1] + 1)
+                }
+                row.append(best)
             }
+            before = above
+            above = row
         }
-        return row[right.count]
+        return above[right.count]
     }
 }

@@ -6,7 +6,7 @@ struct ReportText {
     private let report: RebuildReport
     private let kept: Int
 
-    /// - Parameter kept: How many retired generations the rebuild was to keep.
+    /// The text of a report of a rebuild that was to keep so many retired generations.
     init(_ report: RebuildReport, kept: Int) {
         self.report = report
         self.kept = kept
@@ -32,7 +32,7 @@ struct ReportText {
             fields.add("attempts", "\(attempts) until the locks were free")
         }
         if let position = report.position { fields.add("position", position) }
-        fields.add("views", report.views)
+        fields.add("views", report.views.map(SQLName.plain))
         fields.add("kept", keptLine)
         if !report.droppedGenerations.isEmpty {
             fields.add(
@@ -40,7 +40,7 @@ struct ReportText {
                 report.droppedGenerations.map(String.init).joined(separator: ", ")
             )
         }
-        return "\(headline)\n\(fields.text)\(next)\n"
+        return "\(headline)\n\(fields.text)\(next)"
     }
 
     private var headline: String {

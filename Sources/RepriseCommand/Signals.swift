@@ -12,9 +12,12 @@ enum SignalName {
     }
 }
 
-/// Runs `work`, and cancels it when SIGINT or SIGTERM comes. After the first signal the next one
-/// ends the process as usual, for a user who does not want to wait.
+/// Runs `work`, and cancels it when SIGINT or SIGTERM comes.
 ///
+/// After the first signal the next one ends the process as usual, for a user who does not want to
+/// wait.
+///
+/// - Parameter work: The work; it returns soon after its task is cancelled.
 /// - Returns: What `work` returned, and the signal that cancelled it.
 func withSignalsCancelling<Result: Sendable>(
     _ work: @escaping @Sendable () async -> Result

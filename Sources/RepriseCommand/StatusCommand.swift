@@ -33,7 +33,7 @@ struct StatusCommand: AsyncParsableCommand {
             let control = GenerationControl(of: projection, in: database)
             outlines.append(StatusOutline(try await control.status()))
         }
-        guard json else { return print(outlines.map(\.text).joined(separator: "\n")) }
+        guard json else { return print(outlines.map(\.text).joined(separator: "\n\n")) }
         let objects = try outlines.map { try JSONOutput.text($0) }
         print(JSONOutput.list(objects, asArray: projections.count != 1))
     }
@@ -108,7 +108,7 @@ extension StatusOutline {
                 "\(run.run), \(run.command), \(run.stage), process \(run.pid) on \(run.host), \(end)"
             )
         }
-        return "\(headline)\n\(fields.text)\(next)\n"
+        return "\(headline)\n\(fields.text)\(next)"
     }
 
     private var headline: String {

@@ -147,11 +147,21 @@ struct PostgresConnectingTests {
     func connectionLimit() async throws {
         try await withScratchDatabase { database in
             let role = "\(database.name)_role"
+            // Where local logins go by the system's user, members of this role log in by password.
+            let group = try await database.query(
+                "SELECT FROM pg_roles WHERE rolname = 'password_required'"
+            )
             try await database.execute(
-                "CREATE ROLE \(role) LOGIN; ALTER DATABASE \(database.name) CONNECTION LIMIT 0"
+                """
+                CREATE ROLE \(role) LOGIN PASSWORD 'right-8341'
+                    \(group.rows.isEmpty ? "" : "IN ROLE password_required");
+                ALTER DATABASE \(database.name) CONNECTION LIMIT 0
+                """
             )
             let error = await connecting(
-                ConnectionSettings(conninfo: "\(database.url) user=\(role)")
+                ConnectionSettings(
+                    conninfo: "\(database.url) user=\(role) password=right-8341"
+                )
             )
             try await database.execute("DROP ROLE \(role)")
             guard case .tooManyConnections? = error else {

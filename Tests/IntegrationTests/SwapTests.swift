@@ -136,6 +136,20 @@ struct SwapTests {
         }
     }
 
+    @Test("after a rollback the next rebuild keeps, and goes back to, what was live before it")
+    func rolledBackGeneration() async throws {
+        try await withTally { scene in
+            _ = try await scene.rebuild(Tally.self)
+            let patience = CutOverPatience()
+            _ = try await scene.control(Tally.self).rollback(patience: patience)
+            let third = try await scene.rebuild(Tally.self)
+            #expect(third.previousGeneration == 1)
+            #expect(third.droppedGenerations == [2])
+            let back = try await scene.control(Tally.self).rollback(patience: patience)
+            #expect(back.generation == 1)
+        }
+    }
+
     @Test("a blocked cut-over names the blocker, leaves live alone, and a later swap goes well")
     func blocked() async throws {
         try await withTally { scene in

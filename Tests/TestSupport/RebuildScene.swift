@@ -62,7 +62,8 @@ package struct RebuildScene: Sendable {
     package func rows(of table: String) async throws -> [String] {
         // An alias that no column has: the column would be meant, and not the row.
         let result = try await database.query(
-            "SELECT \"a row\"::text AS line FROM \(table) AS \"a row\" ORDER BY 1")
+            "SELECT \"a row\"::text AS line FROM \(table) AS \"a row\" ORDER BY 1"
+        )
         return try result.rows.map { try $0.string("line") }
     }
 }

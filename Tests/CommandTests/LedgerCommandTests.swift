@@ -1,0 +1,250 @@
+import Foundation
+import ProjectionKit
+import TestSupport
+import Testing
+
+@testable import Ledgers
+
+@Suite("Ledger commands")
+struct LedgerCommandTests {
+    private static let line = """
+        {"time":"2026-01-05T08:00:00Z","stream":"s","type":"A","data":{"n":1}}
+
+        """
+
+    private func withLedger(
+        _ body: (RepriseProcess, _ path: String) async throws -> Void
+    ) async throws {
+        try await withScratchFolder { folder in
+            let reprise = RepriseProcess(in: folder)
+            expect(try await reprise.run("ledger create ledger.db"), exits: 0)
+            try await body(reprise, "\(folder)/ledger.db")
+        }
+    }
+
+    @Test("a ledger is made, filled, described and verified")
+    func wholeWay() async throws {
+        try await withScratchFolder { folder in
+            let reprise = RepriseProcess(in: folder)
+            let made = try await reprise.run("ledger create ledger.db --bucket-width 500ms")
+            expect(made, exits: 0)
+            #expect(made.standardOutput.contains("buckets of 500 ms"))
+            let imported = try await reprise.run("ledger import -", input: Self.line)
+            expect(imported, exits: 0)
+            #expect(imported.standardOutput.hasPrefix("Stored 1 event in 'ledger.db': "))
+            let again = try await reprise.run("ledger import -", input: Self.line)
+            #expect(again.standardOutput.contains("Stored 0 events in 'ledger.db', 1 were there"))
+            let generated = try await reprise.run("ledger generate --events 1000 --seed 1")
+            #expect(generated.standardOutput.hasPrefix("Stored 1,000 events in 'ledger.db': "))
+            let info = try object(try await reprise.run("ledger info --json"))
+            #expect(info["events"] as? Int == 1001)
+            #expect(info["bucketWidthMs"] as? Int == 500)
+            let verified = try await reprise.run("ledger verify")
+            expect(verified, exits: 0)
+            #expect(verified.standardOutput == "ledger.db: 1,001 events, all sound.\n")
+        }
+    }
+
+    @Test("the same numbers generate the same events")
+    func deterministicGenerate() async throws {
+        try await withScratchFolder { folder in
+            let reprise = RepriseProcess(in: folder)
+            for name in ["a.db", "b.db"] {
+                expect(try await reprise.run(["ledger", "create", name]), exits: 0)
+                expect(
+                    try await reprise.run([
+                        "ledger", "generate", "--events", "500", "--seed", "3", "--start",
+                        "2025-05-01T00:00:00Z", "--ledger", name,
+                    ]),
+                    exits: 0
+                )
+            }
+            var a = try object(try await reprise.run("ledger info --json --ledger a.db"))
+            var b = try object(try await reprise.run("ledger info --json --ledger b.db"))
+            #expect((a["from"] as? String)?.hasPrefix("2025-05-01T00:00:00") == true)
+            a["path"] = nil
+            b["path"] = nil
+            #expect(NSDictionary(dictionary: a) == NSDictionary(dictionary: b))
+            let bytes = try ["a.db", "b.db"].map {
+                try Data(contentsOf: URL(fileURLWithPath: "\(folder)/\($0)"))
+            }
+            #expect(bytes[0].count == bytes[1].count)
+        }
+    }
+
+    @Test("an event is appended once, and its id says so")
+    func append() async throws {
+        try await withLedger { reprise, _ in
+            let id = "0198c2a7-7c55-7000-8000-000000000001"
+            func append(_ data: String) async throws -> ChildProcess.Outcome {
+                try await reprise.run([
+                    "ledger", "append", "--type", "A", "--stream", "s", "--id", id, "--time",
+                    "2025-08-19T12:00:00Z", "--data", data,
+                ])
+            }
+            let stored = try await append("{}")
+            expect(stored, exits: 0)
+            #expect(stored.standardOutput == "Stored: event \(id) at 2025-08-19T12:00:00.000Z.\n")
+            let again = try await append("{}")
+            expect(again, exits: 0)
+            #expect(again.standardOutput.hasPrefix("There already: event \(id) "))
+            expect(
+                try await append("[]"),
+                exits: 6,
+                saying: ["The event was not appended to 'ledger.db'", "Nothing that readers see"]
+            )
+        }
+    }
+
+    @Test("a bad line stops an import by file, line and reason, and says what is stored")
+    func badLine() async throws {
+        try await withLedger { reprise, path in
+            let text = Self.line + "{\"time\":\"2026-01-05T08:00:01Z\",\"stream\":\"s\"}\n"
+            let file = URL(fileURLWithPath: path).deletingLastPathComponent()
+                .appending(path: "events.ndjson")
+            try Data(text.utf8).write(to: file)
+            expect(
+                try await reprise.run("ledger import events.ndjson"),
+                exits: 6,
+                saying: [
+                    "events.ndjson, line 2, is not an event: ", "1 events were stored",
+                    "--skip-bad",
+                ]
+            )
+            let skipped = try await reprise.run("ledger import events.ndjson --skip-bad 1")
+            expect(
+                skipped,
+                exits: 0,
+                saying: ["Warning: 1 bad line set aside in 'ledger.db.bad.ndjson'."]
+            )
+            expect(
+                try await reprise.run("ledger import nowhere.ndjson"),
+                exits: 6,
+                saying: ["nowhere.ndjson cannot be opened"]
+            )
+        }
+    }
+
+    @Test("a missing ledger is named, with the command that makes one")
+    func missing() async throws {
+        try await withScratchFolder { folder in
+            let reprise = RepriseProcess(in: folder)
+            let parts = [
+                "Error: There is no ledger at 'ledger.db'.",
+                "Nothing that readers see has changed.",
+                "reprise ledger create ledger.db",
+            ]
+            expect(try await reprise.run("rebuild shop"), exits: 4, saying: parts)
+            expect(try await reprise.run("plan"), exits: 4, saying: parts)
+            expect(try await reprise.run("ledger import -"), exits: 4, saying: parts)
+            expect(try await reprise.run("ledger info"), exits: 4, saying: parts)
+            #expect(try FileManager.default.contentsOfDirectory(atPath: folder).isEmpty)
+        }
+    }
+
+    @Test("create never touches what is there")
+    func exists() async throws {
+        try await withLedger { reprise, path in
+            let before = try Data(contentsOf: URL(fileURLWithPath: path))
+            expect(
+                try await reprise.run("ledger create ledger.db"),
+                exits: 4,
+                saying: ["There is a file at 'ledger.db' already"]
+            )
+            #expect(try Data(contentsOf: URL(fileURLWithPath: path)) == before)
+        }
+    }
+
+    @Test("a file that is something else is refused")
+    func notALedger() async throws {
+        try await withScratchFolder { folder in
+            try Data("name,total\n".utf8).write(to: URL(fileURLWithPath: "\(folder)/ledger.db"))
+            expect(
+                try await RepriseProcess(in: folder).run("rebuild shop"),
+                exits: 4,
+                saying: ["'ledger.db' is not a ledger", "Nothing that readers see has changed."]
+            )
+        }
+    }
+
+    @Test("a ledger of a newer format is refused")
+    func newerFormat() async throws {
+        try await withLedger { reprise, path in
+            try SQLiteDatabase.withDatabase(path: path, mode: .write, patience: 0) {
+                try $0.execute("PRAGMA user_version = 99")
+            }
+            expect(
+                try await reprise.run("rebuild shop"),
+                exits: 4,
+                saying: ["has format 99", "reads up to 1", "reprise --version"]
+            )
+        }
+    }
+
+    @Test("verify finds what is wrong, and says no")
+    func unsound() async throws {
+        try await withLedger { reprise, path in
+            expect(try await reprise.run("ledger import -", input: Self.line), exits: 0)
+            try SQLiteDatabase.withDatabase(path: path, mode: .write, patience: 0) {
+                try $0.execute("UPDATE events SET message = '[1]', ts = ts + 3600000")
+            }
+            let outcome = try await reprise.run("ledger verify")
+            expect(outcome, exits: 1, saying: ["The ledger 'ledger.db' is not sound: 2 findings."])
+            #expect(outcome.standardOutput.contains("bucketArithmetic"))
+            let json = try object(try await reprise.run("ledger verify --json"))
+            #expect(json["isSound"] as? Bool == false)
+            #expect(json["counts"] as? [String: Int] == ["bucketArithmetic": 1, "validJSON": 1])
+            #expect((json["findings"] as? [Any])?.count == 2)
+        }
+    }
+
+    @Test("a ledger that somebody else writes is worth another try")
+    func locked() async throws {
+        try await withLedger { reprise, path in
+            let lock = HeldLock(path: path)
+            await lock.isTaken()
+            let outcome = try await reprise.run("ledger import -", input: Self.line)
+            lock.free()
+            expect(
+                outcome,
+                exits: 75,
+                saying: [
+                    "The ledger 'ledger.db' is being written by another process.",
+                    "Run the same command again",
+                ]
+            )
+        }
+    }
+}
+
+/// Another connection's write lock, held by a thread of its own until it is told to let go.
+private final class HeldLock: Sendable {
+    private let release = DispatchSemaphore(value: 0)
+    private let taken: AsyncStream<Void>
+
+    init(path: String) {
+        let (taken, continuation) = AsyncStream.makeStream(of: Void.self)
+        self.taken = taken
+        let release = release
+        Thread.detachNewThread {
+            do {
+                try SQLiteDatabase.withDatabase(path: path, mode: .write, patience: 0) { database in
+                    try database.execute("BEGIN IMMEDIATE")
+                    continuation.finish()
+                    release.wait()
+                }
+            } catch {
+                Issue.record(error)
+                continuation.finish()
+            }
+        }
+    }
+
+    func isTaken() async {
+        for await _ in taken {}
+    }
+
+    func free() {
+        release.signal()
+    }
+}

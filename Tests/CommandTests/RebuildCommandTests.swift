@@ -1,0 +1,278 @@
+import Foundation
+import Postgres
+import ProjectionKit
+import TestSupport
+import Testing
+
+@Suite("Rebuild commands")
+struct RebuildCommandTests {
+    private func withShop(
+        events: Int = 2_000,
+        _ body: @Sendable (RepriseProcess, RebuildScene) async throws -> Void
+    ) async throws {
+        try await withRebuildScene { scene in
+            try scene.appendShop(events: events, seed: 11)
+            try await body(RepriseProcess(scene), scene)
+        }
+    }
+
+    private func liveGeneration(_ scene: RebuildScene) async throws -> Int64? {
+        try await scene.database.query("SELECT generation FROM reprise.live").first?
+            .int("generation")
+    }
+
+    @Test("plan, rebuild, rollback, swap, prune and status go their way in words")
+    func wholeWay() async throws {
+        try await withShop { reprise, scene in
+            let plan = try await reprise.run("plan shop")
+            expect(plan, exits: 0)
+            #expect(plan.standardOutput.hasPrefix("shop: generation 1 would be built"))
+            #expect(plan.standardOutput.contains("2,000 events in "))
+            #expect(try await scene.database.count("pg_namespace WHERE nspname = 'reprise'") == 0)
+
+            let first = try await reprise.run("rebuild shop")
+            expect(
+                first,
+                exits: 0,
+                saying: [
+                    "shop: planning\n", "shop: folding\n", "shop: loading\n", "cutting over\n",
+                ]
+            )
+            #expect(first.standardOutput.hasPrefix("shop: generation 1 is live.\n"))
+            #expect(!first.standardOutput.contains("rollback"))
+            let second = try await reprise.run("rebuild shop")
+            expect(second, exits: 0)
+            #expect(second.standardOutput.contains("generation 1, which was live before"))
+            #expect(second.standardOutput.hasSuffix("reprise rollback shop\n"))
+
+            expect(try await reprise.run("rollback shop"), exits: 0)
+            #expect(try await liveGeneration(scene) == 1)
+            let swapped = try await reprise.run("swap shop")
+            expect(swapped, exits: 0)
+            #expect(swapped.standardOutput.hasPrefix("shop: generation 2 is live.\n"))
+            let status = try await reprise.run("status shop")
+            #expect(status.standardOutput.hasPrefix("shop: generation 2 is live, since "))
+            let pruned = try await reprise.run("prune shop --keep 0")
+            expect(pruned, exits: 0)
+            #expect(pruned.standardOutput == "shop: dropped generation 1.\n")
+            expect(
+                try await reprise.run("rollback shop"),
+                exits: 3,
+                saying: [unchanged, "reprise status shop"]
+            )
+        }
+    }
+
+    @Test("a generation that was not swapped in is ready, and swap makes it live")
+    func noSwap() async throws {
+        try await withShop { reprise, scene in
+            expect(try await reprise.run("rebuild shop"), exits: 0)
+            let built = try await reprise.run("rebuild shop --no-swap")
+            expect(built, exits: 0)
+            #expect(built.standardOutput.hasPrefix("shop: generation 2 is ready and not live.\n"))
+            #expect(built.standardOutput.hasSuffix("Next: reprise swap shop\n"))
+            #expect(try await liveGeneration(scene) == 1)
+            expect(try await reprise.run("swap shop"), exits: 0)
+            #expect(try await liveGeneration(scene) == 2)
+            expect(
+                try await reprise.run("swap shop"),
+                exits: 3,
+                saying: [unchanged, "reprise status shop"]
+            )
+        }
+    }
+
+    @Test("a truncate says that nothing of the old rows is kept")
+    func truncate() async throws {
+        try await withShop { reprise, scene in
+            expect(try await reprise.run("rebuild shop"), exits: 0)
+            let outcome = try await reprise.run("rebuild shop --strategy truncate")
+            expect(outcome, exits: 0)
+            #expect(outcome.standardOutput.contains("nothing of generation 1"))
+            #expect(try await scene.database.count("public.order_summary") > 0)
+        }
+    }
+
+    @Test("JSON has stable names")
+    func json() async throws {
+        try await withShop { reprise, _ in
+            let plan = try object(try await reprise.run("plan shop --json"))
+            #expect(
+                Set(plan.keys) == [
+                    "adoptsLive", "bucketWidthMs", "buckets", "events", "from", "generation",
+                    "homeSchema", "projection", "refusals", "strategy", "tables", "to", "types",
+                    "views", "warnings",
+                ]
+            )
+            _ = try object(try await reprise.run("rebuild shop --json"))
+            let report = try object(try await reprise.run("rebuild shop --json"))
+            #expect(
+                Set(report.keys).isSuperset(of: [
+                    "blockedMilliseconds", "copiedBytes", "droppedGenerations", "events",
+                    "generation", "isLive", "peakMemoryBytes", "position", "previousGeneration",
+                    "projection", "rows", "run", "seconds", "strategy", "warnings",
+                ])
+            )
+            #expect(report["generation"] as? Int == 2)
+            #expect(report["peakMemoryBytes"] as? Int ?? 0 > 1_000_000)
+            #expect((report["seconds"] as? [String: Any])?["total"] is Double)
+            let status = try object(try await reprise.run("status shop --json"))
+            #expect(
+                Set(status.keys) == ["generations", "liveGeneration", "position", "projection"]
+            )
+            let move = try object(try await reprise.run("rollback shop --json"))
+            #expect(
+                Set(move.keys) == [
+                    "attempts", "blockedMilliseconds", "generation", "kind",
+                    "longestFailedWaitMilliseconds", "position", "previousGeneration",
+                    "projection", "views",
+                ]
+            )
+            let prune = try object(try await reprise.run("prune shop --json"))
+            #expect(Set(prune.keys) == ["dropped", "postponed", "projection"])
+            #expect(try array(try await reprise.run("plan --json")).count == 2)
+            #expect(try array(try await reprise.run("status --json")).count == 2)
+        }
+    }
+
+    @Test("several projections are rebuilt one after the other, and the first failure stops")
+    func several() async throws {
+        try await withShop { reprise, scene in
+            let both = try array(try await reprise.run("rebuild --all --json"))
+            #expect(both.map { $0["projection"] as? String } == ["shop", "loans"])
+            try await scene.database.execute(
+                """
+                CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql
+                    AS 'BEGIN RETURN NULL; END';
+                CREATE TRIGGER note AFTER INSERT ON public.work_item
+                    FOR EACH ROW EXECUTE FUNCTION public.note()
+                """
+            )
+            let half = try await reprise.run("rebuild --all --json")
+            expect(
+                half,
+                exits: 3,
+                saying: ["Notice: Rebuilt before the failure, and not undone: shop.", "work_item"]
+            )
+            #expect(try array(half).map { $0["projection"] as? String } == ["shop"])
+        }
+    }
+
+    @Test("what the plan refuses is listed, and a rebuild does not begin")
+    func refused() async throws {
+        try await withShop { reprise, scene in
+            expect(try await reprise.run("rebuild shop"), exits: 0)
+            try await scene.database.execute(
+                "CREATE RULE quiet AS ON DELETE TO public.order_line DO INSTEAD NOTHING"
+            )
+            let plan = try await reprise.run("plan shop")
+            expect(plan, exits: 3, saying: ["The plan refuses 'shop'.", unchanged])
+            #expect(plan.standardOutput.hasPrefix("shop: a rebuild is refused.\n"))
+            #expect(plan.standardOutput.contains("rule quiet"))
+            expect(
+                try await reprise.run("rebuild shop"),
+                exits: 3,
+                saying: ["The plan refuses 'shop'", "rule quiet", unchanged, "reprise plan shop"]
+            )
+            #expect(try await liveGeneration(scene) == 1)
+        }
+    }
+
+    @Test("a table that would become empty is status 1, and older events are status 75")
+    func guards() async throws {
+        try await withShop { reprise, scene in
+            expect(try await reprise.run("rebuild shop"), exits: 0)
+            expect(try await reprise.run("ledger create empty.db"), exits: 0)
+            expect(
+                try await reprise.run("rebuild shop --ledger empty.db"),
+                exits: 1,
+                saying: ["would become empty", unchanged, "--allow-empty"]
+            )
+            expect(try await reprise.run("ledger create short.db"), exits: 0)
+            expect(
+                try await reprise.run("ledger generate --events 100 --seed 11 --ledger short.db"),
+                exits: 0
+            )
+            let arguments = "rebuild shop --ledger short.db --max-shrink 100"
+            expect(
+                try await reprise.run(arguments),
+                exits: 75,
+                saying: ["before the live", unchanged, "--allow-older"]
+            )
+            #expect(try await liveGeneration(scene) == 1)
+            expect(
+                try await reprise.run("\(arguments) --allow-older"),
+                exits: 0
+            )
+        }
+    }
+
+    @Test("an event that the reducer rejects is named with every fact, and live is untouched")
+    func rejectedEvent() async throws {
+        try await withShop { reprise, scene in
+            expect(try await reprise.run("rebuild shop"), exits: 0)
+            let before = try await scene.rows(of: "public.order_summary")
+            let id = "019b9a00-0000-7000-8000-000000000001"
+            expect(
+                try await reprise.run([
+                    "ledger", "append", "--type", "OrderPaid", "--stream", "order-17", "--id", id,
+                    "--time", "2026-02-01T10:00:07Z", "--data",
+                    "{\"orderId\":\"0198c2a7-7c55-7000-8000-000000000001\",\"secret\":\"hush\"}",
+                ]),
+                exits: 0
+            )
+            let outcome = try await reprise.run("rebuild shop")
+            expect(
+                outcome,
+                exits: 6,
+                saying: [
+                    "Error: Projection 'shop' refuses an event: ", "event     \(id)\n",
+                    "position  ",
+                    "bucket    [2026-02-01T10:00:00.000Z, 2026-02-01T10:00:15.000Z)\n",
+                    "stream    order-17\n", "type      OrderPaid\n", "path      ", unchanged,
+                    "reprise rebuild shop",
+                ]
+            )
+            #expect(!outcome.standardError.contains("hush"))
+            #expect(outcome.standardOutput.isEmpty)
+            #expect(try await scene.rows(of: "public.order_summary") == before)
+        }
+    }
+
+    @Test("nothing but plain text goes to a pipe; on a terminal NO_COLOR takes the colours away")
+    func colours() async throws {
+        try await withShop { reprise, _ in
+            let escape = "\u{1B}"
+            let piped = try await reprise.run("rebuild shop")
+            #expect(!piped.standardOutput.contains(escape))
+            #expect(!piped.standardError.contains(escape) && !piped.standardError.contains("\r"))
+            let failed = try await reprise.run("rebuild shpo")
+            #expect(!failed.standardError.contains(escape))
+            let coloured = try await reprise.runOnTerminal("rebuild shpo")
+            #expect(coloured.status == 2)
+            #expect(coloured.standardOutput.contains("\(escape)[1;31mError:\(escape)[0m There"))
+            let plain = try await reprise.runOnTerminal(
+                "rebuild shpo",
+                environment: ["NO_COLOR": "1"]
+            )
+            #expect(plain.status == 2)
+            #expect(plain.standardOutput.contains("Error: There is no projection"))
+            #expect(!plain.standardOutput.contains(escape))
+        }
+    }
+
+    @Test("a projection whose bookkeeping is newer is left alone")
+    func newerBookkeeping() async throws {
+        try await withShop { reprise, scene in
+            expect(try await reprise.run("rebuild shop"), exits: 0)
+            try await scene.database.execute(
+                "INSERT INTO reprise.migration (number, name) VALUES (99, 'of the future')"
+            )
+            expect(
+                try await reprise.run("rebuild shop"),
+                exits: 3,
+                saying: ["is of version 99", unchanged, "newer version"]
+            )
+        }
+    }
+}

@@ -1,0 +1,85 @@
+import Ledgers
+import ReadModels
+import Testing
+
+@testable import RepriseCommand
+
+@Suite("Messages and statuses")
+struct MessageTests {
+    static let readModelErrors: [(ReadModelError, Int32)] = [
+        (.unreachable(reason: "r"), 5), (.refused(reason: "r"), 5),
+        (.server(doing: "d", reason: "r"), 5), (.rowRejected(table: "t", reason: "r"), 5),
+        (.outcomeUnknown(projection: "p", runID: 1), 5),
+        (.runBusy(projection: "p", holder: "h"), 75),
+        (
+            .cutOverBlocked(projection: "p", attempts: 1, blockers: [], readyGeneration: 2), 75
+        ),
+        (.behindLive(projection: "p", generation: 1, position: "a", livePosition: "b"), 75),
+        (.refusedByPlan(projection: "p", reasons: []), 3),
+        (.nothingToMove(projection: "p", reason: "r"), 3),
+        (.changedMeanwhile(projection: "p", reason: "r"), 3),
+        (.newerBookkeeping(found: 2, supported: 1), 3),
+        (.checkFailed(projection: "p", generation: 1, reasons: []), 1),
+    ]
+
+    @Test(
+        "each error of the read models has its status, and 75 is what may succeed later",
+        arguments: readModelErrors
+    )
+    func readModels(error: ReadModelError, status: Int32) {
+        #expect(ExitStatus(of: error)?.rawValue == status)
+        #expect(error.isRetryable == (status == ExitStatus.tryAgain.rawValue))
+    }
+
+    @Test(
+        "each error of the ledger has its status",
+        arguments: [
+            (LedgerError.missing(path: "f"), Int32(4)), (.locked(path: "f"), 75),
+            (.newerFormat(path: "f", found: 2, supported: 1), 4),
+            (.notALedger(path: "f", reason: "r"), 4), (.damaged(path: "f", reason: "r"), 4),
+            (.failed(path: "f", reason: "r"), 4), (.exists(path: "f"), 4),
+            (.refused(path: "f", reason: "r"), 6),
+        ]
+    )
+    func ledgers(error: LedgerError, status: Int32) {
+        #expect(ExitStatus(of: error)?.rawValue == status)
+    }
+
+    @Test("an error that nobody foresaw has no status of its own")
+    func unforeseen() {
+        struct Surprise: Error {}
+        #expect(ExitStatus(of: Surprise()) == nil)
+        #expect(ExitStatus.unexpectedMessage(of: Surprise()).contains("whole"))
+    }
+
+    @Test("a failure after the swap does not say that the live tables are unchanged")
+    func afterTheSwap() {
+        let cause = ReadModelError.server(doing: "pruning", reason: "out of shared memory\nHINT: h")
+        let failure = LaterFailure(projection: "shop", cause: cause)
+        #expect(
+            failure.description == """
+                The new generation of 'shop' is live, but what follows failed.
+                PostgreSQL refused while pruning: out of shared memory
+                HINT: h
+                Readers see the new generation, whole.
+                Run 'reprise status shop'; 'reprise prune shop' drops what is too old.
+                """
+        )
+        #expect(ExitStatus(of: failure) == .database)
+    }
+
+    @Test(
+        "each message of the command says what happened, what readers see and what to type",
+        arguments: [
+            CommandError.unknownProjection(name: "a", nearest: nil, known: ["shop"]),
+            .unclearProjections(known: ["shop"]), .badSetting(source: "--keep", reason: "is odd"),
+            .badSettingsFile(path: "f", reason: "is odd"), .planRefused(projections: ["shop"]),
+            .ledgerUnsound(path: "f", findings: 1),
+        ]
+    )
+    func threeLines(error: CommandError) {
+        let lines = error.description.split(separator: "\n")
+        #expect(lines.count == 3)
+        #expect(lines[1] == "The live tables are unchanged.")
+    }
+}
