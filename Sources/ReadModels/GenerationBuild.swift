@@ -133,7 +133,9 @@ private struct GenerationLoad: Sendable {
         return Loaded(number: number, created: created)
     }
 
-    /// Copies the rows. The TRUNCATE of the empty tables is what allows FREEZE.
+    /// Copies the rows.
+    ///
+    /// The TRUNCATE of the empty tables is what allows FREEZE.
     private func copy(into loaded: inout Loaded, on connection: PostgresConnection) async throws {
         // Losing the load in a server crash loses nothing: the swap's own commit, which is
         // synchronous, flushes everything before it.
