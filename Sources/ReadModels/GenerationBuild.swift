@@ -35,9 +35,10 @@ extension ReadModelDatabase {
 
     /// Builds a generation in its home schema from folded tables.
     ///
-    /// One transaction makes schema and tables, copies the rows and writes the bookkeeping, so a
-    /// death at any moment leaves either nothing, or a generation that the next run finds in state
-    /// `building` and drops. Indexes, constraints and statistics follow, the largest table first.
+    /// One short transaction makes schema and tables and writes the bookkeeping, a second one
+    /// copies the rows. So a death at any moment leaves either nothing, or a generation that the next
+    /// run finds in state `building` and drops. Indexes, constraints and statistics follow, the
+    /// largest table first.
     ///
     /// - Parameters:
     ///   - projection: What to build.
@@ -97,41 +98,65 @@ private struct GenerationLoad: Sendable {
     func load() async throws -> Loaded {
         try await database.withConnection(as: "load", doing: "loading '\(projection.name)'") {
             connection in
-            try await connection.withTransaction { connection in
-                // Losing the load in a server crash loses nothing: the swap's own commit, which is
-                // synchronous, flushes everything before it.
-                try await connection.execute("SET LOCAL synchronous_commit = off")
-                let records = try await Bookkeeping.generations(
-                    of: projection.name,
-                    on: connection
-                )
-                let live = try await LiveTables.find(
-                    of: projection.name,
-                    declared: projection.tables.map(\.name),
-                    schema: database.liveSchema,
-                    records: records,
-                    on: connection
-                )
-                try await live.adopt(on: connection)
-                let number = GenerationRecord.next(after: records, live: live)
-                let created = try await ShadowSchema(
-                    projection: projection,
-                    generation: number,
-                    liveSchema: database.liveSchema,
-                    live: live
-                ).create(on: connection)
-                try assertApart(created, from: live)
-                var loaded = Loaded(number: number, created: created)
-                for (table, binding) in zip(tables, created.bindings) {
-                    let name = QualifiedName(schema: created.homeSchema, name: table.name)
-                    let copy = RowCopy(table: table, binding: binding, target: name)
-                    let (rows, bytes) = try await copy.run(on: connection)
-                    loaded.rows[table.name] = rows
-                    loaded.bytes += bytes
-                }
-                try await record(loaded, on: connection)
-                return loaded
-            }
+            var loaded = try await connection.withTransaction { try await create(on: $0) }
+            try await connection.withTransaction { try await copy(into: &loaded, on: $0) }
+            return loaded
+        }
+    }
+
+    /// Makes schema and tables, in a transaction of its own: taking a foreign key off for the load
+    /// locks the table it refers to until the end of the transaction, and that may be anybody's.
+    private func create(on connection: PostgresConnection) async throws -> Loaded {
+        try await connection.execute(
+            "SET LOCAL synchronous_commit = off; SET LOCAL lock_timeout = '2s'"
+        )
+        let live = try await LiveTables.find(
+            of: projection.name,
+            declared: projection.tables.map(\.name),
+            schema: database.liveSchema,
+            records: try await Bookkeeping.generations(of: projection.name, on: connection),
+            on: connection
+        )
+        try await live.adopt(on: connection)
+        let number = GenerationRecord.next(
+            after: try await Bookkeeping.generations(of: projection.name, on: connection),
+            live: live
+        )
+        let created = try await ShadowSchema(
+            projection: projection,
+            generation: number,
+            liveSchema: database.liveSchema,
+            live: live
+        ).create(on: connection, isForLoading: true)
+        try assertApart(created, from: live)
+        try await record(number, created, on: connection)
+        return Loaded(number: number, created: created)
+    }
+
+    /// Copies the rows.
+    ///
+    /// The TRUNCATE of the empty tables is what allows FREEZE.
+    private func copy(into loaded: inout Loaded, on connection: PostgresConnection) async throws {
+        // Losing the load in a server crash loses nothing: the swap's own commit, which is
+        // synchronous, flushes everything before it.
+        try await connection.execute("SET LOCAL synchronous_commit = off")
+        let names = tables.map { QualifiedName(schema: loaded.created.homeSchema, name: $0.name) }
+        try await connection.execute("TRUNCATE \(names.map(\.sql).joined(separator: ", "))")
+        for ((table, name), binding) in zip(zip(tables, names), loaded.created.bindings) {
+            let copy = RowCopy(table: table, binding: binding, target: name)
+            let (rows, bytes) = try await copy.run(on: connection)
+            loaded.rows[table.name] = rows
+            loaded.bytes += bytes
+            try await connection.query(
+                """
+                UPDATE reprise.generation_table SET row_count = $4
+                WHERE projection = $1 AND generation = $2 AND table_name = $3
+                """,
+                [
+                    .text(projection.name), .int(Int64(loaded.number)), .text(table.name),
+                    .int(Int64(rows)),
+                ]
+            )
         }
     }
 
@@ -145,17 +170,19 @@ private struct GenerationLoad: Sendable {
         }
     }
 
-    private func record(_ loaded: Loaded, on connection: PostgresConnection) async throws {
+    private func record(
+        _ number: Int,
+        _ created: ShadowSchema.Created,
+        on connection: PostgresConnection
+    ) async throws {
         var record = GenerationRecord(
             projection: projection.name,
-            number: loaded.number,
+            number: number,
             state: .building,
             liveSchema: database.liveSchema,
-            homeSchemaOID: loaded.created.homeSchemaOID,
+            homeSchemaOID: created.homeSchemaOID,
             runID: run.id,
-            tables: loaded.created.tables.map {
-                .init(name: $0.name.name, oid: $0.oid, rowCount: loaded.rows[$0.name.name])
-            }
+            tables: created.tables.map { .init(name: $0.name.name, oid: $0.oid) }
         )
         record.position = position
         record.events = events

@@ -180,11 +180,13 @@ private struct Planning {
                 generation: generation,
                 liveSchema: database.liveSchema,
                 live: live
-            ).create(on: connection)
-            // A view that groups by the primary key cannot be made without it.
-            try await connection.setSearchPath([created.homeSchema, database.liveSchema])
-            for statement in created.definitions.tables.flatMap(\.indexes) {
-                try await connection.execute(statement)
+            ).create(on: connection, isForLoading: false)
+            if projection.schema == nil {
+                // A view that groups by the primary key cannot be made without it.
+                try await connection.setSearchPath([created.homeSchema, database.liveSchema])
+                for statement in created.definitions.tables.flatMap(\.indexes) {
+                    try await connection.execute(statement)
+                }
             }
             let hazards = try await Hazard.ofSwap(live.oids, on: connection)
             let views = try await DependentView.over(live.oids, on: connection)
