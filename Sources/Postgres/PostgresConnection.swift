@@ -226,9 +226,9 @@ extension PostgresConnection {
             serverVersion < 140_000
             ? ""
             : """
-                SELECT pg_catalog.set_config('client_connection_check_interval', '2s', false)
-                WHERE pg_catalog.version() LIKE '%linux%';
-                """
+            SELECT pg_catalog.set_config('client_connection_check_interval', '2s', false)
+            WHERE pg_catalog.version() LIKE '%linux%';
+            """
         // The limits first: until then those of the role hold, for these statements too.
         try await execute(
             limits.map { "SET \($0) = 0; " }.joined() + check + """

@@ -73,7 +73,9 @@ struct Fence: Sendable {
             [.texts(projection.tables.map(\.name)), .text(database.liveSchema)]
         )
         return try await connection.holders(
-            of: try found.rows.map { UInt32(try $0.int("oid")) }, includingReaders: false)
+            of: try found.rows.map { UInt32(try $0.int("oid")) },
+            includingReaders: false
+        )
     }
 
     private static func find(
@@ -101,7 +103,8 @@ extension PostgresConnection {
     ///
     /// A prepared transaction has no session; it is named by its gid.
     func holders(
-        of relations: [UInt32], includingReaders: Bool = true
+        of relations: [UInt32],
+        includingReaders: Bool = true
     ) async throws -> [String] {
         let result = try await query(
             """

@@ -46,7 +46,8 @@ enum GenerationDrop {
             try await drop(generation, on: connection)
             return nil
         } catch let error as ServerError where ["2BP01", "55P03"].contains(error.sqlState) {
-            return "\(error)"
+            // Without the server's hint: it suggests CASCADE.
+            return [error.message, error.detail].compactMap { $0 }.joined(separator: ": ")
         }
     }
 

@@ -180,11 +180,13 @@ private struct Planning {
                 generation: generation,
                 liveSchema: database.liveSchema,
                 live: live
-            ).create(on: connection)
-            // A view that groups by the primary key cannot be made without it.
-            try await connection.setSearchPath([created.homeSchema, database.liveSchema])
-            for statement in created.definitions.tables.flatMap(\.indexes) {
-                try await connection.execute(statement)
+            ).create(on: connection, isForLoading: false)
+            if projection.schema == nil {
+                // A view that groups by the primary key cannot be made without it.
+                try await connection.setSearchPath([created.homeSchema, database.liveSchema])
+                for statement in created.definitions.tables.flatMap(\.indexes) {
+                    try await connection.execute(statement)
+                }
             }
             let hazards = try await Hazard.ofSwap(live.oids, on: connection)
             let views = try await DependentView.over(live.oids, on: connection)
@@ -197,7 +199,11 @@ private struct Planning {
                 homeSchema: created.homeSchema
             ).refusals(on: connection)
             refusals += try await unfit(
-                views, over: live, in: created.homeSchema, on: connection)
+                views,
+                over: live,
+                in: created.homeSchema,
+                on: connection
+            )
             if let checks = projection.checks {
                 refusals += try await SQLChecks(text: checks).rehearse(
                     searchPath: [created.homeSchema, database.liveSchema],
@@ -286,7 +292,8 @@ extension PostgresConnection {
     }
 
     /// Those of the tables that a view reads directly.
-    fileprivate func tables(_ tables: [UInt32], below view: QualifiedName) async throws -> [String] {
+    fileprivate func tables(_ tables: [UInt32], below view: QualifiedName) async throws -> [String]
+    {
         try await query(
             """
             SELECT DISTINCT d.refobjid::pg_catalog.regclass AS name

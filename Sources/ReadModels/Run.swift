@@ -200,8 +200,12 @@ extension ReadModelDatabase {
 }
 
 extension Run {
-    /// Writes how the run ended, also when its task was cancelled.
+    /// Writes how the run ended and gives the lock back, also when its task was cancelled.
     fileprivate func end(state: String, error: String?) async throws {
+        // A reducer's own words can hold what PostgreSQL cannot.
+        let error = error.map {
+            String(String.UnicodeScalarView($0.unicodeScalars.map { $0 == "\0" ? "\u{fffd}" : $0 }))
+        }
         try await connection.executeShielded(
             """
             UPDATE reprise.run SET state = \(SQLText.literal(state)),
@@ -210,6 +214,12 @@ extension Run {
                 heartbeat_at = pg_catalog.clock_timestamp()
             WHERE run_id = \(id)
             """
+        )
+        // The server lets go of a closed session's locks only when it notices, and the next command
+        // may be there by then.
+        let name = SQLText.literal(Run.lockName(of: projection))
+        try await connection.executeShielded(
+            "SELECT pg_catalog.pg_advisory_unlock(pg_catalog.hashtextextended(\(name), 0))"
         )
     }
 }

@@ -74,7 +74,9 @@ struct SchemaFile: Sendable {
     }
 
     /// Locks of this session that a change of rows or of a definition leaves until the transaction
-    /// ends. SHARE ROW EXCLUSIVE is not among them: a foreign key takes it on the other table.
+    /// ends.
+    ///
+    /// SHARE ROW EXCLUSIVE is not among them: a foreign key takes it on the other table.
     private func strongLocks(on connection: PostgresConnection) async throws -> Set<StrongLock> {
         let result = try await connection.query(
             """

@@ -24,11 +24,16 @@ struct ShadowSchema: Sendable {
         GenerationRecord.homeSchema(of: projection.name, generation: generation)
     }
 
-    /// Creates the schema and the tables without indexes, and matches them with the row types.
+    /// Creates the schema and the tables, and matches them with the row types.
     ///
+    /// - Parameters:
+    ///   - connection: Inside a transaction, which it leaves with a search path of its own.
+    ///   - isForLoading: Whether indexes and constraints are taken off again. Without that no
+    ///     table that a foreign key refers to is locked against readers.
+    /// - Returns: What was created, and the definitions of indexes and constraints.
     /// - Throws: ``ReadModelError/refusedByPlan(projection:reasons:)`` when the name is taken, the
     ///   file holds anything but tables, or a row type does not fit.
-    func create(on connection: PostgresConnection) async throws -> Created {
+    func create(on connection: PostgresConnection, isForLoading: Bool) async throws -> Created {
         let schemaOID = try await createSchema(on: connection)
         if let schema = projection.schema {
             try await SchemaFile(
@@ -44,6 +49,10 @@ struct ShadowSchema: Sendable {
         let tables = try await describeTables(on: connection)
         let (bindings, warnings) = try await bind(tables, on: connection)
         let definitions = try await captureDefinitions(on: connection)
+        // A clone has none yet, and these would be the live tables'.
+        if isForLoading && projection.schema != nil {
+            for statement in definitions.removal { try await connection.execute(statement) }
+        }
         return Created(
             homeSchema: homeSchema,
             homeSchemaOID: schemaOID,
@@ -181,16 +190,12 @@ struct ShadowSchema: Sendable {
                 on: connection
             )
         }
-        let definitions = try await DeferredDefinitions.capture(
+        return try await .capture(
             of: names,
             in: homeSchema,
             searchPath: [homeSchema, liveSchema],
             on: connection
         )
-        for statement in definitions.removal {
-            try await connection.execute(statement)
-        }
-        return definitions
     }
 
     private func refusal(_ reasons: [String]) -> ReadModelError {

@@ -58,7 +58,9 @@ struct Swap: Sendable {
             )
         } catch let error as ServerError where error.sqlState == SwapBatch.SQLState.lostLock {
             throw ReadModelError.changedMeanwhile(
-                projection: projection.name, reason: Run.lostLock)
+                projection: projection.name,
+                reason: Run.lostLock
+            )
         } catch let error as ConnectionError {
             // The answer to COMMIT is lost when the batch had been sent.
             guard let sent, try await CommitOutcome(database: database, run: run).isCommitted()
@@ -156,7 +158,8 @@ struct Swap: Sendable {
             QualifiedName(schema: target.homeSchema, name: $0.name).sql
         }.joined(separator: ", ")
         try await connection.execute(
-            "SET LOCAL lock_timeout = '2s'; LOCK TABLE \(names) IN ACCESS EXCLUSIVE MODE")
+            "SET LOCAL lock_timeout = '2s'; LOCK TABLE \(names) IN ACCESS EXCLUSIVE MODE"
+        )
     }
 
     /// Puts the grants of the live tables onto the tables that come.
@@ -174,8 +177,10 @@ struct Swap: Sendable {
             }
             let home = QualifiedName(schema: target.homeSchema, name: twin.name)
             for statement in try await TableRights.revocation(
-                of: twin.oid, named: home, on: connection)
-            {
+                of: twin.oid,
+                named: home,
+                on: connection
+            ) {
                 try await connection.execute(statement)
             }
             let owner = try await Catalogue.table(oid: twin.oid, on: connection)?.owner

@@ -23,9 +23,8 @@ struct TableBinding: Sendable {
         var refusals: [String] = []
         var warnings: [String] = []
         var types: [ColumnType] = []
-        let realColumns = Dictionary(uniqueKeysWithValues: real.columns.map { ($0.name, $0) })
         for (column, value) in zip(declared.columnNames, declared.columnValues) {
-            guard let real = realColumns[column] else {
+            guard let real = real.columns.first(where: { column.isSameName(as: $0.name) }) else {
                 refusals.append(
                     "\(declared.name).\(column): the row type declares it as \(value.swiftType), "
                         + "and the table has no such column."
@@ -56,7 +55,8 @@ struct TableBinding: Sendable {
                 )
             }
         }
-        for real in real.columns where !declared.columnNames.contains(real.name) {
+        for real in real.columns
+        where !declared.columnNames.contains(where: { real.name.isSameName(as: $0) }) {
             guard !real.hasDefault, !real.isIdentity, !real.isGenerated else { continue }
             let place = "\(declared.name).\(real.name)"
             if real.isNotNull {
@@ -102,4 +102,10 @@ struct TableBinding: Sendable {
                 + "such label."
         }
     }
+}
+
+extension String {
+    /// Whether PostgreSQL takes the two for one name: it compares bytes, where Swift takes two ways
+    /// to write an accented letter for the same.
+    fileprivate func isSameName(as other: String) -> Bool { utf8.elementsEqual(other.utf8) }
 }

@@ -328,7 +328,8 @@ private struct ReloadAttempt: Sendable {
 
     /// Writes the new generation over the old one, which shares its tables.
     private func record(
-        _ fence: Fence, on connection: PostgresConnection
+        _ fence: Fence,
+        on connection: PostgresConnection
     ) async throws -> Recorded {
         let number = GenerationRecord.next(after: fence.records, live: fence.live)
         if let old = fence.live.generation {

@@ -97,11 +97,11 @@ struct KillTests {
     func endedBatch() async throws {
         try await KillScene.with(strategy: "swap") { scene in
             let before = try await scene.digest()
-            let outcome = try await scene.gated(.statement(of: "reprise swap", upTo: 11, seed: 31)) {
+            let outcome = try await scene.gated(.statement(of: "reprise swap", upTo: 11, seed: 31))
+            {
                 _ in try await scene.terminate("reprise swap")
             }
-            #expect(outcome.status == 5)
-            #expect(outcome.standardError.contains("The live tables are unchanged."))
+            expect(outcome, exits: 5, saying: [unchanged])
             try await scene.expectLocksGone()
             #expect(try await scene.digest() == before)
             try await scene.expectNextRunCleansUp(after: before)
@@ -118,10 +118,7 @@ struct KillTests {
             let outcome = try await scene.behindReader { _ in
                 try await scene.terminate("reprise run")
             }
-            #expect(!outcome.wasKilled)
-            #expect(outcome.status == 3, "\(outcome.standardError)")
-            #expect(outcome.standardError.contains("the run lost its lock"))
-            #expect(outcome.standardError.contains("The live tables are unchanged."))
+            expect(outcome, exits: 3, saying: ["the run lost its lock", unchanged])
             try await scene.expectLocksGone()
             #expect(try await scene.digest() == before)
             try await scene.expectNextRunCleansUp(after: before)
@@ -132,12 +129,11 @@ struct KillTests {
     func lostLockWhileLoading() async throws {
         try await KillScene.with(strategy: "swap") { scene in
             let before = try await scene.digest()
-            let outcome = try await scene.gated(.statement(of: "reprise load", upTo: 20, seed: 41)) {
+            let outcome = try await scene.gated(.statement(of: "reprise load", upTo: 20, seed: 41))
+            {
                 _ in try await scene.terminate("reprise run")
             }
-            #expect(outcome.status == 5)
-            #expect(outcome.standardError.contains("terminating connection"))
-            #expect(outcome.standardError.contains("The live tables are unchanged."))
+            expect(outcome, exits: 5, saying: ["terminating connection", unchanged])
             #expect(try await scene.digest() == before)
             try await scene.expectNextRunCleansUp(after: before)
         }
@@ -199,29 +195,16 @@ private struct KillScene: Sendable {
         """
 
     func rebuild() async throws -> ChildProcess.Outcome {
-        try await ChildProcess.run("env", try arguments)
+        try await start { _ in }
     }
 
     private func start(
         _ body: (ChildProcess) async throws -> Void
     ) async throws -> ChildProcess.Outcome {
-        try await ChildProcess.withRunning("env", try arguments, body).outcome
-    }
-
-    /// The command is built into the folder of the test bundle.
-    private var arguments: [String] {
-        get throws {
-            let bundle = try FileManager.default.destinationOfSymbolicLink(
-                atPath: "/proc/self/exe"
-            )
-            let command = URL(fileURLWithPath: bundle).deletingLastPathComponent()
-                .appending(path: "reprise").path
-            return [
-                "DATABASE_URL=\(scene.database.url)", command, "rebuild", "shop",
-                "--ledger", scene.ledgerPath, "--strategy", strategy,
-                "--keep", "0", "--deadline", "600",
-            ]
-        }
+        try await RepriseProcess(scene).withRunning(
+            "rebuild shop --strategy \(strategy) --keep 0 --deadline 600",
+            body: body
+        ).outcome
     }
 }
 
@@ -259,7 +242,7 @@ extension KillScene {
                 }
             #expect(outcome.wasKilled && outcome.status == SIGKILL, "\(outcome.standardError)")
             try await expectLocksGone()
-            let isNew = try await expect(aftermath, comparedWith: before)
+            let isNew = try await expectAftermath(aftermath, comparedWith: before)
             let after = try await expectNextRunCleansUp(after: before, isNew: isNew)
             #expect(after != before)
             await reader.nextPoll()
@@ -371,7 +354,7 @@ extension KillScene {
             (SELECT count(*) FROM public.open_orders)) AS counts
         """
 
-    private func expect(
+    private func expectAftermath(
         _ aftermath: KillTests.Aftermath,
         comparedWith before: String
     ) async throws -> Bool {
@@ -404,7 +387,7 @@ extension KillScene {
     func expectNextRunCleansUp(after before: String, isNew: Bool = false) async throws -> String {
         let reached = try await digest()
         let outcome = try await rebuild()
-        #expect(outcome.status == 0, "\(outcome.standardError)")
+        expect(outcome, exits: 0)
         let after = try await digest()
         // The same ledger gives the same rows, so this is what the killed run put live.
         #expect(after == (isNew ? reached : after) && after != before)

@@ -165,7 +165,7 @@ private struct Entries: Projection {
         row.slot = try event.payload.int64IfPresent("slot")
         if try event.payload.contains("nulInWords") { row.words = "s3cret\0" }
         if try event.payload.contains("nulInList") { row.list = ["a", "s3cret\0"] }
-        if try event.payload.contains("nulInJSON") { row.document = JSONText("{\"s3cret\": \"\0\"}") }
+        if try event.payload.contains("nulInJSON") { row.document = JSONText("\"s3cret\0\"") }
         if try event.payload.contains("farTime") { row.at = Timestamp(microseconds: .min) }
         rows[id] = row
     }

@@ -39,6 +39,28 @@ struct RebuildGuardTests {
         }
     }
 
+    @Test("what a reducer says when it rejects an event is recorded, whatever it holds")
+    func reducersWords() async throws {
+        try await withNotes { scene in
+            let rejection = await #expect(throws: EventRejection.self) {
+                _ = try await scene.rebuild(Grumbler.self)
+            }
+            #expect(rejection?.reason == "it's \0 and \\ bad")
+            #expect(rejection?.path == nil)
+            let run = try await scene.database.query(
+                "SELECT error FROM reprise.run WHERE projection = 'grumbler' AND state = 'failed'"
+            )
+            #expect(run.first?["error"]?.contains("it's \u{fffd} and ") == true)
+        }
+    }
+
+    @Test("a run that follows another at once finds its lock free")
+    func oneAfterAnother() async throws {
+        try await withNotes { scene in
+            for _ in 1...10 { _ = try await scene.control(Notes.self).prune(keep: 1) }
+        }
+    }
+
     @Test("an empty ledger makes empty tables, and never empties tables that have rows")
     func emptyLedger() async throws {
         try await GivenSQL.$schema.withValue(SchemaFileTests.note) {
@@ -168,4 +190,21 @@ struct RebuildGuardTests {
         }
         return error.map { "\($0)" } ?? ""
     }
+}
+
+/// Refuses every event.
+private struct Grumbler: Projection {
+    static let name = "grumbler"
+    static let schema: String? = "CREATE TABLE grumbled (id bigint PRIMARY KEY, words text)"
+    var rows = Table<Grumbled>()
+
+    mutating func reduce(_ event: borrowing Event) throws {
+        throw EventError("it's \0 and \\ bad")
+    }
+}
+
+private struct Grumbled: TableRow {
+    var key: Int64
+
+    static let table = TableDefinition<Grumbled>("grumbled", key: "id") { Column("id", \.key) }
 }

@@ -88,6 +88,36 @@ struct SchemaFileTests {
         }
     }
 
+    @Test("without a schema.sql the live tables are cloned, and keep what they have")
+    func clone() async throws {
+        let definitions = """
+            (SELECT schemaname, indexdef FROM pg_catalog.pg_indexes WHERE tablename = 'note'
+             UNION ALL SELECT conrelid::regclass::text, conname FROM pg_catalog.pg_constraint
+             WHERE conname ~ '^note')
+            """
+        try await withRebuildScene { scene in
+            try scene.append([Note.event(1), Note.event(2)])
+            try await scene.database.execute(
+                """
+                CREATE TABLE public.parent (words text PRIMARY KEY);
+                INSERT INTO public.parent VALUES ('hello');
+                CREATE TABLE public.note (id bigint PRIMARY KEY, words text REFERENCES public.parent,
+                    CONSTRAINT note_positive CHECK (id > 0));
+                CREATE INDEX note_words ON public.note (lower(words)) WHERE id > 1
+                """
+            )
+            let before = try await scene.rows(of: definitions)
+            #expect(try await scene.plan(Notes.self).refusals == [])
+            let report = try await scene.rebuild(Notes.self)
+            #expect(report.previousGeneration == 0)
+            let after = try await scene.rows(of: definitions)
+            #expect(before.count == 5)
+            #expect(after.filter { !$0.contains("notes__g0") } == before)
+            #expect(after.count == 2 * before.count)
+            #expect(try await scene.database.count("public.note") == 2)
+        }
+    }
+
     @Test("a setup.sql that ends its transaction is refused and leaves nothing")
     func badSetup() async throws {
         try await withRebuildScene { scene in

