@@ -219,9 +219,19 @@ extension PostgresConnection {
         var limits = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"]
         if serverVersion >= 140_000 { limits.append("idle_session_timeout") }
         if serverVersion >= 170_000 { limits.append("transaction_timeout") }
+        // Without it a server that is busy with a statement does not notice that this process died,
+        // and keeps the locks until the statement ends.
+        // Servers on some other systems refuse to look (manual, client_connection_check_interval).
+        let check =
+            serverVersion < 140_000
+            ? ""
+            : """
+            SELECT pg_catalog.set_config('client_connection_check_interval', '2s', false)
+            WHERE pg_catalog.version() LIKE '%linux%';
+            """
         // The limits first: until then those of the role hold, for these statements too.
         try await execute(
-            limits.map { "SET \($0) = 0; " }.joined() + """
+            limits.map { "SET \($0) = 0; " }.joined() + check + """
                 SET search_path = '';
                 SET client_min_messages = warning;
                 SET standard_conforming_strings = on;

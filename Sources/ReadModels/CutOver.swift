@@ -111,6 +111,21 @@ struct LockLadder: Sendable {
         let readyGeneration: Int?
     }
 
+    /// A statement that limits the next one: `lock_timeout` for each lock, `statement_timeout`
+    /// for all of them.
+    ///
+    /// Both stay below the server's `deadlock_timeout`: a reader that stands in a circle with this
+    /// session looks for deadlocks when it has waited that long, and must find this session gone.
+    static func limits(_ timeout: Int) -> String {
+        """
+        SELECT pg_catalog.set_config('lock_timeout',
+                least(\(timeout), s.setting::pg_catalog.int4 * 4 / 5)::pg_catalog.text, true),
+            pg_catalog.set_config('statement_timeout',
+                least(\(timeout * 2), s.setting::pg_catalog.int4 * 4 / 5)::pg_catalog.text, true)
+        FROM pg_catalog.pg_settings AS s WHERE s.name = 'deadlock_timeout'
+        """
+    }
+
     func climb(
         _ attempt: (Int) async throws -> CutOverResult
     ) async throws -> CutOverResult {

@@ -17,9 +17,17 @@ struct DependentView: Equatable, Sendable {
     /// OID, owner, grants and comment stay.
     var replacement: String { definition(as: name.sql) }
 
-    /// Takes ACCESS EXCLUSIVE on the view alone: LOCK TABLE would lock every table below it and
-    /// check their rights as the view's owner.
-    var lock: String { "ALTER VIEW \(name.sql) OWNER TO \(SQLText.identifier(owner))" }
+    /// Takes ACCESS EXCLUSIVE on the view alone, as a statement of PL/pgSQL: LOCK TABLE would lock
+    /// every table below it and check their rights as the view's owner.
+    ///
+    /// The owner is read again: one who became it a moment ago stays it.
+    var lock: String {
+        """
+        EXECUTE pg_catalog.format(\(SQLText.literal("ALTER VIEW %s OWNER TO %I")),
+            \(SQLText.literal(name.sql)), (SELECT pg_catalog.pg_get_userbyid(c.relowner)
+                FROM pg_catalog.pg_class AS c WHERE c.oid = \(oid)));
+        """
+    }
 
     func definition(as target: String) -> String {
         let with = options.isEmpty ? "" : " WITH (\(options.joined(separator: ", ")))"

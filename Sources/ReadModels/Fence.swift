@@ -56,6 +56,28 @@ struct Fence: Sendable {
     /// Whoever holds this lock proves that no session of the run is still committing.
     static func cutOverLockName(run: Int64) -> String { "reprise cut-over \(run)" }
 
+    /// Sessions that may keep an attempt from taking guard and fence: those that hold more than a
+    /// reader's lock on a live table, and those that have locked a checkpoint.
+    static func holders(
+        of projection: ProjectionTables,
+        in database: ReadModelDatabase,
+        on connection: PostgresConnection
+    ) async throws -> [String] {
+        let found = try await connection.query(
+            """
+            SELECT c.oid FROM pg_catalog.pg_class AS c
+            JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+            WHERE c.relname = 'checkpoint' AND n.nspname = 'reprise'
+                OR c.relname = ANY ($1::pg_catalog.text[]) AND n.nspname = $2
+            """,
+            [.texts(projection.tables.map(\.name)), .text(database.liveSchema)]
+        )
+        return try await connection.holders(
+            of: try found.rows.map { UInt32(try $0.int("oid")) },
+            includingReaders: false
+        )
+    }
+
     private static func find(
         _ projection: ProjectionTables,
         _ database: ReadModelDatabase,
@@ -80,7 +102,10 @@ extension PostgresConnection {
     /// Sessions that hold a lock on one of the relations, as people look for them.
     ///
     /// A prepared transaction has no session; it is named by its gid.
-    func holders(of relations: [UInt32]) async throws -> [String] {
+    func holders(
+        of relations: [UInt32],
+        includingReaders: Bool = true
+    ) async throws -> [String] {
         let result = try await query(
             """
             SELECT DISTINCT CASE
@@ -95,13 +120,14 @@ extension PostgresConnection {
             FROM pg_catalog.pg_locks AS l
             LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid
             WHERE l.locktype = 'relation' AND l.granted
+                AND ($2::pg_catalog.bool OR l.mode <> 'AccessShareLock')
                 AND l.relation = ANY ($1::pg_catalog.oid[])
                 AND l.database = (SELECT oid FROM pg_catalog.pg_database
                     WHERE datname = pg_catalog.current_database())
                 AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()
             ORDER BY 1
             """,
-            [.ints(relations.map { Int64($0) })]
+            [.ints(relations.map { Int64($0) }), .text(includingReaders ? "true" : "false")]
         )
         return try result.rows.map { try $0.string("holder") }
     }

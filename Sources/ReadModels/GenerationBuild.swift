@@ -35,10 +35,9 @@ extension ReadModelDatabase {
 
     /// Builds a generation in its home schema from folded tables.
     ///
-    /// One short transaction makes schema and tables and writes the bookkeeping, a second one
-    /// copies the rows. So a death at any moment leaves either nothing, or a generation that the next
-    /// run finds in state `building` and drops. Indexes, constraints and statistics follow, the
-    /// largest table first.
+    /// One transaction makes schema and tables and writes the bookkeeping, so a death at any moment
+    /// leaves either nothing, or a generation that the next run finds in state `building` and drops.
+    /// The rows follow in another, then indexes, constraints and statistics, the largest table first.
     ///
     /// - Parameters:
     ///   - projection: What to build.
@@ -98,30 +97,54 @@ private struct GenerationLoad: Sendable {
     func load() async throws -> Loaded {
         try await database.withConnection(as: "load", doing: "loading '\(projection.name)'") {
             connection in
-            var loaded = try await connection.withTransaction { try await create(on: $0) }
-            try await connection.withTransaction { try await copy(into: &loaded, on: $0) }
+            var loaded = try await patiently(on: connection) { try await create(on: $0) }
+            let created = loaded.created
+            try await connection.withTransaction { connection in
+                try await connection.execute("SET LOCAL synchronous_commit = off")
+                for (table, binding) in zip(tables, created.bindings) {
+                    let name = QualifiedName(schema: created.homeSchema, name: table.name)
+                    // FREEZE wants a table that was made or truncated in this transaction.
+                    try await connection.execute("TRUNCATE \(name.sql)")
+                    let copy = RowCopy(table: table, binding: binding, target: name)
+                    let (rows, bytes) = try await copy.run(on: connection)
+                    loaded.rows[table.name] = rows
+                    loaded.bytes += bytes
+                }
+                for (table, rows) in loaded.rows {
+                    try await connection.query(
+                        """
+                        UPDATE reprise.generation_table SET row_count = $4
+                        WHERE projection = $1 AND generation = $2 AND table_name = $3
+                        """,
+                        [
+                            .text(projection.name), .int(Int64(loaded.number)), .text(table),
+                            .int(Int64(rows)),
+                        ]
+                    )
+                }
+            }
             return loaded
         }
     }
 
-    /// Makes schema and tables, in a transaction of its own: taking a foreign key off for the load
-    /// locks the table it refers to until the end of the transaction, and that may be anybody's.
+    /// Makes and records the empty tables.
+    ///
+    /// A foreign key to a table that the projection does not own locks that table's readers out
+    /// while it is put on and taken off, so this transaction ends before any row is copied.
     private func create(on connection: PostgresConnection) async throws -> Loaded {
-        try await connection.execute(
-            "SET LOCAL synchronous_commit = off; SET LOCAL lock_timeout = '2s'"
-        )
+        // Losing the load in a server crash loses nothing: the swap's own commit, which is
+        // synchronous, flushes everything before it.
+        try await connection.execute("SET LOCAL synchronous_commit = off")
+        let records = try await Bookkeeping.generations(of: projection.name, on: connection)
         let live = try await LiveTables.find(
             of: projection.name,
             declared: projection.tables.map(\.name),
             schema: database.liveSchema,
-            records: try await Bookkeeping.generations(of: projection.name, on: connection),
+            records: records,
             on: connection
         )
         try await live.adopt(on: connection)
-        let number = GenerationRecord.next(
-            after: try await Bookkeeping.generations(of: projection.name, on: connection),
-            live: live
-        )
+        let number = GenerationRecord.next(after: records, live: live)
         let created = try await ShadowSchema(
             projection: projection,
             generation: number,
@@ -129,34 +152,29 @@ private struct GenerationLoad: Sendable {
             live: live
         ).create(on: connection, isForLoading: true)
         try assertApart(created, from: live)
-        try await record(number, created, on: connection)
-        return Loaded(number: number, created: created)
+        let loaded = Loaded(number: number, created: created)
+        try await record(loaded, on: connection)
+        return loaded
     }
 
-    /// Copies the rows.
-    ///
-    /// The TRUNCATE of the empty tables is what allows FREEZE.
-    private func copy(into loaded: inout Loaded, on connection: PostgresConnection) async throws {
-        // Losing the load in a server crash loses nothing: the swap's own commit, which is
-        // synchronous, flushes everything before it.
-        try await connection.execute("SET LOCAL synchronous_commit = off")
-        let names = tables.map { QualifiedName(schema: loaded.created.homeSchema, name: $0.name) }
-        try await connection.execute("TRUNCATE \(names.map(\.sql).joined(separator: ", "))")
-        for ((table, name), binding) in zip(zip(tables, names), loaded.created.bindings) {
-            let copy = RowCopy(table: table, binding: binding, target: name)
-            let (rows, bytes) = try await copy.run(on: connection)
-            loaded.rows[table.name] = rows
-            loaded.bytes += bytes
-            try await connection.query(
-                """
-                UPDATE reprise.generation_table SET row_count = $4
-                WHERE projection = $1 AND generation = $2 AND table_name = $3
-                """,
-                [
-                    .text(projection.name), .int(Int64(loaded.number)), .text(table.name),
-                    .int(Int64(rows)),
-                ]
-            )
+    /// Runs `body` in a transaction, again when a lock was not to be had at once: whoever waits for
+    /// long on a table of others holds up those who come after.
+    private func patiently<Result: Sendable>(
+        on connection: PostgresConnection,
+        _ body: (PostgresConnection) async throws -> Result
+    ) async throws -> Result {
+        let lastAttempt = 100
+        var attempt = 1
+        while true {
+            do {
+                return try await connection.withTransaction { connection in
+                    try await connection.execute("SET LOCAL lock_timeout = '200ms'")
+                    return try await body(connection)
+                }
+            } catch let error as ServerError where error.isLockFailure && attempt < lastAttempt {
+                attempt += 1
+                try await Task.sleep(for: .milliseconds(Int.random(in: 50...500)))
+            }
         }
     }
 
@@ -170,19 +188,17 @@ private struct GenerationLoad: Sendable {
         }
     }
 
-    private func record(
-        _ number: Int,
-        _ created: ShadowSchema.Created,
-        on connection: PostgresConnection
-    ) async throws {
+    private func record(_ loaded: Loaded, on connection: PostgresConnection) async throws {
         var record = GenerationRecord(
             projection: projection.name,
-            number: number,
+            number: loaded.number,
             state: .building,
             liveSchema: database.liveSchema,
-            homeSchemaOID: created.homeSchemaOID,
+            homeSchemaOID: loaded.created.homeSchemaOID,
             runID: run.id,
-            tables: created.tables.map { .init(name: $0.name.name, oid: $0.oid) }
+            tables: loaded.created.tables.map {
+                .init(name: $0.name.name, oid: $0.oid, rowCount: loaded.rows[$0.name.name])
+            }
         )
         record.position = position
         record.events = events
@@ -208,12 +224,13 @@ private struct GenerationLoad: Sendable {
         }
         // One transaction each: adding a foreign key locks the table it refers to against writes,
         // validating it does not.
-        for statement in definitions.foreignKeys {
-            try await run(
-                [statement],
-                in: loaded.created.homeSchema,
-                doing: "adding foreign keys"
-            )
+        try await database.withConnection(as: "index", doing: "adding foreign keys") {
+            for statement in definitions.foreignKeys {
+                try await patiently(on: $0) { connection in
+                    try await prepare(connection, in: loaded.created.homeSchema)
+                    try await connection.execute(statement)
+                }
+            }
         }
     }
 
@@ -229,10 +246,14 @@ private struct GenerationLoad: Sendable {
     private func run(_ statements: [String], in homeSchema: String, doing: String) async throws {
         try await database.withConnection(as: "index", doing: doing) { connection in
             try await connection.withTransaction { connection in
-                try await connection.execute("SET LOCAL synchronous_commit = off")
-                try await connection.setSearchPath([homeSchema, database.liveSchema])
+                try await prepare(connection, in: homeSchema)
                 for statement in statements { try await connection.execute(statement) }
             }
         }
+    }
+
+    private func prepare(_ connection: PostgresConnection, in homeSchema: String) async throws {
+        try await connection.execute("SET LOCAL synchronous_commit = off")
+        try await connection.setSearchPath([homeSchema, database.liveSchema])
     }
 }

@@ -9,14 +9,16 @@ enum GenerationDrop {
     ///
     /// - Throws: ``ReadModelError/changedMeanwhile(projection:reason:)`` when a recorded table is
     ///   not in the generation's home; the server's error when something depends on a table, or it
-    ///   is locked for more than two seconds.
+    ///   is locked for more than 400 ms.
     static func drop(
         _ generation: GenerationRecord,
         on connection: PostgresConnection
     ) async throws {
         precondition(generation.state != .live, "a live generation cannot be dropped")
         try await connection.withTransaction { connection in
-            try await connection.execute("SET LOCAL lock_timeout = '2s'")
+            // A foreign key to a table of others is dropped with an exclusive lock on that table:
+            // its readers wait behind this session, and not for longer than behind a cut-over.
+            try await connection.execute("SET LOCAL lock_timeout = '400ms'")
             let names = try await tablesAtHome(generation, on: connection)
             if !names.isEmpty {
                 try await connection.execute(

@@ -114,6 +114,13 @@ struct Hazard: Equatable, Sendable {
         FROM pg_catalog.pg_class AS c, LATERAL pg_catalog.aclexplode(c.relacl) AS a
         WHERE c.oid = ANY ($1::pg_catalog.oid[]) AND a.grantor <> c.relowner
         UNION ALL
+        SELECT 'a grant on the column ' || t.attname || ' of ' || c.oid::pg_catalog.regclass
+            || ' given by ' || pg_catalog.pg_get_userbyid(a.grantor) || ', who does not own it'
+        FROM pg_catalog.pg_class AS c
+        JOIN pg_catalog.pg_attribute AS t ON t.attrelid = c.oid AND NOT t.attisdropped,
+            LATERAL pg_catalog.aclexplode(t.attacl) AS a
+        WHERE c.oid = ANY ($1::pg_catalog.oid[]) AND a.grantor <> c.relowner
+        UNION ALL
         SELECT 'tablespace ' || t.spcname || ' of ' || c.oid::pg_catalog.regclass
         FROM pg_catalog.pg_class AS c
         JOIN pg_catalog.pg_tablespace AS t ON t.oid = c.reltablespace
@@ -140,7 +147,8 @@ struct Hazard: Equatable, Sendable {
             AND NOT (d.classid = 'pg_rewrite'::pg_catalog.regclass AND EXISTS (
                 SELECT FROM pg_catalog.pg_rewrite AS r
                 JOIN pg_catalog.pg_class AS c ON c.oid = r.ev_class
-                WHERE r.oid = d.objid AND (c.relkind = 'v' OR c.oid = ANY ($1::pg_catalog.oid[]))))
+                WHERE r.oid = d.objid AND (c.relkind = 'v' AND r.rulename = '_RETURN'
+                    OR c.oid = ANY ($1::pg_catalog.oid[]))))
             AND NOT (d.classid = 'pg_class'::pg_catalog.regclass
                 AND d.objid = ANY ($1::pg_catalog.oid[]))
             AND NOT (d.classid = 'pg_attrdef'::pg_catalog.regclass AND EXISTS (

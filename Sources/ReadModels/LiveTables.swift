@@ -44,6 +44,7 @@ struct LiveTables: Sendable {
             let name = QualifiedName(schema: schema, name: name)
             if let table = try await Catalogue.table(name, on: connection) { found.append(table) }
         }
+        try await refuseTablesOfOthers(found, than: projection, on: connection)
         guard let live else {
             guard !found.isEmpty else {
                 return LiveTables(generation: nil, tables: [], isAdopted: false)
@@ -64,6 +65,7 @@ struct LiveTables: Sendable {
                 isAdopted: true
             )
         }
+        try await refuseStrays(of: live, in: schema, on: connection)
         if found.isEmpty { return LiveTables(generation: live, tables: [], isAdopted: false) }
         let recorded = Dictionary(uniqueKeysWithValues: live.tables.map { ($0.name, $0.oid) })
         for table in found where recorded[table.name.name] != table.oid {
@@ -74,6 +76,54 @@ struct LiveTables: Sendable {
             )
         }
         return LiveTables(generation: live, tables: found, isAdopted: false)
+    }
+
+    /// Fails when a table under one of the names is what another projection has live: whoever
+    /// adopted it would take it away from there.
+    private static func refuseTablesOfOthers(
+        _ tables: [TableDescription],
+        than projection: String,
+        on connection: PostgresConnection
+    ) async throws {
+        guard !tables.isEmpty, try await Bookkeeping.version(on: connection) > 0 else { return }
+        let owner = try await connection.query(
+            """
+            SELECT g.projection, t.table_name FROM reprise.generation AS g
+            JOIN reprise.generation_table AS t USING (projection, generation)
+            WHERE g.state = 'live' AND g.projection <> $1
+                AND t.table_oid = ANY ($2::pg_catalog.oid[]) ORDER BY 1, 2
+            """,
+            [.text(projection), .ints(tables.map { Int64($0.oid) })]
+        ).first
+        guard let owner else { return }
+        throw ReadModelError.changedMeanwhile(
+            projection: projection,
+            reason: "the table '\(try owner.string("table_name"))' belongs to the projection "
+                + "'\(try owner.string("projection"))'; a table has one owner, so give this one's "
+                + "another name"
+        )
+    }
+
+    /// Fails when a recorded table still exists, but elsewhere: its readers are not those of the
+    /// live schema, and to take it for gone would leave it to nobody.
+    private static func refuseStrays(
+        of live: GenerationRecord,
+        in schema: String,
+        on connection: PostgresConnection
+    ) async throws {
+        for table in live.tables {
+            let wanted = QualifiedName(schema: schema, name: table.name)
+            guard let found = try await Catalogue.table(oid: table.oid, on: connection),
+                found.name != wanted
+            else { continue }
+            throw ReadModelError.changedMeanwhile(
+                projection: live.projection,
+                reason: "\(wanted.sql) of generation \(live.number) is now \(found.name.sql). Move "
+                    + "it back or drop it"
+                    + (live.liveSchema == schema
+                        ? "" : ", or name its schema with --schema \(live.liveSchema)")
+            )
+        }
     }
 
     /// Why a swap cannot move the tables to their home; nil when it can.

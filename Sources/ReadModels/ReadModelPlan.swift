@@ -193,7 +193,17 @@ private struct Planning {
             var refusals = hazards.map {
                 "\($0.description): a swap does not carry that over. '--strategy truncate' keeps it."
             }
-            refusals += try await unfit(views, in: created.homeSchema, on: connection)
+            refusals += try await SwapPreflight(
+                live: live,
+                liveSchema: database.liveSchema,
+                homeSchema: created.homeSchema
+            ).refusals(on: connection)
+            refusals += try await unfit(
+                views,
+                over: live,
+                in: created.homeSchema,
+                on: connection
+            )
             if let checks = projection.checks {
                 refusals += try await SQLChecks(text: checks).rehearse(
                     searchPath: [created.homeSchema, database.liveSchema],
@@ -211,6 +221,7 @@ private struct Planning {
     /// The innermost come first, so that an outer one finds its twin.
     private func unfit(
         _ views: [DependentView],
+        over live: LiveTables,
         in homeSchema: String,
         on connection: PostgresConnection
     ) async throws -> [String] {
@@ -234,6 +245,12 @@ private struct Planning {
                     refusals.append(
                         "view \(view.name.sql): its columns would change name or type, which "
                             + "CREATE OR REPLACE VIEW cannot do."
+                    )
+                }
+                for table in try await connection.tables(live.oids, below: twin) {
+                    refusals.append(
+                        "view \(view.name.sql) reads \(table), which the new generation does not "
+                            + "have."
                     )
                 }
                 try await connection.execute("ROLLBACK TO view")
@@ -272,5 +289,21 @@ extension PostgresConnection {
             [.int(Int64(view)), .text(twin.sql)]
         )
         return differing.rows.isEmpty
+    }
+
+    /// Those of the tables that a view reads directly.
+    fileprivate func tables(_ tables: [UInt32], below view: QualifiedName) async throws -> [String]
+    {
+        try await query(
+            """
+            SELECT DISTINCT d.refobjid::pg_catalog.regclass AS name
+            FROM pg_catalog.pg_depend AS d
+            JOIN pg_catalog.pg_rewrite AS r ON r.oid = d.objid
+            WHERE r.ev_class = $1::pg_catalog.regclass
+                AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                AND d.refobjid = ANY ($2::pg_catalog.oid[]) ORDER BY 1
+            """,
+            [.text(view.sql), .ints(tables.map { Int64($0) })]
+        ).rows.map { try $0.string("name") }
     }
 }

@@ -51,21 +51,22 @@ package struct Run: Sendable {
     /// Fails unless the session that holds the run's lock is still alive: whoever lost the lock
     /// must not swap, because another run may have begun.
     func assertLockHeld(on other: PostgresConnection) async throws {
-        let held = try await other.query(
-            """
-            SELECT FROM pg_catalog.pg_locks
-            WHERE locktype = 'advisory' AND granted AND pid = $1 AND objsubid = 1
-                AND (classid::pg_catalog.int8 << 32 | objid::pg_catalog.int8)
-                    = pg_catalog.hashtextextended($2, 0)
-            """,
-            [.int(Int64(connection.backendPID)), .text(Run.lockName(of: projection))]
-        )
+        let held = try await other.query(lockQuery)
         guard held.rows.isEmpty else { return }
-        throw ReadModelError.changedMeanwhile(
-            projection: projection,
-            reason: "the run lost its lock, because its session has ended"
-        )
+        throw ReadModelError.changedMeanwhile(projection: projection, reason: Run.lostLock)
     }
+
+    /// Returns a row while the session that holds the run's lock is alive.
+    var lockQuery: String {
+        """
+        SELECT FROM pg_catalog.pg_locks
+        WHERE locktype = 'advisory' AND granted AND pid = \(connection.backendPID) AND objsubid = 1
+            AND (classid::pg_catalog.int8 << 32 | objid::pg_catalog.int8)
+                = pg_catalog.hashtextextended(\(SQLText.literal(Run.lockName(of: projection))), 0)
+        """
+    }
+
+    static let lostLock = "the run lost its lock, because its session has ended"
 
     static func lockName(of projection: String) -> String { "reprise run \(projection)" }
 }

@@ -19,9 +19,9 @@ struct Swap: Sendable {
     ) async throws -> CutOverResult {
         var lockedRelations: [UInt32] = []
         var target: GenerationRecord?
-        var waitBegan: ContinuousClock.Instant?
+        var sent: (batch: SwapBatch, at: ContinuousClock.Instant)?
         do {
-            return try await connection.withTransaction { connection in
+            let batch = try await connection.withTransaction { connection in
                 let fence = try await Fence.take(
                     of: projection,
                     in: database,
@@ -33,25 +33,39 @@ struct Swap: Sendable {
                 lockedRelations = fence.live.oids + chosen.tables.map(\.oid)
                 let batch = try await prepare(chosen, fence: fence, on: connection)
                 lockedRelations += batch.views.map(\.oid)
-                waitBegan = .now
-                let began = ContinuousClock.now
-                try await send(batch.sql(lockTimeout: lockTimeout), on: connection)
-                return CutOverResult(
-                    generation: chosen.number,
-                    previous: fence.live.generation?.number,
-                    position: chosen.position,
-                    blockedMilliseconds: (ContinuousClock.now - began).milliseconds,
-                    longestFailedWait: 0,
-                    attempts: 1,
-                    views: batch.views.map(\.name.sql)
-                )
+                sent = (batch, .now)
+                // Not cancellable: from here it is the lock timeout and a few milliseconds to
+                // either end.
+                try await connection.executeShielded(batch.sql(lockTimeout: lockTimeout))
+                return batch
             }
+            return batch.result(since: sent?.at ?? .now)
         } catch let error as ServerError where error.isLockFailure {
+            let blockers =
+                lockedRelations.isEmpty
+                ? try await Fence.holders(of: projection, in: database, on: connection)
+                : try await connection.holders(of: lockedRelations)
             throw LockLadder.Blocked(
-                blockers: try await connection.holders(of: lockedRelations),
-                waited: waitBegan.map { (ContinuousClock.now - $0).milliseconds } ?? 0,
+                blockers: blockers,
+                waited: sent.map { (ContinuousClock.now - $0.at).milliseconds } ?? 0,
                 readyGeneration: target?.number
             )
+        } catch let error as ServerError where error.sqlState == SwapBatch.SQLState.changed {
+            throw LockLadder.Blocked(
+                blockers: ["a change of grants, views or tables during the attempt"],
+                waited: sent.map { (ContinuousClock.now - $0.at).milliseconds } ?? 0,
+                readyGeneration: target?.number
+            )
+        } catch let error as ServerError where error.sqlState == SwapBatch.SQLState.lostLock {
+            throw ReadModelError.changedMeanwhile(
+                projection: projection.name,
+                reason: Run.lostLock
+            )
+        } catch let error as ConnectionError {
+            // The answer to COMMIT is lost when the batch had been sent.
+            guard let sent, try await CommitOutcome(database: database, run: run).isCommitted()
+            else { throw error }
+            return sent.batch.result(since: sent.at)
         }
     }
 
@@ -107,6 +121,8 @@ struct Swap: Sendable {
         fence: Fence,
         on connection: PostgresConnection
     ) async throws -> SwapBatch {
+        // Before anything is captured: what changes after this is noticed in the batch.
+        let fingerprint = try await SwapBatch.fingerprint(of: fence.live.oids, on: connection)
         let refusals = try await Hazard.ofSwap(fence.live.oids, on: connection)
         guard refusals.isEmpty else {
             throw ReadModelError.refusedByPlan(
@@ -115,33 +131,72 @@ struct Swap: Sendable {
             )
         }
         try await assertAtHome(target, on: connection)
-        let home = QualifiedName(schema: target.homeSchema, name: "")
-        for table in fence.live.tables {
-            guard let twin = target.tables.first(where: { $0.name == table.name.name }) else {
-                continue
-            }
-            let name = QualifiedName(schema: home.schema, name: twin.name)
-            let statements =
-                try await TableRights.revocation(of: twin.oid, named: name, on: connection)
-                + TableRights.copy(from: table.oid, to: name, on: connection)
-            for statement in statements { try await connection.execute(statement) }
-        }
-        let retiredHome = try await retiredHome(fence.live, on: connection)
+        try await lock(target, on: connection)
         return SwapBatch(
             kind: kind,
-            runID: run.id,
-            projection: projection.name,
+            run: run,
             target: target,
             fence: fence,
-            retiredHome: retiredHome,
+            retiredHome: try await retiredHome(fence.live, on: connection),
             liveSchema: database.liveSchema,
+            grants: try await copyGrants(of: fence.live, to: target, on: connection),
             views: try await DependentView.over(fence.live.oids, on: connection),
             statistics: try await SwapBatch.statistics(
                 of: fence.live.oids + target.tables.map(\.oid),
                 on: connection
             ),
-            fingerprint: try await SwapBatch.fingerprint(of: fence.live.oids, on: connection)
+            fingerprint: fingerprint
         )
+    }
+
+    /// Takes the exclusive locks on the tables that come while no reader of the live ones waits.
+    ///
+    /// Autovacuum likes fresh tables. It gives way to a lock that is waited for longer than
+    /// `deadlock_timeout` (1 s), and the ladder's timeouts are shorter than that.
+    private func lock(_ target: GenerationRecord, on connection: PostgresConnection) async throws {
+        let names = target.tables.map {
+            QualifiedName(schema: target.homeSchema, name: $0.name).sql
+        }.joined(separator: ", ")
+        try await connection.execute(
+            "SET LOCAL lock_timeout = '2s'; LOCK TABLE \(names) IN ACCESS EXCLUSIVE MODE"
+        )
+    }
+
+    /// Puts the grants of the live tables onto the tables that come.
+    ///
+    /// - Returns: Statements for tables that get another owner: they run after that.
+    private func copyGrants(
+        of live: LiveTables,
+        to target: GenerationRecord,
+        on connection: PostgresConnection
+    ) async throws -> [String: [String]] {
+        var later: [String: [String]] = [:]
+        for table in live.tables {
+            guard let twin = target.tables.first(where: { $0.name == table.name.name }) else {
+                continue
+            }
+            let home = QualifiedName(schema: target.homeSchema, name: twin.name)
+            for statement in try await TableRights.revocation(
+                of: twin.oid,
+                named: home,
+                on: connection
+            ) {
+                try await connection.execute(statement)
+            }
+            let owner = try await Catalogue.table(oid: twin.oid, on: connection)?.owner
+            let grants = try await TableRights.copy(
+                from: table.oid,
+                to: twin.oid,
+                named: owner == table.owner ? home : table.name,
+                on: connection
+            )
+            guard owner == table.owner else {
+                later[twin.name] = grants
+                continue
+            }
+            for statement in grants { try await connection.execute(statement) }
+        }
+        return later
     }
 
     private func assertAtHome(
@@ -183,18 +238,6 @@ struct Swap: Sendable {
             )
         }
         return generation.homeSchema
-    }
-
-    /// Sends the batch, and finds out how it ended when the answer is lost.
-    private func send(_ batch: String, on connection: PostgresConnection) async throws {
-        do {
-            // Not cancellable: from here it is the lock timeout and a few milliseconds to either end.
-            try await connection.executeShielded(batch)
-        } catch let error as ConnectionError {
-            guard try await CommitOutcome(database: database, run: run).isCommitted() else {
-                throw error
-            }
-        }
     }
 }
 

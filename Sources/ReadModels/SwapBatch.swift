@@ -7,13 +7,14 @@ import Postgres
 /// process.
 struct SwapBatch: Sendable {
     let kind: CutOverKind
-    let runID: Int64
-    let projection: String
+    let run: Run
     let target: GenerationRecord
     let fence: Fence
     /// Where the live tables go; nil when there are none.
     let retiredHome: String?
     let liveSchema: String
+    /// Grants on tables that get another owner, by table.
+    let grants: [String: [String]]
     /// Outermost first.
     let views: [DependentView]
     /// Extended statistics, which do not follow their table into another schema.
@@ -26,19 +27,38 @@ struct SwapBatch: Sendable {
         let table: UInt32
     }
 
+    /// SQLSTATEs that the batch raises itself.
+    enum SQLState {
+        /// What was captured is not what is there: the next attempt captures it again.
+        static let changed = "RP001"
+        /// The session with the run's lock is gone.
+        static let lostLock = "RP002"
+    }
+
     /// Takes the exclusive locks: views from the outside in, then the tables by name.
     ///
-    /// `lock_timeout` holds for each lock, `statement_timeout` for all of a statement.
+    /// They are one statement, so that one limit holds for all of them together.
     private func locks(timeout: Int) -> [String] {
-        let tables =
-            fence.live.tables.map(\.name.sql)
-            + target.tables.map { QualifiedName(schema: target.homeSchema, name: $0.name).sql }
-        return [
-            "SET LOCAL lock_timeout = '\(timeout)ms'",
-            "SET LOCAL statement_timeout = '\(timeout * 2)ms'",
-        ] + views.map(\.lock) + [
-            "LOCK TABLE \(tables.joined(separator: ", ")) IN ACCESS EXCLUSIVE MODE"
-        ]
+        var locks = views.map(\.lock)
+        if !fence.live.tables.isEmpty {
+            let tables = fence.live.tables.map(\.name.sql).joined(separator: ", ")
+            locks.append("LOCK TABLE \(tables) IN ACCESS EXCLUSIVE MODE;")
+        }
+        let body = "BEGIN\n\(locks.joined(separator: "\n"))\nEND"
+        return [LockLadder.limits(timeout), "DO \(SQLText.literal(body))"]
+    }
+
+    /// What the batch did, once it is committed.
+    func result(since began: ContinuousClock.Instant) -> CutOverResult {
+        CutOverResult(
+            generation: target.number,
+            previous: fence.live.generation?.number,
+            position: target.position,
+            blockedMilliseconds: (ContinuousClock.now - began).milliseconds,
+            longestFailedWait: 0,
+            attempts: 1,
+            views: views.map(\.name.sql)
+        )
     }
 
     /// Everything from the locks to COMMIT.
@@ -67,6 +87,7 @@ struct SwapBatch: Sendable {
                     "ALTER TABLE \(moved.sql) OWNER TO \(SQLText.identifier(twin.owner))"
                 )
             }
+            statements += grants[table.name] ?? []
         }
         let targetOIDs = target.tables.map(\.oid)
         for statistic in statistics where targetOIDs.contains(statistic.table) {
@@ -76,8 +97,8 @@ struct SwapBatch: Sendable {
         return (statements + bookkeeping + ["COMMIT"]).joined(separator: ";\n")
     }
 
-    /// Raises unless every table is still the one that was looked at, and what depends on the live
-    /// tables and their grants is unchanged.
+    /// Raises unless the run still has its lock, every table is the one that was looked at, and what
+    /// depends on the live tables and their grants is unchanged.
     private var assertion: String {
         let expected =
             (fence.live.tables.map { ($0.oid, $0.name) }
@@ -89,6 +110,9 @@ struct SwapBatch: Sendable {
         }.joined(separator: ", ")
         let body = """
             BEGIN
+            IF NOT EXISTS (\(run.lockQuery)) THEN
+                RAISE EXCEPTION 'the run lost its lock' USING ERRCODE = '\(SQLState.lostLock)';
+            END IF;
             IF (SELECT pg_catalog.count(*) FROM (VALUES \(rows)) AS e (oid, schema, name)
                 JOIN pg_catalog.pg_class AS c ON c.oid = e.oid AND c.relname = e.name
                 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
@@ -96,7 +120,7 @@ struct SwapBatch: Sendable {
                 OR (\(Self.fingerprintQuery(of: fence.live.oids))) <> \(SQLText.literal(fingerprint))
             THEN
                 RAISE EXCEPTION 'the tables changed since the cut-over began'
-                    USING ERRCODE = 'object_not_in_prerequisite_state';
+                    USING ERRCODE = '\(SQLState.changed)';
             END IF;
             END
             """
@@ -104,7 +128,7 @@ struct SwapBatch: Sendable {
     }
 
     private var bookkeeping: [String] {
-        let name = SQLText.literal(projection)
+        let name = SQLText.literal(run.projection)
         var statements: [String] = []
         let position = fence.checkpoint?.position.map(SQLText.literal) ?? "NULL"
         if let old = fence.live.generation {
@@ -132,7 +156,7 @@ struct SwapBatch: Sendable {
             UPDATE reprise.generation SET state = 'live', live_since = pg_catalog.now()
             WHERE projection = \(name) AND generation = \(target.number)
             """,
-            "UPDATE reprise.run SET generation = \(target.number) WHERE run_id = \(runID)",
+            "UPDATE reprise.run SET generation = \(target.number) WHERE run_id = \(run.id)",
             """
             INSERT INTO reprise.checkpoint (projection, generation, position)
             VALUES (\(name), \(target.number), \(after))
@@ -142,7 +166,7 @@ struct SwapBatch: Sendable {
             """
             INSERT INTO reprise.swap (run_id, projection, kind, from_generation, to_generation,
                 position_before, position_after)
-            VALUES (\(runID), \(name), '\(kind.rawValue)', \(from), \(target.number),
+            VALUES (\(run.id), \(name), '\(kind.rawValue)', \(from), \(target.number),
                 \(positionBefore), \(after))
             """,
         ]
@@ -182,7 +206,7 @@ struct SwapBatch: Sendable {
         return try row?.string("fingerprint") ?? ""
     }
 
-    /// A digest of the grants on the tables and of what depends on them.
+    /// A digest of the grants on the tables, of what depends on them, and of how views are set.
     private static func fingerprintQuery(of tables: [UInt32]) -> String {
         let oids = "'{\(tables.map(String.init).joined(separator: ","))}'::pg_catalog.oid[]"
         return """
@@ -198,9 +222,10 @@ struct SwapBatch: Sendable {
                 WHERE d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
                     AND d.refobjid = ANY (\(oids))
                 UNION ALL
-                SELECT pg_catalog.format('rule %s %s', r.oid, r.xmin)
+                SELECT pg_catalog.format('rule %s %s %s %s', r.oid, r.xmin, v.relowner, v.reloptions)
                 FROM pg_catalog.pg_depend AS d
                 JOIN pg_catalog.pg_rewrite AS r ON r.oid = d.objid
+                JOIN pg_catalog.pg_class AS v ON v.oid = r.ev_class
                 WHERE d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
                     AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
                     AND d.refobjid = ANY (\(oids))) AS f

@@ -9,6 +9,8 @@ package struct ReloadResult: Sendable {
     package let rows: [String: Int]
     /// Bytes that went through COPY.
     package let bytes: Int
+    /// What went wrong after the new rows were live.
+    package let warnings: [String]
 }
 
 extension ReadModelDatabase {
@@ -61,11 +63,12 @@ extension ReadModelDatabase {
                 try await attempt.perform(lockTimeout: lockTimeout, on: $0)
             }
         }
-        try await reload.analyze()
+        let complaint = await reload.analyze()
         return ReloadResult(
             cutOver: cutOver,
             rows: Dictionary(uniqueKeysWithValues: tables.map { ($0.name, $0.count) }),
-            bytes: encoded.map(\.byteCount).reduce(0, +)
+            bytes: encoded.map(\.byteCount).reduce(0, +),
+            warnings: complaint.map { [$0] } ?? []
         )
     }
 }
@@ -120,12 +123,20 @@ struct TruncateReload: Sendable {
     }
 
     /// Gives the planner the new rows' statistics, when nobody waits any more.
-    func analyze() async throws {
-        try await database.withConnection(as: "analyze", doing: "analysing the new rows") {
-            for table in projection.tables {
-                let name = QualifiedName(schema: database.liveSchema, name: table.name)
-                try await $0.execute("ANALYZE \(name.sql)")
+    ///
+    /// - Returns: What went wrong. The new rows are live whatever happens here, so it is no failure.
+    func analyze() async -> String? {
+        do {
+            try await database.withConnection(as: "analyze", doing: "analysing the new rows") {
+                for table in projection.tables {
+                    let name = QualifiedName(schema: database.liveSchema, name: table.name)
+                    try await $0.execute("ANALYZE \(name.sql)")
+                }
             }
+            return nil
+        } catch {
+            return "The new rows are live, and ANALYZE of them failed: run it by hand. "
+                + "The cause: \(error)"
         }
     }
 }
@@ -145,10 +156,11 @@ private struct ReloadAttempt: Sendable {
         on connection: PostgresConnection
     ) async throws -> CutOverResult {
         var relations: [UInt32] = []
-        var waitBegan: ContinuousClock.Instant?
+        var began: ContinuousClock.Instant?
         var hasLocks = false
+        var recorded: Recorded?
         do {
-            return try await connection.withTransaction { connection in
+            try await connection.withTransaction { connection in
                 let fence = try await Fence.take(
                     of: projection,
                     in: reload.database,
@@ -163,30 +175,43 @@ private struct ReloadAttempt: Sendable {
                         reasons: hazards.map(\.description)
                     )
                 }
-                let began = ContinuousClock.now
-                waitBegan = began
+                began = .now
                 try await lock(fence.live, timeout: lockTimeout, on: connection)
                 hasLocks = true
                 try await replaceRows(of: fence.live, on: connection)
-                let number = try await record(fence, on: connection)
-                try await commit(on: connection)
-                return CutOverResult(
-                    generation: number,
-                    previous: fence.live.generation?.number,
-                    position: position,
-                    blockedMilliseconds: (ContinuousClock.now - began).milliseconds,
-                    longestFailedWait: 0,
-                    attempts: 1,
-                    views: []
-                )
+                recorded = try await record(fence, on: connection)
+                try await connection.executeShielded("COMMIT")
             }
         } catch let error as ServerError where error.isLockFailure && !hasLocks {
+            let blockers =
+                relations.isEmpty
+                ? try await Fence.holders(of: projection, in: reload.database, on: connection)
+                : try await connection.holders(of: relations)
             throw LockLadder.Blocked(
-                blockers: try await connection.holders(of: relations),
-                waited: waitBegan.map { (ContinuousClock.now - $0).milliseconds } ?? 0,
+                blockers: blockers,
+                waited: began.map { (ContinuousClock.now - $0).milliseconds } ?? 0,
                 readyGeneration: nil
             )
+        } catch let error as ConnectionError {
+            let outcome = CommitOutcome(database: reload.database, run: run)
+            guard recorded != nil, try await outcome.isCommitted() else { throw error }
         }
+        guard let recorded, let began else { preconditionFailure("a COMMIT of nothing") }
+        return CutOverResult(
+            generation: recorded.number,
+            previous: recorded.previous,
+            position: position,
+            blockedMilliseconds: (ContinuousClock.now - began).milliseconds,
+            longestFailedWait: 0,
+            attempts: 1,
+            views: []
+        )
+    }
+
+    /// The generation that a reload has written, and the one it replaced.
+    private struct Recorded {
+        let number: Int
+        let previous: Int?
     }
 
     private func lock(
@@ -197,8 +222,7 @@ private struct ReloadAttempt: Sendable {
         let names = live.tables.map(\.name.sql).joined(separator: ", ")
         try await connection.execute(
             """
-            SET LOCAL lock_timeout = '\(timeout)ms';
-            SET LOCAL statement_timeout = '\(timeout * 2)ms';
+            \(LockLadder.limits(timeout));
             LOCK TABLE \(names) IN ACCESS EXCLUSIVE MODE
             """
         )
@@ -212,6 +236,7 @@ private struct ReloadAttempt: Sendable {
                 reason: "the live tables changed during the reload"
             )
         }
+        try await run.assertLockHeld(on: connection)
     }
 
     private func replaceRows(
@@ -302,7 +327,10 @@ private struct ReloadAttempt: Sendable {
     }
 
     /// Writes the new generation over the old one, which shares its tables.
-    private func record(_ fence: Fence, on connection: PostgresConnection) async throws -> Int {
+    private func record(
+        _ fence: Fence,
+        on connection: PostgresConnection
+    ) async throws -> Recorded {
         let number = GenerationRecord.next(after: fence.records, live: fence.live)
         if let old = fence.live.generation {
             try await fence.live.adopt(on: connection)
@@ -359,15 +387,6 @@ private struct ReloadAttempt: Sendable {
                 position.map { .text($0) } ?? .null,
             ]
         )
-        return number
-    }
-
-    private func commit(on connection: PostgresConnection) async throws {
-        do {
-            try await connection.executeShielded("COMMIT")
-        } catch let error as ConnectionError {
-            let outcome = CommitOutcome(database: reload.database, run: run)
-            guard try await outcome.isCommitted() else { throw error }
-        }
+        return Recorded(number: number, previous: fence.live.generation?.number)
     }
 }

@@ -123,7 +123,7 @@ package struct Rebuild: Sendable {
                 ? try await reload(folded, run: run, clock: &clock)
                 : try await buildAndSwap(folded, run: run, clock: &clock)
             if report.isLive { try await prune(&report, run: run, clock: &clock) }
-            report.warnings = plan.warnings
+            report.warnings = plan.warnings + report.warnings
             report.seconds = clock.seconds
             report.peakMemoryBytes = Memory.peak
             try await run.record(report: try report.json)
@@ -257,6 +257,8 @@ extension Rebuild {
             copiedBytes: result.bytes
         )
         report.add(result.cutOver)
+        report.warnings = result.warnings
+        result.warnings.forEach { progress(.warning($0)) }
         return report
     }
 
