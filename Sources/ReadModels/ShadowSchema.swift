@@ -123,6 +123,9 @@ struct ShadowSchema: Sendable {
                     "COMMENT ON TABLE \(home.sql) IS \(SQLText.literal(comment))"
                 )
             }
+            let marks = try await CloneMarks.statements(of: real, for: home, on: connection)
+            try await connection.setSearchPath([homeSchema, liveSchema])
+            for statement in marks { try await connection.execute(statement) }
         }
     }
 

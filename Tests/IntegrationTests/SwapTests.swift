@@ -237,6 +237,12 @@ struct SwapTests {
                 COMMENT ON TABLE public.tally IS 'c'; COMMENT ON COLUMN public.tally.id IS 'k';
                 COMMENT ON INDEX public."a USING b" IS 'i';
                 COMMENT ON CONSTRAINT up ON public.tally IS 'f';
+                CREATE STATISTICS public."s t" (mcv) ON id, events, (lower(label)) FROM public.tally;
+                ALTER STATISTICS public."s t" SET STATISTICS 50;
+                COMMENT ON STATISTICS public."s t" IS 's';
+                ALTER TABLE public.tally ALTER label SET STATISTICS 777;
+                ALTER TABLE public.tally ALTER label SET (n_distinct = 5, n_distinct_inherited = -1);
+                ALTER TABLE public.tally SET (toast.autovacuum_enabled = false);
                 INSERT INTO public.tally VALUES (1, 99, 'by hand');
                 """
             )
