@@ -21,6 +21,28 @@ package struct CutOverPatience: Sendable {
     }
 }
 
+extension CutOverPatience {
+    /// Fails when readers would step back in time.
+    ///
+    /// - Throws: ``ReadModelError/behindLive(projection:generation:position:livePosition:)``.
+    func guardPosition(
+        _ position: String?,
+        of generation: Int,
+        of projection: String,
+        against checkpoint: CheckpointRecord?
+    ) throws {
+        guard !allowsOlder, let livePosition = checkpoint?.position else { return }
+        // Positions are written so that their texts compare as they do.
+        if let position, position >= livePosition { return }
+        throw ReadModelError.behindLive(
+            projection: projection,
+            generation: generation,
+            position: position ?? "the beginning",
+            livePosition: livePosition
+        )
+    }
+}
+
 /// What a cut-over did.
 package struct CutOverResult: Sendable {
     /// The generation that is live now.

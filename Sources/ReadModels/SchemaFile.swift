@@ -171,6 +171,11 @@ extension SchemaFile {
         WHERE c.relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1)
             AND NOT t.tgisinternal
         UNION ALL
+        SELECT 'a sequence for a serial or identity column, ' || c.relname
+        FROM pg_catalog.pg_class AS c
+        WHERE c.relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1)
+            AND c.relkind = 'S'
+        UNION ALL
         SELECT 'rule ' || r.rulename || ' on ' || c.relname
         FROM pg_catalog.pg_rewrite AS r
         JOIN pg_catalog.pg_class AS c ON c.oid = r.ev_class AND c.relkind IN ('r', 'p')

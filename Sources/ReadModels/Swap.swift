@@ -94,25 +94,15 @@ struct Swap: Sendable {
                 reason: "'\(projection.name)' has no \(what) to put live."
             )
         }
-        try guardPosition(of: chosen, against: fence.checkpoint)
-        return chosen
-    }
-
-    private func guardPosition(
-        of target: GenerationRecord,
-        against checkpoint: CheckpointRecord?
-    ) throws {
-        guard kind == .swap, !patience.allowsOlder, let livePosition = checkpoint?.position else {
-            return
+        if kind == .swap {
+            try patience.guardPosition(
+                chosen.position,
+                of: chosen.number,
+                of: projection.name,
+                against: fence.checkpoint
+            )
         }
-        // Positions are written so that their texts compare as they do.
-        if let position = target.position, position >= livePosition { return }
-        throw ReadModelError.behindLive(
-            projection: projection.name,
-            generation: target.number,
-            position: target.position ?? "the beginning",
-            livePosition: livePosition
-        )
+        return chosen
     }
 
     /// Everything that can be done before readers are held up, and the text of what cannot.

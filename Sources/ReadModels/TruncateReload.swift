@@ -55,7 +55,8 @@ extension ReadModelDatabase {
             encoded: encoded,
             position: position.map { "\($0)" },
             events: events,
-            run: run
+            run: run,
+            patience: patience
         )
         let cutOver = try await LockLadder(projection: projection.name, patience: patience).climb {
             lockTimeout in
@@ -148,6 +149,7 @@ private struct ReloadAttempt: Sendable {
     let position: String?
     let events: Int
     let run: Run
+    let patience: CutOverPatience
 
     private var projection: ProjectionTables { reload.projection }
 
@@ -168,6 +170,12 @@ private struct ReloadAttempt: Sendable {
                     on: connection
                 )
                 relations = fence.live.oids
+                try patience.guardPosition(
+                    position,
+                    of: GenerationRecord.next(after: fence.records, live: fence.live),
+                    of: projection.name,
+                    against: fence.checkpoint
+                )
                 let hazards = try await Hazard.ofTruncate(relations, on: connection)
                 guard hazards.isEmpty else {
                     throw ReadModelError.refusedByPlan(

@@ -23,6 +23,12 @@ struct SchemaFileTests {
                 "function",
                 "f()"
             ),
+            BadFile("ALTER TABLE note ADD serial bigserial", "sequence", "note_serial_seq"),
+            BadFile(
+                "ALTER TABLE note ADD i bigint GENERATED ALWAYS AS IDENTITY",
+                "identity",
+                "note_i_seq"
+            ),
             BadFile("CREATE TYPE mood AS ENUM ('calm')", "type", "mood"),
             BadFile("CREATE TYPE pair AS (a integer)", "type", "pair"),
             BadFile("CREATE TABLE other (id bigint)", "other"),

@@ -191,6 +191,15 @@ struct SwapTests {
                 Issue.record("expected behindLive, got \(String(describing: error))")
                 return
             }
+            options.swaps = true
+            options.strategy = .truncate
+            let reload = await #expect(throws: ReadModelError.self) {
+                _ = try await scene.rebuild(Tally.self, options: options)
+            }
+            guard case .behindLive = reload else {
+                Issue.record("expected behindLive, got \(String(describing: reload))")
+                return
+            }
             let forced = try await scene.control(Tally.self).swap(
                 patience: CutOverPatience(allowsOlder: true)
             )
