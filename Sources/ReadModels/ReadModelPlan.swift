@@ -77,6 +77,9 @@ extension ReadModelDatabase {
     }
 }
 
+/// Views to be pointed at the new tables, what stops a rebuild, what should be known.
+private typealias Findings = ([DependentView], refusals: [String], warnings: [String])
+
 /// Gathers a ``ReadModelPlan`` inside a transaction that the caller rolls back.
 private struct Planning {
     let database: ReadModelDatabase
@@ -157,7 +160,7 @@ private struct Planning {
         generation: Int,
         strategy: Strategy,
         on connection: PostgresConnection
-    ) async throws -> ([DependentView], refusals: [String], warnings: [String]) {
+    ) async throws -> Findings {
         do {
             if let setup = projection.setup {
                 try await connection.setSearchPath([database.liveSchema])
@@ -166,54 +169,76 @@ private struct Planning {
                     on: connection
                 )
             }
-            guard strategy == .swap else {
-                let reload = TruncateReload(database: database, projection: projection)
-                let bindings = try await reload.bind(live, on: connection)
-                let hazards = try await Hazard.ofTruncate(live.oids, on: connection)
-                return (
-                    [], hazards.map { "\($0.description): a truncate cannot do that." },
-                    bindings.warnings
-                )
+            switch strategy {
+            case .truncate: return try await inspectTruncate(live, on: connection)
+            case .swap: return try await inspectSwap(live, generation: generation, on: connection)
             }
-            let created = try await ShadowSchema(
-                projection: projection,
-                generation: generation,
-                liveSchema: database.liveSchema,
-                live: live
-            ).create(on: connection, isForLoading: false)
-            if projection.schema == nil {
-                // A view that groups by the primary key cannot be made without it.
-                try await connection.setSearchPath([created.homeSchema, database.liveSchema])
-                for statement in created.definitions.tables.flatMap(\.indexes) {
-                    try await connection.execute(statement)
-                }
-            }
-            let hazards = try await Hazard.ofSwap(live.oids, on: connection)
-            let views = try await DependentView.over(live.oids, on: connection)
-            var refusals = hazards.map {
-                "\($0.description): a swap does not carry that over. '--strategy truncate' keeps it."
-            }
-            refusals += try await SwapPreflight(
-                live: live,
-                liveSchema: database.liveSchema,
-                homeSchema: created.homeSchema
-            ).refusals(on: connection)
-            refusals += try await unfit(
-                views,
-                over: live,
-                in: created.homeSchema,
-                on: connection
-            )
-            if let checks = projection.checks {
-                refusals += try await SQLChecks(text: checks).rehearse(
-                    searchPath: [created.homeSchema, database.liveSchema],
-                    on: connection
-                )
-            }
-            return (views, refusals, created.warnings)
         } catch ReadModelError.refusedByPlan(_, let reasons) {
             return ([], reasons, [])
         }
+    }
+
+    private func inspectTruncate(
+        _ live: LiveTables,
+        on connection: PostgresConnection
+    ) async throws -> Findings {
+        let reload = TruncateReload(database: database, projection: projection)
+        let bindings = try await reload.bind(live, on: connection)
+        let hazards = try await Hazard.ofTruncate(live.oids, on: connection)
+        return (
+            [], hazards.map { "\($0.description): a truncate cannot do that." }, bindings.warnings
+        )
+    }
+
+    private func inspectSwap(
+        _ live: LiveTables,
+        generation: Int,
+        on connection: PostgresConnection
+    ) async throws -> Findings {
+        let created = try await ShadowSchema(
+            projection: projection,
+            generation: generation,
+            liveSchema: database.liveSchema,
+            live: live
+        ).create(on: connection, isForLoading: false)
+        if projection.schema == nil {
+            // A view that groups by the primary key cannot be made without it.
+            try await connection.setSearchPath([created.homeSchema, database.liveSchema])
+            for statement in created.definitions.tables.flatMap(\.indexes) {
+                try await connection.execute(statement)
+            }
+        }
+        let hazards = try await Hazard.ofSwap(live.oids, on: connection)
+        let views = try await DependentView.over(live.oids, on: connection)
+        var refusals = hazards.map {
+            "\($0.description): a swap does not carry that over. '--strategy truncate' keeps it."
+        }
+        refusals += try await SwapPreflight(
+            live: live,
+            liveSchema: database.liveSchema,
+            homeSchema: created.homeSchema
+        ).refusals(on: connection)
+        refusals += try await unfit(
+            views,
+            over: live,
+            in: created.homeSchema,
+            on: connection
+        )
+        if let checks = projection.checks {
+            refusals += try await SQLChecks(text: checks).rehearse(
+                searchPath: [created.homeSchema, database.liveSchema],
+                on: connection
+            )
+        }
+        let lost =
+            projection.schema == nil
+            ? []
+            : try await HandMade.warnings(
+                on: live,
+                against: created.homeSchema,
+                on: connection
+            )
+        return (views, refusals, created.warnings + lost)
     }
 
     /// Makes each view over the shadow tables, to see whether it can follow.
