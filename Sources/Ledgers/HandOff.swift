@@ -3,29 +3,27 @@ internal import Synchronization
 
 /// Runs a producer on a thread of its own beside a consumer on the caller's, with a bounded number
 /// of items between them.
-enum HandOff {
-    /// Hands what `produce` gives to `consume`, in order.
+package enum HandOff {
+    /// Hands what `produce` fills to `consume`, in order.
     ///
     /// When either throws, the other stops at its next item and the first error is thrown. Both
     /// have ended when the call returns. Both may block.
     ///
     /// - Parameters:
     ///   - buffers: What travels to and fro: filled by the producer, drained by the consumer.
-    ///   - produce: Fills a buffer; gives false when there is nothing left.
-    ///   - consume: Drains it.
+    ///   - produce: Fills buffers by ``HandOffExchange/fillEach(_:)``.
+    ///   - consume: Drains a buffer.
     /// - Throws: What `produce` or `consume` throws.
-    static func run<Buffer: Sendable>(
+    package static func run<Buffer: Sendable>(
         buffers: [Buffer],
-        produce: @escaping @Sendable (Buffer) throws -> Bool,
+        produce: @escaping @Sendable (HandOffExchange<Buffer>) throws -> Void,
         consume: (Buffer) throws -> Void
     ) throws {
-        let exchange = Exchange(free: buffers)
+        let exchange = HandOffExchange(free: buffers)
         let group = DispatchGroup()
         DispatchQueue(label: "reprise.ledgers.hand-off").async(group: group) {
             do {
-                while let buffer = exchange.takeFree(), try produce(buffer) {
-                    exchange.putFilled(buffer)
-                }
+                try produce(exchange)
                 exchange.finish(nil)
             } catch {
                 exchange.finish(error)
@@ -43,7 +41,7 @@ enum HandOff {
 }
 
 /// The two queues between producer and consumer.
-private final class Exchange<Buffer: Sendable>: Sendable {
+package final class HandOffExchange<Buffer: Sendable>: Sendable {
     private struct State {
         var free: [Buffer]
         var filled: [Buffer] = []
@@ -55,30 +53,39 @@ private final class Exchange<Buffer: Sendable>: Sendable {
     private let freeSignal: DispatchSemaphore
     private let filledSignal = DispatchSemaphore(value: 0)
 
-    init(free: [Buffer]) {
+    fileprivate init(free: [Buffer]) {
         state = Mutex(State(free: free))
         // A semaphore must not be destroyed below its first value, so it starts at 0.
         freeSignal = DispatchSemaphore(value: 0)
         for _ in free { freeSignal.signal() }
     }
 
-    func takeFree() -> Buffer? {
+    /// Fills buffer after buffer and hands each over, until there is nothing left or the consumer
+    /// wants no more.
+    ///
+    /// - Parameter fill: Fills a buffer; gives false when there is nothing left.
+    /// - Throws: What `fill` throws.
+    package func fillEach(_ fill: (Buffer) throws -> Bool) rethrows {
+        while let buffer = takeFree(), try fill(buffer) { putFilled(buffer) }
+    }
+
+    private func takeFree() -> Buffer? {
         freeSignal.wait()
         return state.withLock { $0.isAbandoned ? nil : $0.free.removeLast() }
     }
 
-    func putFree(_ buffer: Buffer) {
+    fileprivate func putFree(_ buffer: Buffer) {
         state.withLock { $0.free.append(buffer) }
         freeSignal.signal()
     }
 
-    func putFilled(_ buffer: Buffer) {
+    private func putFilled(_ buffer: Buffer) {
         state.withLock { $0.filled.append(buffer) }
         filledSignal.signal()
     }
 
     /// Gives nil after the last buffer; throws what the producer threw.
-    func takeFilled() throws -> Buffer? {
+    fileprivate func takeFilled() throws -> Buffer? {
         filledSignal.wait()
         return try state.withLock { state in
             guard state.filled.isEmpty else { return state.filled.removeFirst() }
@@ -87,14 +94,14 @@ private final class Exchange<Buffer: Sendable>: Sendable {
         }
     }
 
-    func finish(_ failure: (any Error)?) {
+    fileprivate func finish(_ failure: (any Error)?) {
         state.withLock {
             $0.failure = failure
         }
         filledSignal.signal()
     }
 
-    func abandon() {
+    fileprivate func abandon() {
         state.withLock { $0.isAbandoned = true }
         freeSignal.signal()
     }

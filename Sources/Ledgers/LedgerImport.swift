@@ -48,7 +48,7 @@ package struct LedgerImport: Sendable {
             var counts = ImportProgress(bytesTotal: lines.source.bytesTotal)
             try HandOff.run(
                 buffers: [ImportChunk(), ImportChunk(), ImportChunk()],
-                produce: { try ImportLines.fill($0, from: lines) },
+                produce: { try $0.fillEach { try ImportLines.fill($0, from: lines) } },
                 consume: { chunk in
                     let appended = try writer.append(chunk.batch)
                     counts.add(chunk, appended)

@@ -49,7 +49,7 @@ package struct ShopWorkload: Sendable {
         var stored = 0
         try HandOff.run(
             buffers: [NewEventBatch(), NewEventBatch(), NewEventBatch()],
-            produce: { source.fill($0) },
+            produce: { $0.fillEach { source.fill($0) } },
             consume: { batch in
                 stored += try writer.append(batch).stored
                 try progress(stored)

@@ -1,4 +1,3 @@
-import Foundation
 import Ledgers
 import ProjectionKit
 
@@ -9,56 +8,33 @@ struct FoldPass: Sendable {
     /// Called on the reducer thread after each batch.
     let progress: @Sendable (_ events: Int, _ bucketStart: Int64) -> Void
 
+    /// Batches that go round: the reader can be ahead by that many, and memory is bounded.
+    private static let batches = 4
+
     /// Folds every event of the span, in order.
     ///
-    /// Cancellation is noticed after each batch.
+    /// Cancellation is noticed before each batch.
     ///
     /// - Returns: Number of events.
     /// - Throws: ``LedgerError``, ``EventRejection``, `CancellationError`.
     func run(over span: PositionSpan) async throws -> Int {
-        let queue = BatchQueue()
-        return try await withTaskCancellationHandler {
-            async let reading: Void = onThread(named: "reprise reader") {
-                // Whatever happens, the reducer must not wait for more.
-                defer { queue.finish() }
-                try ledger.withReader(of: span) { reader in
-                    while let batch = queue.takeEmpty(), try reader.fill(batch) {
-                        queue.putFull(batch)
+        try await onThread { checkCancellation in
+            var events = 0
+            try HandOff.run(
+                buffers: (0..<FoldPass.batches).map { _ in EventBatch() },
+                produce: { [ledger] exchange in
+                    try ledger.withReader(of: span) { reader in
+                        try exchange.fillEach { try reader.fill($0) }
                     }
-                }
-            }
-            async let folding: Int = onThread(named: "reprise reducer") {
-                // The reader must not wait for an empty batch when the reducer has failed.
-                defer { queue.close() }
-                var events = 0
-                while let batch = queue.takeFull() {
+                },
+                consume: { batch in
+                    try checkCancellation()
                     try fold.apply(batch)
                     events += batch.count
                     if let bucketStart = batch.lastBucketStart { progress(events, bucketStart) }
-                    queue.putEmpty(batch)
                 }
-                return events
-            }
-            let events = try await folding
-            try await reading
-            try Task.checkCancellation()
+            )
             return events
-        } onCancel: {
-            queue.close()
         }
-    }
-}
-
-/// Runs blocking work on a thread of its own, off the cooperative pool.
-func onThread<Result: Sendable>(
-    named name: String,
-    _ work: @escaping @Sendable () throws -> Result
-) async throws -> Result {
-    try await withCheckedThrowingContinuation { continuation in
-        let thread = Thread {
-            continuation.resume(with: Swift.Result { try work() })
-        }
-        thread.name = name
-        thread.start()
     }
 }

@@ -76,7 +76,7 @@ package struct Rebuild: Sendable {
     /// - Throws: ``LedgerError``, ``ReadModelError``.
     package func plan() async throws -> RebuildPlan {
         let ledger = ledger
-        let (buckets, types) = try await onThread(named: "reprise reader") {
+        let (buckets, types) = try await onThread { _ in
             guard let end = try ledger.safePosition() else {
                 return ([BucketCount](), [TypeCount]())
             }
@@ -177,12 +177,12 @@ extension Rebuild {
 
     private func safePosition() async throws -> Position? {
         let ledger = ledger
-        return try await onThread(named: "reprise reader") { try ledger.safePosition() }
+        return try await onThread { _ in try ledger.safePosition() }
     }
 
     private func count(_ span: PositionSpan) async throws -> Int {
         let ledger = ledger
-        return try await onThread(named: "reprise reader") {
+        return try await onThread { _ in
             try ledger.bucketCounts(in: span).map(\.events).reduce(0, +)
         }
     }

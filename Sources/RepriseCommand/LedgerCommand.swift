@@ -1,6 +1,7 @@
 internal import ArgumentParser
 internal import Foundation
 internal import Ledgers
+internal import Rebuilder
 internal import Logging
 internal import ProjectionKit
 

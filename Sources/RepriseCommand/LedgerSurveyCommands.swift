@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import Ledgers
+internal import Rebuilder
 internal import Logging
 internal import ProjectionKit
 

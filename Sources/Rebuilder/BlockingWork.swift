@@ -1,5 +1,5 @@
-internal import Foundation
-internal import Synchronization
+import Foundation
+import Synchronization
 
 /// Runs blocking work on a thread of its own, off the cooperative pool.
 ///
@@ -7,7 +7,7 @@ internal import Synchronization
 ///   cancelled, and calls it whenever it can stop.
 /// - Returns: What `work` returns.
 /// - Throws: What `work` throws.
-func onThread<Result: Sendable>(
+package func onThread<Result: Sendable>(
     _ work: @escaping @Sendable (_ checkCancellation: @Sendable () throws -> Void) throws -> Result
 ) async throws -> Result {
     let cancellation = CancellationFlag()
@@ -20,7 +20,7 @@ func onThread<Result: Sendable>(
                     }
                 )
             }
-            thread.name = "reprise ledger"
+            thread.name = "reprise blocking"
             thread.start()
         }
     } onCancel: {
