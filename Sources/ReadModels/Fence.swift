@@ -10,6 +10,9 @@ struct Fence: Sendable {
     let live: LiveTables
     let checkpoint: CheckpointRecord?
 
+    /// The number of a generation that is built now.
+    var nextGeneration: Int { GenerationRecord.next(after: records, live: live) }
+
     /// Takes both, in the open transaction.
     ///
     /// The guard is SHARE UPDATE EXCLUSIVE: it sends autovacuum away and keeps it and other

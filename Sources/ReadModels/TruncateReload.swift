@@ -37,11 +37,12 @@ extension ReadModelDatabase {
         let doing = "reloading '\(projection.name)'"
         let encoded = try await withConnection(as: "reload", doing: doing) { connection in
             let live = try await reload.findLive(on: connection)
+            let records = try await Bookkeeping.generations(of: projection.name, on: connection)
             try await guards.check(
                 tables.map { ($0.name, $0.count) },
                 against: live,
                 projection: projection.name,
-                generation: (live.generation?.number ?? 0) + 1,
+                generation: GenerationRecord.next(after: records, live: live),
                 on: connection
             )
             let bindings = try await reload.bind(live, on: connection).bindings
@@ -172,7 +173,7 @@ private struct ReloadAttempt: Sendable {
                 relations = fence.live.oids
                 try patience.guardPosition(
                     position,
-                    of: GenerationRecord.next(after: fence.records, live: fence.live),
+                    of: fence.nextGeneration,
                     of: projection.name,
                     against: fence.checkpoint
                 )
@@ -186,7 +187,7 @@ private struct ReloadAttempt: Sendable {
                 began = .now
                 try await lock(fence.live, timeout: lockTimeout, on: connection)
                 hasLocks = true
-                try await replaceRows(of: fence.live, on: connection)
+                try await replaceRows(of: fence, on: connection)
                 recorded = try await record(fence, on: connection)
                 try await connection.executeShielded("COMMIT")
             }
@@ -248,7 +249,7 @@ private struct ReloadAttempt: Sendable {
     }
 
     private func replaceRows(
-        of live: LiveTables,
+        of fence: Fence,
         on connection: PostgresConnection
     ) async throws {
         let triggers = try await connection.query(
@@ -260,14 +261,14 @@ private struct ReloadAttempt: Sendable {
             WHERE t.tgrelid = ANY ($1::pg_catalog.oid[]) AND NOT t.tgisinternal
                 AND t.tgenabled <> 'D'
             """,
-            [.ints(live.oids.map { Int64($0) })]
+            [.ints(fence.live.oids.map { Int64($0) })]
         )
         for trigger in triggers.rows {
             try await connection.execute(try alter(trigger, "DISABLE"))
         }
         let names = encoded.map(\.copy.target.sql).joined(separator: ", ")
         try await connection.execute("TRUNCATE \(names)")
-        let order = try await parentsFirst(live, on: connection)
+        let order = try await parentsFirst(fence.live, on: connection)
         for name in order {
             guard let rows = encoded.first(where: { $0.copy.target.name == name }) else { continue }
             _ = try await rows.send(on: connection)
@@ -286,7 +287,7 @@ private struct ReloadAttempt: Sendable {
         if let checks = projection.checks {
             try await SQLChecks(text: checks).run(
                 projection: projection.name,
-                generation: (live.generation?.number ?? 0) + 1,
+                generation: fence.nextGeneration,
                 searchPath: [reload.database.liveSchema],
                 on: connection
             )
@@ -339,7 +340,7 @@ private struct ReloadAttempt: Sendable {
         _ fence: Fence,
         on connection: PostgresConnection
     ) async throws -> Recorded {
-        let number = GenerationRecord.next(after: fence.records, live: fence.live)
+        let number = fence.nextGeneration
         if let old = fence.live.generation {
             try await fence.live.adopt(on: connection)
             try await Bookkeeping.setState(
