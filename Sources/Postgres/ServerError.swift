@@ -56,11 +56,6 @@ package struct ServerError: Error, Hashable, Sendable {
         self.constraint = constraint
         self.position = position
     }
-
-    /// Whether the server ended the session with this error.
-    package var isConnectionLost: Bool {
-        severity == "FATAL" || severity == "PANIC" || sqlState.hasPrefix("08")
-    }
 }
 
 extension ServerError: CustomStringConvertible {

@@ -67,7 +67,6 @@ extension ReadModelDatabase {
         )
         let loaded = try await load.load()
         try await run.record(generation: loaded.number)
-        try await run.enter(stage: "indexing")
         try await load.index(loaded, jobs: jobs)
         return BuiltGeneration(
             number: loaded.number,

@@ -43,14 +43,6 @@ extension ReadModelError: CustomStringConvertible {
         return "\(what)\n\(readers)\n\(next)"
     }
 
-    /// Whether the same command may succeed later with nothing else changed.
-    package var isRetryable: Bool {
-        switch self {
-        case .runBusy, .cutOverBlocked, .behindLive: true
-        default: false
-        }
-    }
-
     private static let unchanged = "The live tables are unchanged."
 
     private var parts: (what: String, readers: String, next: String) {

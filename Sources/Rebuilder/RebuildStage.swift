@@ -9,7 +9,7 @@ package enum RebuildStage: String, CaseIterable, Sendable {
     case cuttingOver = "cutting over"
     case pruning
 
-    /// What would be left if the process died in this stage, for people who watch.
+    /// What is left when the process dies in this stage, as `status` says of a run that did.
     package var leftBehind: String {
         switch self {
         case .planning, .folding: "nothing"

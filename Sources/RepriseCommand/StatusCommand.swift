@@ -102,7 +102,8 @@ extension StatusOutline {
         if let position { fields.add("position", position) }
         fields.add("generations", generationLines)
         if let run {
-            let end = run.isAlive ? "since \(run.startedAt)" : "which died; the next run cleans up"
+            let left = RebuildStage(rawValue: run.stage)?.leftBehind ?? "nothing"
+            let end = run.isAlive ? "since \(run.startedAt)" : "which died and left \(left)"
             fields.add(
                 "run",
                 "\(run.run), \(run.command), \(run.stage), process \(run.pid) on \(run.host), \(end)"

@@ -58,6 +58,30 @@ struct ContentionTests {
         }
     }
 
+    @Test("status says what a run that died has left, and the next run records its end")
+    func deadRun() async throws {
+        try await withShop { reprise, scene in
+            try await scene.database.execute(
+                """
+                INSERT INTO reprise.run (projection, command, strategy, state, stage, host, pid)
+                VALUES ('shop', 'rebuild', 'swap', 'running', 'loading', 'night-1', 4711)
+                """
+            )
+            let status = try await reprise.run("status shop")
+            expect(status, exits: 0)
+            #expect(
+                status.standardOutput.contains(
+                    "which died and left a shadow schema that the next run drops"
+                )
+            )
+            expect(try await reprise.run("rebuild shop"), exits: 0)
+            let dead = try await scene.database.query(
+                "SELECT state FROM reprise.run WHERE host = 'night-1'"
+            ).first
+            #expect(try dead?.string("state") == "failed")
+        }
+    }
+
     @Test("a cut-over that others block is worth another try, and the built generation waits")
     func blockedCutOver() async throws {
         try await withShop { reprise, scene in

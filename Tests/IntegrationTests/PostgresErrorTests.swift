@@ -72,7 +72,6 @@ struct PostgresErrorTests {
             #expect(unique?.table == "t")
             #expect(unique?.constraint == "t_small_check")
             #expect(unique?.severity == "ERROR")
-            #expect(unique?.isConnectionLost == false)
             let null = await #expect(throws: ServerError.self) {
                 try await database.query("INSERT INTO public.t (id) VALUES ($1)", [nil])
             }

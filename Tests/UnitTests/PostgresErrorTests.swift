@@ -123,11 +123,4 @@ struct PostgresErrorTests {
         )
         #expect(error.description == error.descriptionWithValues)
     }
-
-    @Test("a session that the server ends is told apart from an error")
-    func lostConnections() {
-        #expect(ServerError(sqlState: "57P01", severity: "FATAL", message: "").isConnectionLost)
-        #expect(ServerError(sqlState: "08006", message: "").isConnectionLost)
-        #expect(!ServerError(sqlState: "57014", message: "").isConnectionLost)
-    }
 }

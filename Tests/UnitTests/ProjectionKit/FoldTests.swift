@@ -11,7 +11,7 @@ struct FoldTests {
         let batch = EventBatch(capacity: 1, bytes: 0)
         for round in 0..<3 {
             batch.removeAll()
-            #expect(batch.lastPosition == nil)
+            #expect(batch.count == 0 && batch.lastBucketStart == nil)
             var expected: [(stream: String, text: String)] = []
             for index in 0..<3_000 {
                 let stream = String(repeating: "s", count: Int.random(in: 0...40, using: &random))
@@ -31,7 +31,7 @@ struct FoldTests {
                 index += 1
             }
             #expect(index == 3_000, "round \(round)")
-            #expect(batch.lastPosition == Position(2_999))
+            #expect(batch.lastBucketStart == 0)
         }
     }
 

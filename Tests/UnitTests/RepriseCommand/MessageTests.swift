@@ -23,12 +23,11 @@ struct MessageTests {
     ]
 
     @Test(
-        "each error of the read models has its status, and 75 is what may succeed later",
+        "each error of the read models has its status",
         arguments: readModelErrors
     )
     func readModels(error: ReadModelError, status: Int32) {
         #expect(ExitStatus(of: error)?.rawValue == status)
-        #expect(error.isRetryable == (status == ExitStatus.tryAgain.rawValue))
     }
 
     @Test(
