@@ -75,6 +75,8 @@ extension ReadModelDatabase {
             SELECT r.run_id, r.command, r.stage, r.host, r.pid, r.started_at, EXISTS (
                 SELECT FROM pg_catalog.pg_locks AS l
                 WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+                    AND l.database = (SELECT oid FROM pg_catalog.pg_database
+                        WHERE datname = pg_catalog.current_database())
                     AND (l.classid::pg_catalog.int8 << 32 | l.objid::pg_catalog.int8)
                         = pg_catalog.hashtextextended($2, 0)) AS alive
             FROM reprise.run AS r
