@@ -62,10 +62,14 @@ let package = Package(
         .target(
             name: "Migrations",
             path: "migrations",
-            exclude: ["ledger/0001_events.md", "postgres/0001_bookkeeping.md"],
+            exclude: [
+                "ledger/0001_events.md", "postgres/0001_bookkeeping.md",
+                "postgres/0002_cut_over_records.md",
+            ],
             resources: [
                 .embedInCode("ledger/0001_events.sql"),
                 .embedInCode("postgres/0001_bookkeeping.sql"),
+                .embedInCode("postgres/0002_cut_over_records.sql"),
             ],
             swiftSettings: houseRules
         ),

@@ -9,7 +9,14 @@ package enum Migrations {
 
     /// For the schema `reprise` in PostgreSQL.
     package static var postgres: [Migration] {
-        [Migration(number: 1, name: "bookkeeping", bytes: PackageResources._001_bookkeeping_sql)]
+        [
+            Migration(number: 1, name: "bookkeeping", bytes: PackageResources._001_bookkeeping_sql),
+            Migration(
+                number: 2,
+                name: "cut_over_records",
+                bytes: PackageResources._002_cut_over_records_sql
+            ),
+        ]
     }
 }
 

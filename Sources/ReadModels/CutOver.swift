@@ -1,21 +1,45 @@
 import Foundation
 import Postgres
 
-/// How patient a cut-over is.
+/// How patient a cut-over is, and what it does about those who stand in its way.
 package struct CutOverPatience: Sendable {
-    /// The longest wait for one lock, in milliseconds.
-    ///
-    /// Readers that come later queue behind it. It stays below `deadlock_timeout` (1 s by default),
-    /// so that this session and never a reader is the one that gives way.
-    package var lockTimeout: Int
+    /// What is done about sessions that block the cut-over.
+    package enum BlockerPolicy: String, CaseIterable, Sendable {
+        /// They are named, and waited for until the deadline.
+        case wait
+        /// Their statements are cancelled.
+        case cancel
+        /// Their sessions are ended.
+        case terminate
+    }
+
+    /// What is done about snapshots that are older than the new rows.
+    package enum SnapshotPolicy: String, CaseIterable, Sendable {
+        /// They are waited for until the deadline.
+        case wait
+        /// The cut-over goes on, and says who may see rows that its snapshot should not know.
+        case proceed
+    }
+
+    /// The longest that one attempt may hold up a reader, in milliseconds: waiting for locks and
+    /// the swap itself.
+    package var outageBudget: Int
     /// How long to go on trying, in seconds, before giving up.
     package var deadline: Double
     /// Whether readers may step back in time: to a generation that stands before the live one.
     package var allowsOlder: Bool
+    /// What is done about sessions that block the cut-over.
+    package var blockers: BlockerPolicy = .wait
+    /// Seconds that one session must have blocked before the policy is applied to it.
+    package var blockersAfter: Double = 10
+    /// What is done about snapshots that are older than the new rows.
+    package var oldSnapshots: SnapshotPolicy = .wait
+    /// While a file is at this path the cut-over waits; the deadline does not count that time.
+    package var postponeFile: String?
 
     /// Makes the limits.
-    package init(lockTimeout: Int = 400, deadline: Double = 30, allowsOlder: Bool = false) {
-        self.lockTimeout = lockTimeout
+    package init(outageBudget: Int = 200, deadline: Double = 30, allowsOlder: Bool = false) {
+        self.outageBudget = outageBudget
         self.deadline = deadline
         self.allowsOlder = allowsOlder
     }
@@ -59,6 +83,14 @@ package struct CutOverResult: Sendable {
     package let attempts: Int
     /// Views that were pointed at the new tables.
     package let views: [String]
+    /// Milliseconds that the attempt that went well waited for its exclusive locks.
+    package var lockWaitMilliseconds = 0.0
+    /// Where the live tables stood before.
+    package var positionBefore: String?
+    /// Sessions that were cancelled or ended, as people look for them.
+    package var signalled: [String] = []
+    /// What does not undo the cut-over, and should be known.
+    package var warnings: [String] = []
 }
 
 /// Why a cut-over moves tables.
@@ -85,6 +117,7 @@ extension ReadModelDatabase {
     ///   - generation: Which one; nil for the one that `kind` names.
     ///   - run: The run that holds the projection's lock.
     ///   - patience: How long to wait for locks.
+    ///   - consent: What the swap may do that others notice.
     /// - Returns: What is live now, and how long readers were held up.
     /// - Throws: ``ReadModelError/nothingToMove(projection:reason:)``,
     ///   ``ReadModelError/behindLive(projection:generation:position:livePosition:)``,
@@ -97,7 +130,8 @@ extension ReadModelDatabase {
         kind: CutOverKind,
         generation: Int? = nil,
         run: Run,
-        patience: CutOverPatience
+        patience: CutOverPatience,
+        consent: CarryOverConsent = CarryOverConsent()
     ) async throws -> CutOverResult {
         let swap = Swap(
             database: self,
@@ -105,7 +139,8 @@ extension ReadModelDatabase {
             kind: kind,
             wanted: generation,
             run: run,
-            patience: patience
+            patience: patience,
+            consent: consent
         )
         return try await LockLadder(projection: projection.name, patience: patience).climb {
             lockTimeout in
@@ -157,7 +192,7 @@ struct LockLadder: Sendable {
         while true {
             attempts += 1
             do {
-                let timeout = min(20 << min(attempts - 1, 5), patience.lockTimeout)
+                let timeout = min(20 << min(attempts - 1, 5), patience.outageBudget)
                 let result = try await attempt(timeout)
                 return result.adding(attempts: attempts, longestWait: longestWait)
             } catch let blocked as Blocked {

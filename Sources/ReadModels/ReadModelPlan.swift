@@ -35,10 +35,17 @@ package struct ReadModelPlan: Sendable {
     package let tables: [Table]
     /// Views that would be pointed at the new tables, outermost first, qualified and quoted.
     package let views: [String]
+    /// What was looked at, a line each, in the order in which it is told.
+    package let findings: [Finding]
+    /// The SQL of the cut-over, as it would be sent; nil when there is none, or it is refused.
+    ///
+    /// OIDs and run number are those of the rehearsal.
+    package let cutOverSQL: String?
+
     /// What does not stop the rebuild, and should be known.
-    package let warnings: [String]
+    package var warnings: [String] { findings.filter { $0.level == .warn }.map(\.text) }
     /// What stops it, by name.
-    package let refusals: [String]
+    package var refusals: [String] { findings.filter { $0.level == .refuse }.map(\.text) }
 }
 
 extension ReadModelDatabase {
@@ -50,12 +57,14 @@ extension ReadModelDatabase {
     /// - Parameters:
     ///   - projection: The projection.
     ///   - strategy: The strategy asked for.
+    ///   - consent: What a swap may do that others notice.
     /// - Returns: The plan, with what it refuses.
     /// - Throws: ``ReadModelError`` when the server cannot be asked. What the plan refuses is in
     ///   the plan.
     package func plan(
         _ projection: ProjectionTables,
-        strategy: Strategy
+        strategy: Strategy,
+        consent: CarryOverConsent = CarryOverConsent()
     ) async throws -> ReadModelPlan {
         try await withConnection(as: "plan", doing: "planning '\(projection.name)'") { connection in
             try await connection.execute("BEGIN")
@@ -64,7 +73,8 @@ extension ReadModelDatabase {
                 let plan = try await Planning(
                     database: self,
                     projection: projection,
-                    strategy: strategy
+                    strategy: strategy,
+                    consent: consent
                 ).plan(on: connection)
                 try await connection.executeShielded("ROLLBACK")
                 return plan
@@ -85,6 +95,7 @@ private struct Planning {
     let database: ReadModelDatabase
     let projection: ProjectionTables
     let strategy: Strategy
+    let consent: CarryOverConsent
 
     func plan(on connection: PostgresConnection) async throws -> ReadModelPlan {
         let records =
@@ -137,8 +148,9 @@ private struct Planning {
             livePosition: checkpoint?.position,
             tables: tables(live: live),
             views: views.map(\.name.sql),
-            warnings: warnings,
-            refusals: refusals
+            findings: refusals.map { Finding(.refuse, nil, $0) }
+                + warnings.map { Finding(.warn, nil, $0) },
+            cutOverSQL: nil
         )
     }
 

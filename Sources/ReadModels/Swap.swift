@@ -9,6 +9,7 @@ struct Swap: Sendable {
     let wanted: Int?
     let run: Run
     let patience: CutOverPatience
+    let consent: CarryOverConsent
 
     /// One attempt, in one transaction.
     ///

@@ -18,9 +18,10 @@ package struct GenerationControl: Sendable {
     /// - Throws: ``ReadModelError``; the live tables are unchanged then.
     package func swap(
         to generation: Int? = nil,
-        patience: CutOverPatience
+        patience: CutOverPatience,
+        consent: CarryOverConsent = CarryOverConsent()
     ) async throws -> CutOverResult {
-        try await move(.swap, to: generation, patience: patience)
+        try await move(.swap, to: generation, patience: patience, consent: consent)
     }
 
     /// Brings the previous generation back, with the position it stood at.
@@ -28,9 +29,10 @@ package struct GenerationControl: Sendable {
     /// - Throws: ``ReadModelError``; the live tables are unchanged then.
     package func rollback(
         to generation: Int? = nil,
-        patience: CutOverPatience
+        patience: CutOverPatience,
+        consent: CarryOverConsent = CarryOverConsent()
     ) async throws -> CutOverResult {
-        try await move(.rollback, to: generation, patience: patience)
+        try await move(.rollback, to: generation, patience: patience, consent: consent)
     }
 
     /// Drops retired generations but the newest `keep`.
@@ -54,7 +56,8 @@ package struct GenerationControl: Sendable {
     private func move(
         _ kind: CutOverKind,
         to generation: Int?,
-        patience: CutOverPatience
+        patience: CutOverPatience,
+        consent: CarryOverConsent = CarryOverConsent()
     ) async throws -> CutOverResult {
         try await database.withRun(
             of: tables.name,
@@ -67,7 +70,8 @@ package struct GenerationControl: Sendable {
                 kind: kind,
                 generation: generation,
                 run: run,
-                patience: patience
+                patience: patience,
+                consent: consent
             )
         }
     }

@@ -16,6 +16,8 @@ package struct RebuildOptions: Sendable {
     package var guards = RowGuards()
     /// How patient the cut-over is.
     package var patience = CutOverPatience()
+    /// What the swap may do that others notice.
+    package var consent = CarryOverConsent()
 
     /// The defaults.
     package init() {}
@@ -91,7 +93,11 @@ package struct Rebuild: Sendable {
             buckets: buckets.count,
             bucketRange: range,
             types: types,
-            readModel: try await database.plan(tables, strategy: options.strategy),
+            readModel: try await database.plan(
+                tables,
+                strategy: options.strategy,
+                consent: options.consent
+            ),
             lastRebuild: try await database.lastRebuild(of: tables.name)
         )
     }
@@ -145,7 +151,11 @@ extension Rebuild {
     }
 
     private func approvedPlan() async throws -> ReadModelPlan {
-        let plan = try await database.plan(tables, strategy: options.strategy)
+        let plan = try await database.plan(
+            tables,
+            strategy: options.strategy,
+            consent: options.consent
+        )
         guard plan.refusals.isEmpty else {
             throw ReadModelError.refusedByPlan(projection: tables.name, reasons: plan.refusals)
         }
@@ -223,7 +233,8 @@ extension Rebuild {
                 kind: .swap,
                 generation: built.number,
                 run: run,
-                patience: options.patience
+                patience: options.patience,
+                consent: options.consent
             )
         )
         clock.lap(\.cutOver)

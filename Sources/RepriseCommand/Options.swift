@@ -82,12 +82,11 @@ struct LedgerOptions: ParsableArguments {
 struct CutOverOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "Longest wait for one lock, in milliseconds (default: 400). Readers queue behind it: "
-                + "keep it below the server's deadlock_timeout.",
-            valueName: "n"
+            "Longest that one attempt may hold up a reader, in milliseconds (default: 200).",
+            valueName: "ms"
         )
     )
-    var lockTimeoutMs: Int?
+    var outageBudget: Int?
 
     @Option(
         help: ArgumentHelp(
@@ -99,11 +98,11 @@ struct CutOverOptions: ParsableArguments {
 
     func patience(_ settings: Settings, allowsOlder: Bool) throws -> CutOverPatience {
         CutOverPatience(
-            lockTimeout: try settings.number(
-                .lockTimeoutMs,
-                flag: lockTimeoutMs,
-                in: 1...3_600_000,
-                default: 400
+            outageBudget: try settings.number(
+                .outageBudgetMs,
+                flag: outageBudget,
+                in: 20...3_600_000,
+                default: 200
             ),
             deadline: try settings.decimal(
                 .deadlineSeconds,

@@ -10,7 +10,7 @@ enum SettingKey: String, CaseIterable {
     case keep
     case jobs
     case maxShrinkPercent = "max_shrink_percent"
-    case lockTimeoutMs = "lock_timeout_ms"
+    case outageBudgetMs = "outage_budget_ms"
     case deadlineSeconds = "deadline_seconds"
 
     /// The environment variable, as swift-configuration spells it.
@@ -27,7 +27,7 @@ enum SettingKey: String, CaseIterable {
     var flag: String {
         switch self {
         case .maxShrinkPercent: "--max-shrink"
-        case .lockTimeoutMs: "--lock-timeout-ms"
+        case .outageBudgetMs: "--outage-budget"
         case .deadlineSeconds: "--deadline"
         case .database, .ledger, .schema, .keep, .jobs: "--\(rawValue)"
         }

@@ -90,7 +90,7 @@ struct ContentionTests {
                     "BEGIN; LOCK TABLE public.order_line IN ACCESS SHARE MODE"
                 )
                 expect(
-                    try await reprise.run("rebuild shop --deadline 0.2 --lock-timeout-ms 20"),
+                    try await reprise.run("rebuild shop --deadline 0.2 --outage-budget 50"),
                     exits: 75,
                     saying: [
                         "The cut-over of 'shop' gave up", "blocked by:\n  - pid ", unchanged,

@@ -361,7 +361,7 @@ struct SwapEdgeTests {
                     "BEGIN; SELECT FROM reprise.checkpoint WHERE projection = 'tally' FOR UPDATE"
                 )
                 var options = RebuildOptions()
-                options.patience = CutOverPatience(lockTimeout: 50, deadline: 0.1)
+                options.patience = CutOverPatience(outageBudget: 50, deadline: 0.1)
                 let error = await #expect(throws: ReadModelError.self) {
                     _ = try await scene.rebuild(Tally.self, options: options)
                 }

@@ -185,7 +185,7 @@ struct SwapTests {
             try await scene.database.withConnection { blocker in
                 try await blocker.execute("BEGIN; SELECT FROM public.tally")
                 var options = RebuildOptions()
-                options.patience = CutOverPatience(lockTimeout: 50, deadline: 0.2)
+                options.patience = CutOverPatience(outageBudget: 50, deadline: 0.2)
                 let error = await #expect(throws: ReadModelError.self) {
                     _ = try await scene.rebuild(Tally.self, options: options)
                 }
