@@ -50,7 +50,8 @@ enum Bookkeeping {
     ) async throws -> [GenerationRecord] {
         let tables = try await connection.query(
             """
-            SELECT generation, table_name, table_oid, row_count
+            SELECT generation, table_name, table_oid, row_count,
+                kind = 'materialized view' AS is_materialized_view
             FROM reprise.generation_table WHERE projection = $1 ORDER BY table_name
             """,
             [.text(projection)]
@@ -61,7 +62,8 @@ enum Bookkeeping {
                 .init(
                     name: try row.string("table_name"),
                     oid: UInt32(try row.int("table_oid")),
-                    rowCount: try row.optionalInt("row_count").map(Int.init)
+                    rowCount: try row.optionalInt("row_count").map(Int.init),
+                    isMaterializedView: try row.bool("is_materialized_view")
                 )
             )
         }

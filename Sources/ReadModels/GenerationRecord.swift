@@ -27,6 +27,7 @@ struct GenerationRecord: Sendable {
         let name: String
         let oid: UInt32
         var rowCount: Int?
+        var isMaterializedView = false
     }
 
     let projection: String
@@ -45,6 +46,8 @@ struct GenerationRecord: Sendable {
     /// numbers do not tell.
     var retiredRank = Int.max
     var tables: [TableRecord]
+    /// Materialized views over the tables, which were filled from them and move with them.
+    var materializedViews: [TableRecord] = []
 
     /// Makes the record of a generation that is not stored yet.
     init(
@@ -85,7 +88,8 @@ struct GenerationRecord: Sendable {
         events = try row.optionalInt("events").map { Int($0) }
         liveSince = row["live_since"]
         retiredRank = Int(try row.int("retired_rank"))
-        self.tables = tables
+        self.tables = tables.filter { !$0.isMaterializedView }
+        materializedViews = tables.filter(\.isMaterializedView)
     }
 
     /// The schema a generation lives in while it is not live.
@@ -102,4 +106,7 @@ struct GenerationRecord: Sendable {
 
     /// The OIDs of its tables.
     var tableOIDs: [Int64] { tables.map { Int64($0.oid) } }
+
+    /// The OIDs of everything that moves.
+    var relationOIDs: [Int64] { (tables + materializedViews).map { Int64($0.oid) } }
 }
