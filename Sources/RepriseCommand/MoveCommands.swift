@@ -32,6 +32,7 @@ struct SwapCommand: AsyncParsableCommand {
     var json = false
 
     @OptionGroup var cutOver: CutOverOptions
+    @OptionGroup var consent: ConsentOptions
     @OptionGroup var database: DatabaseOptions
     @OptionGroup var general: GeneralOptions
 
@@ -42,8 +43,9 @@ struct SwapCommand: AsyncParsableCommand {
             in: try database.database(settings)
         )
         let patience = try cutOver.patience(settings, allowsOlder: allowOlder)
+        let consent = try consent.consent(settings)
         let result = try await interruptible(projection) {
-            try await control.swap(to: generation, patience: patience)
+            try await control.swap(to: generation, patience: patience, consent: consent)
         }
         try MoveOutline(projection: projection, kind: .swap, result).show(asJSON: json)
     }
@@ -77,6 +79,7 @@ struct RollbackCommand: AsyncParsableCommand {
     var json = false
 
     @OptionGroup var cutOver: CutOverOptions
+    @OptionGroup var consent: ConsentOptions
     @OptionGroup var database: DatabaseOptions
     @OptionGroup var general: GeneralOptions
 
@@ -88,8 +91,9 @@ struct RollbackCommand: AsyncParsableCommand {
         )
         // Going back to an earlier position is what a rollback is.
         let patience = try cutOver.patience(settings, allowsOlder: true)
+        let consent = try consent.consent(settings)
         let result = try await interruptible(projection) {
-            try await control.rollback(to: generation, patience: patience)
+            try await control.rollback(to: generation, patience: patience, consent: consent)
         }
         try MoveOutline(projection: projection, kind: .rollback, result).show(asJSON: json)
     }

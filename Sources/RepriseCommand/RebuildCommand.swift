@@ -70,6 +70,7 @@ struct RebuildCommand: AsyncParsableCommand {
     var json = false
 
     @OptionGroup var cutOver: CutOverOptions
+    @OptionGroup var consent: ConsentOptions
     @OptionGroup var ledger: LedgerOptions
     @OptionGroup var database: DatabaseOptions
     @OptionGroup var general: GeneralOptions
@@ -135,6 +136,7 @@ struct RebuildCommand: AsyncParsableCommand {
         )
         options.guards = RowGuards(maxShrink: shrink / 100, allowsEmpty: allowEmpty)
         options.patience = try cutOver.patience(settings, allowsOlder: allowOlder)
+        options.consent = try consent.consent(settings)
         return options
     }
 }

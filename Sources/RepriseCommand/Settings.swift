@@ -24,6 +24,22 @@ struct Settings: Sendable {
         return text
     }
 
+    /// A path; nil when nobody sets it.
+    ///
+    /// An empty one is refused: a variable of the shell that is not set must not turn a gate off.
+    func path(_ key: SettingKey, flag: String?) throws -> String? {
+        let found =
+            try flag.map { Found(content: .string($0), source: key.flag) } ?? find(key, .string)
+        guard let found, case .string(let path) = found.content else { return nil }
+        guard !path.isEmpty else {
+            throw CommandError.badSetting(
+                source: found.source,
+                reason: "needs a path; it is empty"
+            )
+        }
+        return path
+    }
+
     /// A whole number.
     func number(
         _ key: SettingKey,
@@ -54,6 +70,34 @@ struct Settings: Sendable {
             return fallback
         }
         return try check(number, range, source: found.source)
+    }
+
+    /// Whether something is wanted.
+    func yesOrNo(_ key: SettingKey, flag: Bool?, default fallback: Bool) throws -> Bool {
+        if let flag { return flag }
+        guard case .bool(let isWanted) = try find(key, .bool)?.content else { return fallback }
+        return isWanted
+    }
+
+    /// One of several words; a flag's are checked when the command line is read.
+    func choice<Choice: CaseIterable & RawRepresentable<String>>(
+        _ key: SettingKey,
+        flag: Choice?,
+        default fallback: Choice
+    ) throws -> Choice {
+        if let flag { return flag }
+        guard let found = try find(key, .string), case .string(let word) = found.content else {
+            return fallback
+        }
+        guard let choice = Choice(rawValue: word) else {
+            let words = Choice.allCases.map(\.rawValue)
+            throw CommandError.badSetting(
+                source: found.source,
+                reason: "must be \(words.dropLast().joined(separator: ", ")) or "
+                    + "\(words.last ?? ""); it is '\(word)'"
+            )
+        }
+        return choice
     }
 
     private struct Found {
@@ -101,6 +145,7 @@ struct Settings: Sendable {
         switch type {
         case .int: "a whole number"
         case .double: "a number"
+        case .bool: "true or false"
         default: "a text"
         }
     }

@@ -99,9 +99,8 @@ struct RebuildCommandTests {
             let plan = try object(try await reprise.run("plan shop --json"))
             #expect(
                 Set(plan.keys) == [
-                    "adoptsLive", "bucketWidthMs", "buckets", "events", "from", "generation",
-                    "homeSchema", "projection", "refusals", "strategy", "tables", "to", "types",
-                    "views", "warnings",
+                    "adoptsLive", "bucketWidthMs", "buckets", "events", "findings", "from",
+                    "generation", "homeSchema", "projection", "strategy", "tables", "to", "types",
                 ]
             )
             _ = try object(try await reprise.run("rebuild shop --json"))
@@ -168,7 +167,21 @@ struct RebuildCommandTests {
             let plan = try await reprise.run("plan shop")
             expect(plan, exits: 3, saying: ["The plan refuses 'shop'.", unchanged])
             #expect(plan.standardOutput.hasPrefix("shop: a rebuild is refused.\n"))
+            #expect(plan.standardOutput.contains("\n  refuse      "))
             #expect(plan.standardOutput.contains("rule quiet"))
+            let outline = try object(try await reprise.run("plan shop --json"))
+            let findings = try #require(outline["findings"] as? [[String: String]])
+            #expect(
+                findings.contains {
+                    $0["level"] == "refuse"
+                        && [$0["subject"], $0["note"]].contains {
+                            $0?.contains("rule quiet") == true
+                        }
+                }
+            )
+            let sql = try await reprise.run("plan shop --sql")
+            expect(sql, exits: 3, saying: ["The plan refuses 'shop'", "rule quiet", unchanged])
+            #expect(sql.standardOutput.isEmpty)
             expect(
                 try await reprise.run("rebuild shop"),
                 exits: 3,
