@@ -72,29 +72,8 @@ struct Swap: Sendable {
 
     /// Picks the generation and checks that it may go live.
     private func choose(from fence: Fence) throws -> GenerationRecord {
-        let live = fence.live.generation?.number ?? -1
-        let candidates = fence.records.filter {
-            $0.state == .ready || $0.state == .retired
-        }
-        let chosen: GenerationRecord? =
-            switch (wanted, kind) {
-            case (let wanted?, _): candidates.first { $0.number == wanted }
-            case (nil, .rollback):
-                candidates.filter { $0.number < live && $0.state == .retired }
-                    .min { $0.retiredRank < $1.retiredRank }
-            case (nil, _): candidates.first { $0.number > live }
-            }
-        guard let chosen else {
-            let what =
-                wanted.map { "generation \($0)" }
-                ?? (kind == .rollback
-                    ? "retired generation before the live one"
-                    : "generation newer than the live one")
-            throw ReadModelError.nothingToMove(
-                projection: projection.name,
-                reason: "'\(projection.name)' has no \(what) to put live."
-            )
-        }
+        let chosen = try GenerationChoice(projection: projection.name, kind: kind, wanted: wanted)
+            .choose(from: fence.records, live: fence.live.generation?.number)
         if kind == .swap {
             try patience.guardPosition(
                 chosen.position,

@@ -205,6 +205,15 @@ extension Settings {
     func keep(flag: Int?) throws -> Int {
         try number(.keep, flag: flag, in: 0...1_000, default: 1)
     }
+
+    /// What to run before and after a cut-over.
+    func hooks() throws -> Hooks {
+        Hooks(
+            beforeSwap: try commands(.hooksBeforeSwap),
+            afterSwap: try commands(.hooksAfterSwap),
+            timeout: try decimal(.hookTimeoutSeconds, flag: nil, in: 0.1...86_400, default: 600)
+        )
+    }
 }
 
 extension Strategy: ExpressibleByArgument {}

@@ -72,6 +72,28 @@ struct Settings: Sendable {
         return try check(number, range, source: found.source)
     }
 
+    /// Command lines, one or a list of them, which only the settings file can name.
+    func commands(_ key: SettingKey) throws -> [String] {
+        guard let file, let values = file.values else { return [] }
+        let source = Self.source(of: key, in: file)
+        let path = AbsoluteConfigKey(key.path)
+        let isList = (try? values.value(forKey: path, type: .string)) == nil
+        let found = try value(of: path, isList ? .stringArray : .string, in: values, source: source)
+        let commands: [String] =
+            switch found?.content {
+            case .string(let command): [command]
+            case .stringArray(let commands): commands
+            default: []
+            }
+        for command in commands {
+            // The shell would read no further than a zero byte.
+            guard !command.utf8.contains(0), command.contains(where: { !$0.isWhitespace }) else {
+                throw CommandError.badSetting(source: source, reason: "holds an empty command line")
+            }
+        }
+        return commands
+    }
+
     /// Whether something is wanted.
     func yesOrNo(_ key: SettingKey, flag: Bool?, default fallback: Bool) throws -> Bool {
         if let flag { return flag }
@@ -120,11 +142,15 @@ struct Settings: Sendable {
         }
         guard let file, let values = file.values else { return nil }
         return try value(
-            of: AbsoluteConfigKey([key.rawValue]),
+            of: AbsoluteConfigKey(key.path),
             type,
             in: values,
-            source: "The setting '\(key.rawValue)' in '\(file.path)'"
+            source: Self.source(of: key, in: file)
         )
+    }
+
+    private static func source(of key: SettingKey, in file: SettingsFile) -> String {
+        "The setting '\(key.rawValue)' in '\(file.path)'"
     }
 
     private func value(
@@ -146,6 +172,7 @@ struct Settings: Sendable {
         case .int: "a whole number"
         case .double: "a number"
         case .bool: "true or false"
+        case .stringArray: "a command line or a list of them"
         default: "a text"
         }
     }

@@ -18,6 +18,12 @@ enum SettingKey: String, CaseIterable {
     case postponeFile = "postpone_file"
     case republish
     case incomingForeignKeys = "incoming_foreign_keys"
+    case hooksBeforeSwap = "hooks.before_swap"
+    case hooksAfterSwap = "hooks.after_swap"
+    case hookTimeoutSeconds = "hook_timeout_seconds"
+
+    /// Where it stands in the settings file.
+    var path: [String] { rawValue.split(separator: ".").map(String.init) }
 
     /// The environment variable, as swift-configuration spells it.
     var environmentKey: [String] {

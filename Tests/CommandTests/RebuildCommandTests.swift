@@ -95,7 +95,7 @@ struct RebuildCommandTests {
 
     @Test("JSON has stable names")
     func json() async throws {
-        try await withShop { reprise, _ in
+        try await withShop { reprise, scene in
             let plan = try object(try await reprise.run("plan shop --json"))
             #expect(
                 Set(plan.keys) == [
@@ -108,7 +108,9 @@ struct RebuildCommandTests {
             #expect(
                 Set(report.keys).isSuperset(of: [
                     "blockedMilliseconds", "copiedBytes", "droppedGenerations", "events",
-                    "generation", "isLive", "peakMemoryBytes", "position", "previousGeneration",
+                    "generation", "isLive", "lockWaitMilliseconds",
+                    "outageBudgetMilliseconds", "signalled", "peakMemoryBytes", "position",
+                    "previousGeneration",
                     "projection", "rows", "run", "seconds", "strategy", "warnings",
                 ])
             )
@@ -117,16 +119,28 @@ struct RebuildCommandTests {
             #expect((report["seconds"] as? [String: Any])?["total"] is Double)
             let status = try object(try await reprise.run("status shop --json"))
             #expect(
-                Set(status.keys) == ["generations", "liveGeneration", "position", "projection"]
+                Set(status.keys) == [
+                    "generations", "lastSwap", "liveGeneration", "position", "projection",
+                ]
             )
+            let last = try #require(status["lastSwap"] as? [String: Any])
+            #expect(last["kind"] as? String == "swap" && last["toGeneration"] as? Int == 2)
             let move = try object(try await reprise.run("rollback shop --json"))
             #expect(
                 Set(move.keys) == [
                     "attempts", "blockedMilliseconds", "generation", "kind",
-                    "longestFailedWaitMilliseconds", "position", "previousGeneration",
-                    "projection", "views",
+                    "lockWaitMilliseconds", "longestFailedWaitMilliseconds",
+                    "outageBudgetMilliseconds", "position", "previousGeneration", "projection",
+                    "signalled", "views", "warnings",
                 ]
             )
+            let kept = try await scene.database.query(
+                "SELECT report::text AS report FROM reprise.run WHERE command = 'rollback'"
+            ).first
+            let stored = try JSONSerialization.jsonObject(
+                with: Data((try kept?.string("report") ?? "").utf8)
+            )
+            #expect(stored as? NSDictionary == move as NSDictionary)
             let prune = try object(try await reprise.run("prune shop --json"))
             #expect(Set(prune.keys) == ["dropped", "postponed", "projection"])
             #expect(try array(try await reprise.run("plan --json")).count == 2)

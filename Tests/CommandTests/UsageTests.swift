@@ -149,6 +149,14 @@ struct UsageTests {
                 "blockers_after_seconds: -1",
                 ["'blockers_after_seconds' in 'reprise.yaml' must be 0.0 to 86400.0; it is -1.0"]
             ),
+            ("hooks: echo", ["holds the unknown setting 'hooks'"]),
+            ("hooks: {before: echo}", ["unknown setting 'hooks.before'", "'hooks.before_swap'?"]),
+            ("hooks: {after_swap: ['']}", ["'hooks.after_swap' in 'reprise.yaml' holds an empty"]),
+            ("hooks: {before_swap: ' '}", ["'hooks.before_swap' in 'reprise.yaml' holds an empty"]),
+            (
+                "hook_timeout_seconds: 0",
+                ["'hook_timeout_seconds' in 'reprise.yaml' must be 0.1 to"]
+            ),
             ("outage_budget_ms: 5", ["'outage_budget_ms' in 'reprise.yaml' must be 20 to 3600000"]),
             ("postpone_file: ''", ["'postpone_file' in 'reprise.yaml' needs a path; it is empty"]),
             ("database: [a, b]", ["'database' in 'reprise.yaml' is not a text"]),
