@@ -38,36 +38,48 @@ struct SwapBatch: Sendable {
     /// Takes the exclusive locks: views from the outside in, then the tables by name.
     ///
     /// They are one statement, so that one limit holds for all of them together.
-    private func locks(timeout: Int) -> [String] {
+    private var locks: String {
         var locks = views.map(\.lock)
         if !fence.live.tables.isEmpty {
             let tables = fence.live.tables.map(\.name.sql).joined(separator: ", ")
             locks.append("LOCK TABLE \(tables) IN ACCESS EXCLUSIVE MODE;")
         }
-        let body = "BEGIN\n\(locks.joined(separator: "\n"))\nEND"
-        return [LockLadder.limits(timeout), "DO \(SQLText.literal(body))"]
+        return "DO \(SQLText.literal("BEGIN\n\(locks.joined(separator: "\n"))\nEND"))"
     }
 
     /// What the batch did, once it is committed.
-    func result(since began: ContinuousClock.Instant) -> CutOverResult {
-        CutOverResult(
+    ///
+    /// - Parameters:
+    ///   - rung: The limits it had.
+    ///   - began: When it was sent.
+    ///   - answers: Those to its statements; one has the times that it has recorded.
+    /// - Returns: What the cut-over did.
+    func result(
+        _ rung: Rung,
+        since began: ContinuousClock.Instant,
+        _ answers: [QueryResult]
+    ) -> CutOverResult {
+        let recorded = answers.last { $0.columns.contains("lock_wait_ms") }?.first
+        var result = CutOverResult(
             generation: target.number,
             previous: fence.live.generation?.number,
             position: target.position,
             blockedMilliseconds: (ContinuousClock.now - began).milliseconds,
-            longestFailedWait: 0,
-            attempts: 1,
+            longestFailedWait: rung.longestFailedWait,
+            attempts: rung.attempt,
             views: views.map(\.name.sql)
         )
+        result.lockWaitMilliseconds = (try? recorded?.optionalDouble("lock_wait_ms")) ?? 0
+        result.positionBefore = fence.checkpoint?.position
+        return result
     }
 
     /// Everything from the locks to COMMIT.
     ///
-    /// - Parameter lockTimeout: Milliseconds for each lock.
+    /// - Parameter rung: The limits.
     /// - Returns: The text of one message.
-    func sql(lockTimeout: Int) -> String {
-        var statements = locks(timeout: lockTimeout)
-        statements += ["SET LOCAL statement_timeout = '2s'", assertion]
+    func sql(_ rung: Rung) -> String {
+        var statements = [assertion]
         if let retiredHome {
             let home = SQLText.identifier(retiredHome)
             for statistic in statistics where fence.live.oids.contains(statistic.table) {
@@ -93,8 +105,13 @@ struct SwapBatch: Sendable {
         for statistic in statistics where targetOIDs.contains(statistic.table) {
             statements.append("ALTER STATISTICS \(statistic.name.sql) SET SCHEMA \(live)")
         }
+        statements += CutOverStop.statements(at: .moved)
         statements += views.reversed().map(\.replacement)
-        return (statements + bookkeeping + ["COMMIT"]).joined(separator: ";\n")
+        statements += CutOverStop.statements(at: .carried)
+        statements += bookkeeping(rung)
+        statements += CutOverStop.statements(at: .recorded)
+        let opening = [rung.begin, locks, rung.locked] + CutOverStop.statements(at: .locked)
+        return (opening + rung.bounding(statements) + ["COMMIT"]).joined(separator: ";\n")
     }
 
     /// Raises unless the run still has its lock, every table is the one that was looked at, and what
@@ -127,7 +144,7 @@ struct SwapBatch: Sendable {
         return "DO \(SQLText.literal(body))"
     }
 
-    private var bookkeeping: [String] {
+    private func bookkeeping(_ rung: Rung) -> [String] {
         let name = SQLText.literal(run.projection)
         var statements: [String] = []
         let position = fence.checkpoint?.position.map(SQLText.literal) ?? "NULL"
@@ -145,10 +162,10 @@ struct SwapBatch: Sendable {
                 """
             )
         }
-        return statements + arrival(name: name, positionBefore: position)
+        return statements + arrival(name: name, positionBefore: position, rung)
     }
 
-    private func arrival(name: String, positionBefore: String) -> [String] {
+    private func arrival(name: String, positionBefore: String, _ rung: Rung) -> [String] {
         let after = target.position.map(SQLText.literal) ?? "NULL"
         let from = fence.live.generation.map { "\($0.number)" } ?? "NULL"
         return [
@@ -165,9 +182,10 @@ struct SwapBatch: Sendable {
             """,
             """
             INSERT INTO reprise.swap (run_id, projection, kind, from_generation, to_generation,
-                position_before, position_after)
+                position_before, position_after, \(rung.record.columns))
             VALUES (\(run.id), \(name), '\(kind.rawValue)', \(from), \(target.number),
-                \(positionBefore), \(after))
+                \(positionBefore), \(after), \(rung.record.values))
+            RETURNING lock_wait_ms
             """,
         ]
     }
