@@ -10,6 +10,9 @@ package struct Run: Sendable {
     /// The projection it works on.
     package let projection: String
 
+    /// How an earlier run ended that died, as a sentence; nil when none did.
+    package let predecessor: String?
+
     let database: ReadModelDatabase
     let connection: PostgresConnection
 
@@ -132,15 +135,7 @@ extension ReadModelDatabase {
                 holder: try await holder(of: projection, on: connection)
             )
         }
-        // Whoever was recorded as running no longer holds the lock, so it is dead.
-        try await connection.query(
-            """
-            UPDATE reprise.run SET state = 'failed', ended_at = heartbeat_at,
-                error = 'The process ended without a word.'
-            WHERE projection = $1 AND state = 'running'
-            """,
-            [.text(projection)]
-        )
+        let predecessor = try await Predecessor.bury(of: projection, on: connection)
         let row = try await connection.query(
             """
             INSERT INTO reprise.run (projection, command, strategy, state, stage, host, pid)
@@ -155,7 +150,13 @@ extension ReadModelDatabase {
         guard let id = try row?.int("run_id") else {
             preconditionFailure("INSERT … RETURNING gave no row")
         }
-        return Run(id: id, projection: projection, database: self, connection: connection)
+        return Run(
+            id: id,
+            projection: projection,
+            predecessor: predecessor,
+            database: self,
+            connection: connection
+        )
     }
 
     private func holder(

@@ -301,20 +301,25 @@ struct CommitOutcome: Sendable {
                 connection in
                 try await connection.withTransaction { connection in
                     try await connection.execute("SET LOCAL lock_timeout = '30s'")
-                    try await connection.query(
-                        "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))",
-                        [.text(Fence.cutOverLockName(run: run.id))]
-                    )
-                    let found = try await connection.query(
-                        "SELECT lock_wait_ms FROM reprise.swap WHERE run_id = $1",
-                        [.int(run.id)]
-                    )
-                    return found.rows.isEmpty ? nil : found
+                    return try await Self.row(of: run.id, on: connection)
                 }
             }
         } catch {
             throw ReadModelError.outcomeUnknown(projection: run.projection, runID: run.id)
         }
+    }
+
+    /// The same in the caller's transaction, whose `lock_timeout` limits the wait.
+    static func row(of run: Int64, on connection: PostgresConnection) async throws -> QueryResult? {
+        try await connection.query(
+            "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))",
+            [.text(Fence.cutOverLockName(run: run))]
+        )
+        let found = try await connection.query(
+            "SELECT to_generation, lock_wait_ms FROM reprise.swap WHERE run_id = $1",
+            [.int(run)]
+        )
+        return found.rows.isEmpty ? nil : found
     }
 }
 

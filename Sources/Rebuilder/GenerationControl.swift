@@ -19,9 +19,16 @@ package struct GenerationControl: Sendable {
     package func swap(
         to generation: Int? = nil,
         patience: CutOverPatience,
-        consent: CarryOverConsent = CarryOverConsent()
+        consent: CarryOverConsent = CarryOverConsent(),
+        notice: @escaping @Sendable (String) -> Void = { _ in }
     ) async throws -> CutOverResult {
-        try await move(.swap, to: generation, patience: patience, consent: consent)
+        try await move(
+            .swap,
+            to: generation,
+            patience: patience,
+            consent: consent,
+            notice: notice
+        )
     }
 
     /// Brings the previous generation back, with the position it stood at.
@@ -30,9 +37,16 @@ package struct GenerationControl: Sendable {
     package func rollback(
         to generation: Int? = nil,
         patience: CutOverPatience,
-        consent: CarryOverConsent = CarryOverConsent()
+        consent: CarryOverConsent = CarryOverConsent(),
+        notice: @escaping @Sendable (String) -> Void = { _ in }
     ) async throws -> CutOverResult {
-        try await move(.rollback, to: generation, patience: patience, consent: consent)
+        try await move(
+            .rollback,
+            to: generation,
+            patience: patience,
+            consent: consent,
+            notice: notice
+        )
     }
 
     /// Drops retired generations but the newest `keep`.
@@ -57,7 +71,8 @@ package struct GenerationControl: Sendable {
         _ kind: CutOverKind,
         to generation: Int?,
         patience: CutOverPatience,
-        consent: CarryOverConsent = CarryOverConsent()
+        consent: CarryOverConsent,
+        notice: @escaping @Sendable (String) -> Void
     ) async throws -> CutOverResult {
         try await database.withRun(
             of: tables.name,
@@ -65,14 +80,17 @@ package struct GenerationControl: Sendable {
             strategy: Strategy.swap.rawValue
         ) { run in
             try await run.enter(stage: RebuildStage.cuttingOver.rawValue)
-            return try await database.cutOver(
+            var result = try await database.cutOver(
                 tables,
                 kind: kind,
                 generation: generation,
                 run: run,
                 patience: patience,
-                consent: consent
+                consent: consent,
+                notice: notice
             )
+            result.warnings = [run.predecessor].compactMap(\.self) + result.warnings
+            return result
         }
     }
 }

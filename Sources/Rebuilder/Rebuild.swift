@@ -116,6 +116,7 @@ package struct Rebuild: Sendable {
             strategy: options.strategy.rawValue
         ) { run in
             var clock = StageClock()
+            if let predecessor = run.predecessor { progress(.warning(predecessor)) }
             try await enter(.planning, run)
             let plan = try await approvedPlan()
             plan.warnings.forEach { progress(.warning($0)) }
@@ -129,7 +130,8 @@ package struct Rebuild: Sendable {
                 ? try await reload(folded, run: run, clock: &clock)
                 : try await buildAndSwap(folded, run: run, clock: &clock)
             if report.isLive { try await prune(&report, run: run, clock: &clock) }
-            report.warnings = plan.warnings + report.warnings
+            report.warnings =
+                [run.predecessor].compactMap(\.self) + plan.warnings + report.warnings
             report.seconds = clock.seconds
             report.peakMemoryBytes = Memory.peak
             try await run.record(report: try report.json)
@@ -234,7 +236,8 @@ extension Rebuild {
                 generation: built.number,
                 run: run,
                 patience: options.patience,
-                consent: options.consent
+                consent: options.consent,
+                notice: { progress(.warning($0)) }
             )
         )
         clock.lap(\.cutOver)
@@ -254,7 +257,8 @@ extension Rebuild {
             events: folded.events,
             run: run,
             guards: options.guards,
-            patience: options.patience
+            patience: options.patience,
+            notice: { progress(.warning($0)) }
         )
         clock.lap(\.cutOver)
         var report = RebuildReport(
