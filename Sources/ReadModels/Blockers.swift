@@ -129,6 +129,57 @@ struct Blocker: Sendable, CustomStringConvertible {
     }
 }
 
+extension Blocker {
+    /// What became of a signal.
+    enum Signal {
+        /// It was sent; the text says what it does.
+        case sent(String)
+        /// It was not, and why.
+        case spared(String)
+    }
+
+    /// Cancels the session's statement, or ends the session, if it is somebody's session and its
+    /// transaction is still the same.
+    func signal(
+        _ policy: CutOverPatience.BlockerPolicy,
+        on connection: PostgresConnection
+    ) async throws -> Signal {
+        guard let pid = key.pid else {
+            return .spared("it has no session; COMMIT PREPARED or ROLLBACK PREPARED ends it")
+        }
+        guard isClient else {
+            return .spared(
+                mayBeClient
+                    ? "it was left alone, because its kind is shown to members of "
+                        + "pg_read_all_stats only"
+                    : "it was left alone, because it is no application's session"
+            )
+        }
+        if policy == .cancel && state != "active" {
+            return .spared("there is no statement to cancel; ending the session would help")
+        }
+        let function = policy == .cancel ? "pg_cancel_backend" : "pg_terminate_backend"
+        do {
+            let sent = try await connection.query(
+                """
+                SELECT pg_catalog.\(function)(l.pid) AS is_sent FROM pg_catalog.pg_locks AS l
+                WHERE l.pid = $1 AND l.virtualtransaction = $2 AND l.granted LIMIT 1
+                """,
+                [.int(Int64(pid)), .text(key.transaction)]
+            ).first
+            guard try sent?.bool("is_sent") == true else {
+                return .spared("its transaction has just ended")
+            }
+            return .sent(policy == .cancel ? "cancelled" : "ended")
+        } catch let error as ServerError where error.sqlState == "42501" {
+            return .spared(
+                "this role may not signal it: that needs membership in its role or in "
+                    + "pg_signal_backend, and for a superuser's session a superuser"
+            )
+        }
+    }
+}
+
 /// Since when each blocker has stood in the way, attempt after attempt.
 struct BlockerWatch: Sendable {
     private var since: [Blocker.Key: ContinuousClock.Instant] = [:]
@@ -139,6 +190,11 @@ struct BlockerWatch: Sendable {
             blockers.map { ($0.key, since[$0.key] ?? now) },
             uniquingKeysWith: { first, _ in first }
         )
+    }
+
+    /// Counts one from now, because something was done about it.
+    mutating func restart(_ key: Blocker.Key, at now: ContinuousClock.Instant = .now) {
+        since[key] = now
     }
 
     /// How long one has stood in the way, in seconds.

@@ -51,8 +51,10 @@ struct LockLadder: Sendable {
         var lastBatch: Double?
         var watch = BlockerWatch()
         var signalled: [String] = []
-        /// Why a blocker was not signalled, by blocker.
+        /// What a policy could not do to a blocker, and why.
         var notes: [Blocker.Key: String] = [:]
+        /// Whether the last attempt's blockers were signalled just now.
+        var isWayMade = false
     }
 
     func climb(
@@ -96,6 +98,23 @@ struct LockLadder: Sendable {
             climb.looks += 1
         }
         climb.watch.see(blocked.blockers)
+        climb.isWayMade = false
+        guard patience.blockers != .wait else { return }
+        let due = blocked.blockers.filter {
+            climb.watch.seconds(of: $0.key) >= patience.blockersAfter
+        }
+        guard !due.isEmpty else { return }
+        try await database.withConnection(as: "signal", doing: "signalling blockers") {
+            for blocker in due where blocker.key.pid != run.connection.backendPID {
+                switch try await blocker.signal(patience.blockers, on: $0) {
+                case .sent(let what):
+                    climb.signalled.append("\(what): \(blocker)")
+                    climb.watch.restart(blocker.key)
+                    climb.isWayMade = true
+                case .spared(let why): climb.notes[blocker.key] = why
+                }
+            }
+        }
     }
 
     /// How long to wait before the next attempt.
@@ -104,10 +123,18 @@ struct LockLadder: Sendable {
     /// longer, with jitter, so that two swappers do not meet again and again. One that only looked
     /// has held up nobody.
     private func pause(after blocked: Blocked, _ climb: Climb) -> Duration {
+        if climb.isWayMade { return .milliseconds(50) }
         let isLook = blocked.waited == 0
         let doublings = min(isLook ? climb.looks - 1 : climb.queued - 1, 9)
         let longest = min(100 * Double(1 << doublings), isLook ? 1_000 : 30_000)
-        return .milliseconds(Double.random(in: 10...longest))
+        let pause = Double.random(in: 10...longest)
+        guard patience.blockers != .wait, !blocked.blockers.isEmpty else {
+            return .milliseconds(pause)
+        }
+        // The next look comes when the first of them is due.
+        let longestThere = blocked.blockers.map { climb.watch.seconds(of: $0.key) }.max() ?? 0
+        let due = (patience.blockersAfter - longestThere) * 1_000
+        return .milliseconds(due > 0 ? min(pause, max(10, due)) : pause)
     }
 
     /// - Returns: How long the file was there.

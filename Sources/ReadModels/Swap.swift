@@ -159,11 +159,12 @@ struct Swap: Sendable {
                 reasons: refusals.map(\.text)
             )
         }
+        try await assertSameShape(target, live: fence.live, on: connection)
         try await assertAtHome(target, on: connection)
         try await lock(target, on: connection)
         return SwapBatch(
             kind: kind,
-            run: run,
+            run: run.mark,
             target: target,
             fence: fence,
             retiredHome: try await retiredHome(fence.live, on: connection),
@@ -175,6 +176,24 @@ struct Swap: Sendable {
                 maxima: readied.maxima
             ).prepare(on: connection),
             fingerprint: fingerprint
+        )
+    }
+
+    /// Fails when the live tables were altered since the generation was built: it does not have
+    /// what was put onto them. One that was live before is as it was then.
+    private func assertSameShape(
+        _ target: GenerationRecord,
+        live: LiveTables,
+        on connection: PostgresConnection
+    ) async throws {
+        guard target.state == .ready, let built = target.liveShape, !live.tables.isEmpty,
+            try await LiveShape.digest(of: live.oids, on: connection) != built
+        else { return }
+        throw ReadModelError.changedMeanwhile(
+            projection: projection.name,
+            reason: "the live tables' columns, indexes, constraints or settings were changed since "
+                + "generation \(target.number) was built, which does not have the change. "
+                + "'reprise rebuild \(projection.name)' carries it over"
         )
     }
 
@@ -250,20 +269,25 @@ struct CommitOutcome: Sendable {
                 connection in
                 try await connection.withTransaction { connection in
                     try await connection.execute("SET LOCAL lock_timeout = '30s'")
-                    try await connection.query(
-                        "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))",
-                        [.text(Fence.cutOverLockName(run: run.id))]
-                    )
-                    let found = try await connection.query(
-                        "SELECT lock_wait_ms FROM reprise.swap WHERE run_id = $1",
-                        [.int(run.id)]
-                    )
-                    return found.rows.isEmpty ? nil : found
+                    return try await Self.row(of: run.id, on: connection)
                 }
             }
         } catch {
             throw ReadModelError.outcomeUnknown(projection: run.projection, runID: run.id)
         }
+    }
+
+    /// The same in the caller's transaction, whose `lock_timeout` limits the wait.
+    static func row(of run: Int64, on connection: PostgresConnection) async throws -> QueryResult? {
+        try await connection.query(
+            "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))",
+            [.text(Fence.cutOverLockName(run: run))]
+        )
+        let found = try await connection.query(
+            "SELECT to_generation, lock_wait_ms FROM reprise.swap WHERE run_id = $1",
+            [.int(run)]
+        )
+        return found.rows.isEmpty ? nil : found
     }
 }
 

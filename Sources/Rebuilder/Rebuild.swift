@@ -98,7 +98,8 @@ package struct Rebuild: Sendable {
             readModel: try await database.plan(
                 tables,
                 strategy: options.strategy,
-                consent: options.consent
+                consent: options.consent,
+                patience: options.patience
             ),
             lastRebuild: try await database.lastRebuild(of: tables.name)
         )
@@ -119,6 +120,7 @@ package struct Rebuild: Sendable {
             strategy: options.strategy.rawValue
         ) { run in
             var clock = StageClock()
+            run.notes.forEach { progress(.warning($0)) }
             try await enter(.planning, run)
             let plan = try await approvedPlan()
             plan.warnings.forEach { progress(.warning($0)) }
@@ -132,7 +134,7 @@ package struct Rebuild: Sendable {
                 ? try await reload(folded, plan: plan, run: run, clock: &clock)
                 : try await buildAndSwap(folded, plan: plan, run: run, clock: &clock)
             let failure = try await afterSwap(&report, run: run, clock: &clock)
-            report.warnings = plan.warnings + report.warnings
+            report.warnings = run.notes + plan.warnings + report.warnings
             report.seconds = clock.seconds
             report.peakMemoryBytes = Memory.peak
             try await run.record(report: try report.json)
@@ -240,7 +242,8 @@ extension Rebuild {
             generation: built.number,
             run: run,
             patience: options.patience,
-            consent: options.consent
+            consent: options.consent,
+            notice: { progress(.warning($0)) }
         )
         report.add(result, options.patience)
         result.warnings.forEach { progress(.warning($0)) }
@@ -272,7 +275,8 @@ extension Rebuild {
             events: folded.events,
             run: run,
             guards: options.guards,
-            patience: options.patience
+            patience: options.patience,
+            notice: { progress(.warning($0)) }
         )
         clock.lap(\.cutOver)
         var report = RebuildReport(
