@@ -39,6 +39,10 @@ struct GenerationRecord: Sendable {
     var runID: Int64?
     var position: String?
     var events: Int?
+    /// The transaction that loaded its rows, with the epoch; nil before that, and when it was adopted.
+    var loadXID: Int64?
+    /// ``LiveShape/digest(of:on:)`` of the live tables it was built beside; nil when there were none.
+    var liveShape: String?
     var liveSince: String?
     /// 1 for the one that was retired last.
     ///
@@ -86,6 +90,8 @@ struct GenerationRecord: Sendable {
         runID = try row.optionalInt("run_id")
         position = row["position"]
         events = try row.optionalInt("events").map { Int($0) }
+        loadXID = try row.optionalInt("load_xid")
+        liveShape = row["live_shape"]
         liveSince = row["live_since"]
         retiredRank = Int(try row.int("retired_rank"))
         self.tables = tables.filter { !$0.isMaterializedView }
