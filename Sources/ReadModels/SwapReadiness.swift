@@ -39,13 +39,11 @@ extension ReadModelDatabase {
                     records: records,
                     on: connection
                 )
-                let target = try GenerationRecord.chosen(
-                    from: records,
-                    of: projection.name,
-                    live: live.generation?.number ?? -1,
+                let target = try GenerationChoice(
+                    projection: projection.name,
                     kind: kind,
                     wanted: wanted
-                )
+                ).choose(from: records, live: live.generation?.number)
                 if kind == .swap {
                     try patience.guardPosition(
                         target.position,
@@ -100,44 +98,6 @@ extension ReadModelDatabase {
             )
         )
     }
-}
-
-extension GenerationRecord {
-    /// Picks the generation that a cut-over of this kind puts live.
-    ///
-    /// - Throws: ``ReadModelError/nothingToMove(projection:reason:)``.
-    fileprivate static func chosen(
-        from records: [GenerationRecord],
-        of projection: String,
-        live: Int,
-        kind: CutOverKind,
-        wanted: Int?
-    ) throws -> GenerationRecord {
-        let candidates = records.filter(\.canGoLive)
-        let chosen: GenerationRecord? =
-            switch (wanted, kind) {
-            case (let wanted?, _): candidates.first { $0.number == wanted }
-            case (nil, .rollback):
-                candidates.filter { $0.number < live && $0.state == .retired }
-                    .min { $0.retiredRank < $1.retiredRank }
-            case (nil, _): candidates.first { $0.number > live }
-            }
-        guard let chosen else {
-            let what =
-                wanted.map { "generation \($0)" }
-                ?? (kind == .rollback
-                    ? "retired generation before the live one"
-                    : "generation newer than the live one")
-            throw ReadModelError.nothingToMove(
-                projection: projection,
-                reason: "'\(projection)' has no \(what) to put live."
-            )
-        }
-        return chosen
-    }
-
-    /// Whether a cut-over may put it live.
-    var canGoLive: Bool { state == .ready || state == .retired }
 }
 
 /// The materialized views of a generation that is not live, filled from its tables.
