@@ -12,7 +12,7 @@ struct GenerationChoice: Sendable {
     /// - Throws: ``ReadModelError/nothingToMove(projection:reason:)``.
     func choose(from records: [GenerationRecord], live: Int?) throws -> GenerationRecord {
         let live = live ?? -1
-        let candidates = records.filter { $0.state == .ready || $0.state == .retired }
+        let candidates = records.filter(\.canGoLive)
         let chosen: GenerationRecord? =
             switch (wanted, kind) {
             case (let wanted?, _): candidates.first { $0.number == wanted }
@@ -34,6 +34,11 @@ struct GenerationChoice: Sendable {
         }
         return chosen
     }
+}
+
+extension GenerationRecord {
+    /// Whether a cut-over may put it live.
+    var canGoLive: Bool { state == .ready || state == .retired }
 }
 
 /// Where a cut-over is to lead.
