@@ -233,8 +233,8 @@ extension Rebuild {
             copiedBytes: built.bytes
         )
         guard options.swaps else { return report }
-        try await runHooks(.before, report.announced(.swap, previous: plan.liveGeneration), run)
-        clock.lap(\.hooks)
+        let announced = report.announced(.swap, previous: plan.liveGeneration)
+        try await runHooks(.before, announced, run, &clock)
         try await enter(.cuttingOver, run)
         let result = try await database.cutOver(
             tables,
@@ -265,8 +265,7 @@ extension Rebuild {
             run: run.id,
             position: folded.position.map { "\($0)" }
         )
-        try await runHooks(.before, announced, run)
-        clock.lap(\.hooks)
+        try await runHooks(.before, announced, run, &clock)
         try await enter(.cuttingOver, run)
         let result = try await database.reload(
             tables,
@@ -307,8 +306,7 @@ extension Rebuild {
         let kind = report.strategy == Strategy.truncate.rawValue ? CutOverKind.truncate : .swap
         do {
             let announced = report.announced(kind, previous: report.previousGeneration)
-            defer { clock.lap(\.hooks) }
-            try await runHooks(.after, announced, run)
+            try await runHooks(.after, announced, run, &clock)
         } catch let error as HookError {
             return error
         }
@@ -319,9 +317,11 @@ extension Rebuild {
     private func runHooks(
         _ moment: Hooks.Moment,
         _ cutOver: AnnouncedCutOver,
-        _ run: Run
+        _ run: Run,
+        _ clock: inout StageClock
     ) async throws {
         guard !options.hooks.commands(moment).isEmpty else { return }
+        defer { clock.lap(\.hooks) }
         try await enter(moment.stage, run)
         try await options.hooks.run(moment, of: cutOver)
     }
