@@ -66,6 +66,24 @@ struct HazardScene: Sendable {
         #expect(found == wanted, sourceLocation: sourceLocation)
     }
 
+    /// Waits until a query has a row.
+    func wait(
+        until sql: String,
+        sourceLocation: SourceLocation = #_sourceLocation
+    ) async throws {
+        try await database.withConnection { connection in
+            let begin = ContinuousClock.now
+            while try await connection.query(sql).first == nil {
+                try #require(
+                    ContinuousClock.now - begin < .seconds(60),
+                    "waited for \(sql)",
+                    sourceLocation: sourceLocation
+                )
+                await Task.yield()
+            }
+        }
+    }
+
     func withRoles(_ sql: String) -> String {
         roles.reduce(sql) {
             $0.replacing("%\($1.key)%", with: SQLText.identifier($1.value))
@@ -129,6 +147,18 @@ struct HazardScene: Sendable {
     }
 }
 
+extension HazardScene {
+    /// The lines of ``definitions()`` that went (`-`), came (`+`) or stand elsewhere (both).
+    func changes(since before: [String]) async throws -> [String] {
+        try await definitions().difference(from: before).map { change in
+            switch change {
+            case .remove(_, let line, _): "- " + line
+            case .insert(_, let line, _): "+ " + line
+            }
+        }
+    }
+}
+
 // MARK: What must hold
 
 extension HazardScene {
@@ -142,8 +172,8 @@ extension HazardScene {
     ) async throws {
         let before = try await definitions()
         func expectSame(after step: String, _ epoch: Epoch) async throws {
-            let changes = try await definitions().difference(from: before)
-            #expect(changes.isEmpty, "after the \(step)", sourceLocation: sourceLocation)
+            let changes = try await changes(since: before)
+            #expect(changes == [], "after the \(step)", sourceLocation: sourceLocation)
             try await check(epoch)
         }
         let plan = try await plan()
@@ -189,8 +219,8 @@ extension HazardScene {
         } else {
             Issue.record("not refused, but \(error as Any)", sourceLocation: sourceLocation)
         }
-        var changes = try await definitions().difference(from: before)
-        #expect(changes.isEmpty, "after the refusal", sourceLocation: sourceLocation)
+        var changes = try await changes(since: before)
+        #expect(changes == [], "after the refusal", sourceLocation: sourceLocation)
         guard truncates else { return }
         #expect(
             refusals.contains { $0.contains("--strategy truncate") },
@@ -198,8 +228,8 @@ extension HazardScene {
             sourceLocation: sourceLocation
         )
         try await rebuild(.truncate)
-        changes = try await definitions().difference(from: before)
-        #expect(changes.isEmpty, "after the reload", sourceLocation: sourceLocation)
+        changes = try await self.changes(since: before)
+        #expect(changes == [], "after the reload", sourceLocation: sourceLocation)
     }
 }
 
@@ -207,6 +237,7 @@ extension HazardScene {
 ///
 /// - Parameters:
 ///   - shape: Where the new tables come from.
+///   - liveSchema: The schema of the live tables.
 ///   - projection: What is rebuilt.
 ///   - table: The live tables; the text of `schema.sql` as well, unless `file` is given.
 ///   - file: The text of `schema.sql` when the new tables are to be different.
@@ -218,6 +249,7 @@ extension HazardScene {
 ///   - body: The case.
 func withHazard(
     _ shape: Shape = .cloned,
+    in liveSchema: String = "s",
     of projection: any Projection.Type = Live.self,
     table: String = "CREATE TABLE live (id int PRIMARY KEY, v text)",
     file: String? = nil,
@@ -230,7 +262,7 @@ func withHazard(
 ) async throws {
     try await withRebuildScene { plain in
         var scene = plain
-        scene.liveSchema = "s"
+        scene.liveSchema = liveSchema
         try scene.append(events)
         let pairs = roles.map { ($0, "\(scene.database.name)_\($0)") }
         let hazard = HazardScene(
@@ -240,7 +272,10 @@ func withHazard(
             roles: Dictionary(uniqueKeysWithValues: pairs)
         )
         try await hazard.withRealRoles {
-            try await hazard.execute("CREATE SCHEMA s; SET search_path = s; \(table)")
+            let schema = SQLText.identifier(liveSchema)
+            try await hazard.execute(
+                "CREATE SCHEMA \(schema); SET search_path = \(schema); \(table)"
+            )
             try await hazard.execute(rows)
             try await hazard.execute(setUp)
             try await GivenSQL.$schema.withValue(shape == .declared ? file ?? table : nil) {

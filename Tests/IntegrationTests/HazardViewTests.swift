@@ -92,7 +92,7 @@ struct HazardViewTests {
     func viewOverChangedType(file: String) async throws {
         let setUp = "CREATE VIEW s.vv AS SELECT v FROM s.live"
         try await withHazard(.declared, file: file, setUp: setUp) { hazard in
-            try await hazard.isRefused(naming: "s.vv")
+            try await hazard.isRefused(naming: "vv")
             try await hazard.expect("SELECT v FROM s.vv", gives: "old")
         }
     }

@@ -22,6 +22,15 @@ package struct ScratchDatabase: Sendable {
         return ScratchDatabase(name: name, settings: settings)
     }
 
+    /// The same database by the login of another role.
+    package func asLogin(_ role: String, password: String) -> ScratchDatabase {
+        let settings = ConnectionSettings(
+            conninfo: "\(settings.conninfo) user='\(role)' password='\(password)'",
+            applicationName: settings.applicationName
+        )
+        return ScratchDatabase(name: name, settings: settings)
+    }
+
     /// Lends a connection to `body`.
     @discardableResult
     package func withConnection<R: Sendable>(
