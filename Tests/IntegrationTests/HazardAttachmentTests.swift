@@ -62,7 +62,7 @@ struct HazardAttachmentTests {
                 #expect(try await hazard.database.count("s.audit") == 0)
                 try await hazard.expect(
                     """
-                    SELECT tgname || tgenabled FROM pg_trigger
+                    SELECT tgname::text || tgenabled::text FROM pg_trigger
                     WHERE tgrelid = 's.live'::regclass AND NOT tgisinternal ORDER BY tgname
                     """,
                     gives: "alwaysA",
@@ -218,7 +218,7 @@ struct HazardAttachmentTests {
             try await hazard.passes { _ in
                 try await hazard.expect(
                     """
-                    SELECT relreplident || coalesce((SELECT indexrelid::regclass::text
+                    SELECT relreplident::text || coalesce((SELECT indexrelid::regclass::text
                         FROM pg_index WHERE indrelid = c.oid AND indisreplident), '')
                     FROM pg_class AS c WHERE oid = 's.live'::regclass
                     """,
