@@ -137,18 +137,26 @@ extension ReadModelDatabase {
             database: self,
             projection: projection,
             kind: kind,
-            wanted: generation,
             run: run,
             patience: patience,
-            consent: consent
+            consent: consent,
+            readied: try await readySwap(
+                of: projection,
+                kind: kind,
+                wanted: generation,
+                patience: patience,
+                consent: consent
+            )
         )
-        return try await LockLadder(projection: projection.name, patience: patience).climb {
+        var result = try await LockLadder(projection: projection.name, patience: patience).climb {
             lockTimeout in
             try await withConnection(as: kind.rawValue, doing: "cutting over '\(projection.name)'")
             {
                 try await swap.attempt(lockTimeout: lockTimeout, on: $0)
             }
         }
+        result.warnings += await FollowUps(projection: projection.name, database: self).perform()
+        return result
     }
 }
 

@@ -181,7 +181,7 @@ private struct ReloadAttempt: Sendable {
                 guard hazards.isEmpty else {
                     throw ReadModelError.refusedByPlan(
                         projection: projection.name,
-                        reasons: hazards.map(\.description)
+                        reasons: hazards.map(\.text)
                     )
                 }
                 began = .now
