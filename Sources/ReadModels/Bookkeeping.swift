@@ -1,3 +1,4 @@
+import Foundation
 import Migrations
 import Postgres
 
@@ -50,7 +51,7 @@ enum Bookkeeping {
     ) async throws -> [GenerationRecord] {
         let tables = try await connection.query(
             """
-            SELECT generation, table_name, table_oid, row_count
+            SELECT generation, table_name, table_oid, row_count, shape
             FROM reprise.generation_table WHERE projection = $1 ORDER BY table_name
             """,
             [.text(projection)]
@@ -61,7 +62,10 @@ enum Bookkeeping {
                 .init(
                     name: try row.string("table_name"),
                     oid: UInt32(try row.int("table_oid")),
-                    rowCount: try row.optionalInt("row_count").map(Int.init)
+                    rowCount: try row.optionalInt("row_count").map(Int.init),
+                    shape: try row["shape"].map {
+                        try JSONDecoder().decode([String: String].self, from: Data($0.utf8))
+                    }
                 )
             )
         }
@@ -114,13 +118,16 @@ enum Bookkeeping {
             try await connection.query(
                 """
                 INSERT INTO reprise.generation_table
-                    (projection, generation, table_name, table_oid, row_count)
-                VALUES ($1, $2, $3, $4, $5)
+                    (projection, generation, table_name, table_oid, row_count, shape)
+                VALUES ($1, $2, $3, $4, $5, $6)
                 """,
                 [
                     .text(generation.projection), .int(Int64(generation.number)),
                     .text(table.name), .int(Int64(table.oid)),
                     table.rowCount.map { .int(Int64($0)) } ?? .null,
+                    try table.shape.map {
+                        .text(String(decoding: try JSONEncoder().encode($0), as: UTF8.self))
+                    } ?? .null,
                 ]
             )
         }

@@ -27,6 +27,8 @@ struct GenerationRecord: Sendable {
         let name: String
         let oid: UInt32
         var rowCount: Int?
+        /// What `schema.sql` gave the table, by ``TableFeature/key``; nil when no file made it.
+        var shape: [String: String]?
     }
 
     let projection: String

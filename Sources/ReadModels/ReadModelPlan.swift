@@ -87,8 +87,8 @@ extension ReadModelDatabase {
     }
 }
 
-/// Views to be pointed at the new tables, what stops a rebuild, what should be known.
-private typealias Findings = ([DependentView], refusals: [String], warnings: [String])
+/// Views to be pointed at the new tables, what stops a rebuild, what else is told.
+private typealias Findings = ([DependentView], refusals: [String], told: [Finding])
 
 /// Gathers a ``ReadModelPlan`` inside a transaction that the caller rolls back.
 private struct Planning {
@@ -105,7 +105,7 @@ private struct Planning {
             try await Bookkeeping.version(on: connection) == 0
             ? nil : try await Bookkeeping.checkpoint(of: projection.name, on: connection)
         var refusals = projection.complaints
-        var warnings: [String] = []
+        var told: [Finding] = []
         var live = LiveTables(generation: nil, tables: [], isAdopted: false)
         do {
             live = try await LiveTables.find(
@@ -128,7 +128,7 @@ private struct Planning {
         }
         var views: [DependentView] = []
         if refusals.isEmpty {
-            (views, refusals, warnings) = try await inspect(
+            (views, refusals, told) = try await inspect(
                 live,
                 generation: number,
                 strategy: strategy,
@@ -136,7 +136,8 @@ private struct Planning {
             )
         }
         if strategy != self.strategy {
-            warnings.append("There are no live tables yet, so the first generation is moved in.")
+            let note = "There are no live tables yet, so the first generation is moved in."
+            told.append(Finding(.warn, nil, note))
         }
         return ReadModelPlan(
             projection: projection.name,
@@ -148,8 +149,7 @@ private struct Planning {
             livePosition: checkpoint?.position,
             tables: tables(live: live),
             views: views.map(\.name.sql),
-            findings: refusals.map { Finding(.refuse, nil, $0) }
-                + warnings.map { Finding(.warn, nil, $0) },
+            findings: refusals.map { Finding(.refuse, nil, $0) } + told,
             cutOverSQL: nil
         )
     }
@@ -198,7 +198,8 @@ private struct Planning {
         let bindings = try await reload.bind(live, on: connection)
         let hazards = try await Hazard.ofTruncate(live.oids, on: connection)
         return (
-            [], hazards.map { "\($0.description): a truncate cannot do that." }, bindings.warnings
+            [], hazards.map { "\($0.description): a truncate cannot do that." },
+            bindings.warnings.map { Finding(.warn, nil, $0) }
         )
     }
 
@@ -213,13 +214,6 @@ private struct Planning {
             liveSchema: database.liveSchema,
             live: live
         ).create(on: connection, isForLoading: false)
-        if projection.schema == nil {
-            // A view that groups by the primary key cannot be made without it.
-            try await connection.setSearchPath([created.homeSchema, database.liveSchema])
-            for statement in created.definitions.tables.flatMap(\.indexes) {
-                try await connection.execute(statement)
-            }
-        }
         let hazards = try await Hazard.ofSwap(live.oids, on: connection)
         let views = try await DependentView.over(live.oids, on: connection)
         var refusals = hazards.map {
@@ -242,15 +236,7 @@ private struct Planning {
                 on: connection
             )
         }
-        let lost =
-            projection.schema == nil
-            ? []
-            : try await HandMade.warnings(
-                on: live,
-                against: created.homeSchema,
-                on: connection
-            )
-        return (views, refusals, created.warnings + lost)
+        return (views, refusals, created.findings)
     }
 
     /// Makes each view over the shadow tables, to see whether it can follow.
