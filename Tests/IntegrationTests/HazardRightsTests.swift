@@ -83,12 +83,12 @@ struct HazardRightsTests {
         INSERT INTO s.allowed VALUES ('old'), ('new');
         ALTER TABLE s.live ENABLE ROW LEVEL SECURITY;
         ALTER TABLE s.live FORCE ROW LEVEL SECURITY;
-        CREATE POLICY some ON s.live FOR SELECT TO %app%
+        CREATE POLICY p_some ON s.live FOR SELECT TO %app%
             USING (EXISTS (SELECT FROM s.allowed AS a WHERE a.v = live.v));
-        CREATE POLICY most ON s.live AS RESTRICTIVE FOR ALL USING (live.id <> 3)
+        CREATE POLICY p_most ON s.live AS RESTRICTIVE FOR ALL USING (live.id <> 3)
             WITH CHECK (live.id <> 3);
-        CREATE POLICY written ON s.live FOR INSERT TO %app%, PUBLIC WITH CHECK (v <> '');
-        COMMENT ON POLICY some ON s.live IS 'p';
+        CREATE POLICY p_written ON s.live FOR INSERT TO %app%, PUBLIC WITH CHECK (v <> '');
+        COMMENT ON POLICY p_some ON s.live IS 'p';
         GRANT USAGE ON SCHEMA s TO %app%;
         GRANT SELECT ON s.live, s.allowed TO %app%;
         CREATE VIEW s.v WITH (security_invoker = true) AS SELECT * FROM s.live;
