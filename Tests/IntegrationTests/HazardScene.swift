@@ -178,7 +178,7 @@ extension HazardScene {
         }
         let plan = try await plan()
         try #require(plan.refusals == [], sourceLocation: sourceLocation)
-        try await expectSame(after: "plan", .old)
+        try await check(.old)
         try await rebuild()
         try await expectSame(after: "rebuild", .new)
         try await rollback()
@@ -188,7 +188,7 @@ extension HazardScene {
         let pruned = try await scene.control(projection).prune(keep: 0)
         #expect(pruned.postponed == [:], sourceLocation: sourceLocation)
         #expect(pruned.dropped == [0], sourceLocation: sourceLocation)
-        try await expectSame(after: "prune", .new)
+        try await check(.new)
         try await rebuild()
         try await expectSame(after: "second rebuild", .new)
     }
