@@ -31,6 +31,13 @@ enum Bookkeeping {
         }
     }
 
+    /// Applies the migrations that are missing where there are others already: commands that only
+    /// look do not make the schema, and know one version of it.
+    static func bringUpToDate(on connection: PostgresConnection) async throws {
+        guard try await version(on: connection) > 0 else { return }
+        try await migrate(on: connection)
+    }
+
     /// The highest migration applied; 0 when the schema is not there.
     static func version(on connection: PostgresConnection) async throws -> Int {
         let exists = try await connection.query(

@@ -22,6 +22,9 @@ package struct ProjectionStatus: Sendable {
         package let host: String
         package let pid: Int64
         package let startedAt: String
+        package let heartbeatAt: String
+        /// The generation that it has put live; nil when it has not.
+        package let putLive: Int?
         /// Whether its session still holds the lock.
         package let isAlive: Bool
     }
@@ -67,6 +70,7 @@ extension ReadModelDatabase {
     /// - Returns: Without generations when the bookkeeping is not there yet.
     package func status(of projection: String) async throws -> ProjectionStatus {
         try await withConnection(as: "status", doing: "reading the status") { connection in
+            try await Bookkeeping.bringUpToDate(on: connection)
             guard try await Bookkeeping.version(on: connection) > 0 else {
                 return ProjectionStatus(
                     projection: projection,
@@ -126,15 +130,16 @@ extension ReadModelDatabase {
     ) async throws -> ProjectionStatus.RunLine? {
         let row = try await connection.query(
             """
-            SELECT r.run_id, r.command, r.stage, r.host, r.pid, r.started_at, EXISTS (
+            SELECT run_id, r.command, r.stage, r.host, r.pid, r.started_at, r.heartbeat_at,
+                s.to_generation, EXISTS (
                 SELECT FROM pg_catalog.pg_locks AS l
                 WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
                     AND l.database = (SELECT oid FROM pg_catalog.pg_database
                         WHERE datname = pg_catalog.current_database())
                     AND (l.classid::pg_catalog.int8 << 32 | l.objid::pg_catalog.int8)
                         = pg_catalog.hashtextextended($2, 0)) AS alive
-            FROM reprise.run AS r
-            WHERE r.projection = $1 AND r.state = 'running' ORDER BY r.run_id DESC LIMIT 1
+            FROM reprise.run AS r LEFT JOIN reprise.swap AS s USING (run_id)
+            WHERE r.projection = $1 AND r.state = 'running' ORDER BY run_id DESC LIMIT 1
             """,
             [.text(projection), .text(Run.lockName(of: projection))]
         ).first
@@ -146,6 +151,8 @@ extension ReadModelDatabase {
                 host: try row.string("host"),
                 pid: try row.int("pid"),
                 startedAt: try row.string("started_at"),
+                heartbeatAt: try row.string("heartbeat_at"),
+                putLive: try row.optionalInt("to_generation").map { Int($0) },
                 isAlive: try row.bool("alive")
             )
         }

@@ -7,7 +7,7 @@ import Postgres
 /// process.
 struct SwapBatch: Sendable {
     let kind: CutOverKind
-    let run: Run
+    let run: RunMark
     let target: GenerationRecord
     let fence: Fence
     /// Where the live tables go; nil when there are none.
@@ -30,7 +30,7 @@ struct SwapBatch: Sendable {
     /// by name.
     ///
     /// They are one statement, so that one limit holds for all of them together.
-    private func locks(timeout: Int) -> [String] {
+    private var locks: String {
         var locks = captured.views.map(\.lock)
         var tables = Set(captured.objects.compactMap(\.locked)).sorted()
         tables += fence.live.tables.map(\.name.sql)
@@ -39,8 +39,7 @@ struct SwapBatch: Sendable {
             locks.append("LOCK TABLE \(names) IN ACCESS EXCLUSIVE MODE;")
         }
         locks += captured.materializedViews.reversed().map(\.lock)
-        let body = "BEGIN\n\(locks.joined(separator: "\n"))\nEND"
-        return [LockLadder.limits(timeout), "DO \(SQLText.literal(body))"]
+        return "DO \(SQLText.literal("BEGIN\n\(locks.joined(separator: "\n"))\nEND"))"
     }
 
     /// OIDs of what is locked besides the live tables.
@@ -49,28 +48,46 @@ struct SwapBatch: Sendable {
     }
 
     /// What the batch did, once it is committed.
-    func result(since began: ContinuousClock.Instant) -> CutOverResult {
-        CutOverResult(
+    ///
+    /// - Parameters:
+    ///   - rung: The limits it had.
+    ///   - began: When it was sent.
+    ///   - answers: Those to its statements; one has the times that it has recorded.
+    /// - Returns: What the cut-over did.
+    func result(
+        _ rung: Rung,
+        since began: ContinuousClock.Instant,
+        _ answers: [QueryResult]
+    ) -> CutOverResult {
+        let recorded = answers.last { $0.columns.contains("lock_wait_ms") }?.first
+        var result = CutOverResult(
             generation: target.number,
             previous: fence.live.generation?.number,
             position: target.position,
             blockedMilliseconds: (ContinuousClock.now - began).milliseconds,
-            longestFailedWait: 0,
-            attempts: 1,
+            longestFailedWait: rung.longestFailedWait,
+            attempts: rung.attempt,
             views: captured.views.map(\.name.sql)
         )
+        result.lockWaitMilliseconds = (try? recorded?.optionalDouble("lock_wait_ms")) ?? 0
+        result.positionBefore = fence.checkpoint?.position
+        return result
     }
 
     /// Everything from the locks to COMMIT.
     ///
-    /// - Parameter lockTimeout: Milliseconds for each lock.
+    /// - Parameter rung: The limits.
     /// - Returns: The text of one message.
-    func sql(lockTimeout: Int) -> String {
-        var statements = locks(timeout: lockTimeout)
-        statements += ["SET LOCAL statement_timeout = '2s'", assertion]
+    func sql(_ rung: Rung) -> String {
+        var statements = [assertion]
         statements += captured.objects.flatMap(\.release) + departure + arrival
+        statements += CutOverStop.statements(at: .moved)
         statements += captured.objects.flatMap(\.restore)
-        return (statements + bookkeeping + ["COMMIT"]).joined(separator: ";\n")
+        statements += CutOverStop.statements(at: .carried)
+        statements += bookkeeping(rung)
+        statements += CutOverStop.statements(at: .recorded)
+        let opening = [rung.begin, locks, rung.locked] + CutOverStop.statements(at: .locked)
+        return (opening + rung.bounding(statements) + ["COMMIT"]).joined(separator: ";\n")
     }
 
     /// The old relations go to their home.
@@ -136,7 +153,7 @@ struct SwapBatch: Sendable {
         return "DO \(SQLText.literal(body))"
     }
 
-    private var bookkeeping: [String] {
+    private func bookkeeping(_ rung: Rung) -> [String] {
         let name = SQLText.literal(run.projection)
         var statements: [String] = []
         let position = fence.checkpoint?.position.map(SQLText.literal) ?? "NULL"
@@ -156,7 +173,7 @@ struct SwapBatch: Sendable {
             statements += materializedViewRecords(of: old.number)
         }
         return statements + captured.objects.compactMap(\.followUp).map { $0.record(run: run) }
-            + record(name: name, positionBefore: position)
+            + record(name: name, positionBefore: position, rung)
     }
 
     /// The materialized views that leave belong to the generation that leaves, whoever made them.
@@ -181,7 +198,7 @@ struct SwapBatch: Sendable {
         ]
     }
 
-    private func record(name: String, positionBefore: String) -> [String] {
+    private func record(name: String, positionBefore: String, _ rung: Rung) -> [String] {
         let after = target.position.map(SQLText.literal) ?? "NULL"
         let from = fence.live.generation.map { "\($0.number)" } ?? "NULL"
         return [
@@ -198,9 +215,10 @@ struct SwapBatch: Sendable {
             """,
             """
             INSERT INTO reprise.swap (run_id, projection, kind, from_generation, to_generation,
-                position_before, position_after)
+                position_before, position_after, \(rung.record.columns))
             VALUES (\(run.id), \(name), '\(kind.rawValue)', \(from), \(target.number),
-                \(positionBefore), \(after))
+                \(positionBefore), \(after), \(rung.record.values))
+            RETURNING lock_wait_ms
             """,
         ]
     }

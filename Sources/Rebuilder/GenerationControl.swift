@@ -21,9 +21,11 @@ package struct GenerationControl: Sendable {
         to generation: Int? = nil,
         patience: CutOverPatience,
         consent: CarryOverConsent = CarryOverConsent(),
-        hooks: Hooks = Hooks()
+        hooks: Hooks = Hooks(),
+        notice: @escaping @Sendable (String) -> Void = { _ in }
     ) async throws -> CutOverResult {
-        try await move(.swap, to: generation, patience, consent, hooks)
+        let terms = Terms(patience: patience, consent: consent, hooks: hooks, notice: notice)
+        return try await move(.swap, to: generation, terms)
     }
 
     /// Brings the previous generation back, with the position it stood at.
@@ -34,9 +36,11 @@ package struct GenerationControl: Sendable {
         to generation: Int? = nil,
         patience: CutOverPatience,
         consent: CarryOverConsent = CarryOverConsent(),
-        hooks: Hooks = Hooks()
+        hooks: Hooks = Hooks(),
+        notice: @escaping @Sendable (String) -> Void = { _ in }
     ) async throws -> CutOverResult {
-        try await move(.rollback, to: generation, patience, consent, hooks)
+        let terms = Terms(patience: patience, consent: consent, hooks: hooks, notice: notice)
+        return try await move(.rollback, to: generation, terms)
     }
 
     /// Drops retired generations but the newest `keep`.
@@ -57,12 +61,18 @@ package struct GenerationControl: Sendable {
         try await database.status(of: tables.name)
     }
 
+    /// What a move is asked with.
+    private struct Terms: Sendable {
+        let patience: CutOverPatience
+        let consent: CarryOverConsent
+        let hooks: Hooks
+        let notice: @Sendable (String) -> Void
+    }
+
     private func move(
         _ kind: CutOverKind,
         to generation: Int?,
-        _ patience: CutOverPatience,
-        _ consent: CarryOverConsent,
-        _ hooks: Hooks
+        _ terms: Terms
     ) async throws -> CutOverResult {
         try await database.withRun(
             of: tables.name,
@@ -70,19 +80,22 @@ package struct GenerationControl: Sendable {
             strategy: Strategy.swap.rawValue
         ) { run in
             let announced =
-                hooks.isEmpty ? nil : try await announce(kind, generation, patience, run)
-            if let announced { try await self.run(hooks, .before, announced, run) }
+                terms.hooks.isEmpty
+                ? nil : try await announce(kind, generation, terms.patience, run)
+            if let announced { try await self.run(terms.hooks, .before, announced, run) }
             try await run.enter(stage: RebuildStage.cuttingOver.rawValue)
-            let result = try await database.cutOver(
+            var result = try await database.cutOver(
                 tables,
                 kind: kind,
                 generation: announced?.generation ?? generation,
                 run: run,
-                patience: patience,
-                consent: consent
+                patience: terms.patience,
+                consent: terms.consent,
+                notice: terms.notice
             )
-            let recorded = await record(result, of: kind, patience, run)
-            if let announced { try await self.run(hooks, .after, announced, run) }
+            result.warnings = run.notes + result.warnings
+            let recorded = await record(result, of: kind, terms.patience, run)
+            if let announced { try await self.run(terms.hooks, .after, announced, run) }
             return recorded
         }
     }

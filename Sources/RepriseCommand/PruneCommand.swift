@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import ProjectionKit
+internal import Logging
 internal import ReadModels
 internal import Rebuilder
 
@@ -39,6 +40,7 @@ struct PruneCommand: AsyncParsableCommand {
         var outlines: [PruneOutline] = []
         for projection in chosen {
             let result = try await GenerationControl(of: projection, in: database).prune(keep: keep)
+            result.warnings.forEach { general.logger.warning("\($0)") }
             outlines.append(PruneOutline(projection: projection.name, result))
         }
         guard json else { return print(outlines.map(\.text).joined(separator: "\n")) }

@@ -58,6 +58,8 @@ private struct StatusOutline: Encodable {
         let host: String
         let pid: Int64
         let startedAt: String
+        let heartbeatAt: String
+        let putLive: Int?
         let isAlive: Bool
     }
 
@@ -114,6 +116,8 @@ private struct StatusOutline: Encodable {
                 host: run.host,
                 pid: run.pid,
                 startedAt: run.startedAt,
+                heartbeatAt: run.heartbeatAt,
+                putLive: run.putLive,
                 isAlive: run.isAlive
             )
         }
@@ -127,8 +131,13 @@ extension StatusOutline {
         fields.add("generations", generationLines)
         if let lastSwap { fields.add("last swap", lastSwap.lines) }
         if let run {
-            let left = RebuildStage(rawValue: run.stage)?.leftBehind ?? "nothing"
-            let end = run.isAlive ? "since \(run.startedAt)" : "which died and left \(left)"
+            let left =
+                run.putLive.map { "generation \($0) live, whole" }
+                ?? RebuildStage(rawValue: run.stage)?.leftBehind ?? "nothing"
+            let end =
+                run.isAlive
+                ? "since \(run.startedAt)"
+                : "last heard of at \(run.heartbeatAt), which died and left \(left)"
             fields.add(
                 "run",
                 "\(run.run), \(run.command), \(run.stage), process \(run.pid) on \(run.host), \(end)"

@@ -155,10 +155,8 @@ struct RebuildCommandTests {
             #expect(both.map { $0["projection"] as? String } == ["shop", "loans"])
             try await scene.database.execute(
                 """
-                CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql
-                    AS 'BEGIN RETURN NULL; END';
-                CREATE TRIGGER note AFTER INSERT ON public.work_item
-                    FOR EACH ROW EXECUTE FUNCTION public.note()
+                CREATE FUNCTION public.note(item public.work_item) RETURNS text LANGUAGE sql
+                    AS 'SELECT ''noted'''
                 """
             )
             let half = try await reprise.run("rebuild --all --json")
@@ -176,32 +174,70 @@ struct RebuildCommandTests {
         try await withShop { reprise, scene in
             expect(try await reprise.run("rebuild shop"), exits: 0)
             try await scene.database.execute(
-                "CREATE RULE quiet AS ON DELETE TO public.order_line DO INSTEAD NOTHING"
+                "CREATE FUNCTION public.quiet(line public.order_line) RETURNS int LANGUAGE sql AS 'SELECT 1'"
             )
             let plan = try await reprise.run("plan shop")
             expect(plan, exits: 3, saying: ["The plan refuses 'shop'.", unchanged])
             #expect(plan.standardOutput.hasPrefix("shop: a rebuild is refused.\n"))
             #expect(plan.standardOutput.contains("\n  refuse      "))
-            #expect(plan.standardOutput.contains("rule quiet"))
+            #expect(plan.standardOutput.contains("function public.quiet"))
             let outline = try object(try await reprise.run("plan shop --json"))
             let findings = try #require(outline["findings"] as? [[String: String]])
             #expect(
                 findings.contains {
                     $0["level"] == "refuse"
                         && [$0["subject"], $0["note"]].contains {
-                            $0?.contains("rule quiet") == true
+                            $0?.contains("function public.quiet") == true
                         }
                 }
             )
             let sql = try await reprise.run("plan shop --sql")
-            expect(sql, exits: 3, saying: ["The plan refuses 'shop'", "rule quiet", unchanged])
+            expect(
+                sql,
+                exits: 3,
+                saying: ["The plan refuses 'shop'", "function public.quiet", unchanged]
+            )
             #expect(sql.standardOutput.isEmpty)
             expect(
                 try await reprise.run("rebuild shop"),
                 exits: 3,
-                saying: ["The plan refuses 'shop'", "rule quiet", unchanged, "reprise plan shop"]
+                saying: [
+                    "The plan refuses 'shop'", "function public.quiet", unchanged,
+                    "reprise plan shop",
+                ]
             )
             #expect(try await liveGeneration(scene) == 1)
+        }
+    }
+
+    @Test("what others notice needs consent, by flag or setting, and then it is done")
+    func consent() async throws {
+        try await withShop { reprise, scene in
+            expect(try await reprise.run("rebuild shop"), exits: 0)
+            try await scene.database.execute(
+                """
+                CREATE PUBLICATION \(scene.database.name) FOR TABLE public.order_line;
+                CREATE TABLE public.complaint (order_id uuid REFERENCES public.order_summary);
+                """
+            )
+            let refused = try await reprise.run("plan shop")
+            expect(refused, exits: 3)
+            for part in ["'--republish'", "'--incoming-foreign-keys recreate'"] {
+                #expect(refused.standardOutput.contains(part))
+            }
+            expect(try await reprise.run("rebuild shop --republish"), exits: 3)
+            let flags = "shop --republish --incoming-foreign-keys recreate"
+            let planned = try await reprise.run("plan \(flags)")
+            expect(planned, exits: 0)
+            #expect(planned.standardOutput.contains("\n  warn        publication"))
+            expect(try await reprise.run("rebuild \(flags)"), exits: 0)
+            try Data("republish: true\nincoming_foreign_keys: recreate\n".utf8).write(
+                to: URL(fileURLWithPath: "\(reprise.folder)/reprise.yaml")
+            )
+            expect(try await reprise.run("rollback shop"), exits: 0)
+            expect(try await reprise.run("swap shop --no-republish"), exits: 3, saying: [unchanged])
+            expect(try await reprise.run("swap shop"), exits: 0)
+            #expect(try await liveGeneration(scene) == 2)
         }
     }
 

@@ -210,7 +210,10 @@ struct SwapEdgeTests {
             )
             try await scene.database.withConnection { reader in
                 try await reader.execute("BEGIN; SELECT FROM public.tally")
-                async let swapping = scene.rebuild(Tally.self)
+                // Generous, so that the cut-over queues however long the reader has been there.
+                var options = RebuildOptions()
+                options.patience = CutOverPatience(outageBudget: 60_000)
+                async let swapping = scene.rebuild(Tally.self, options: options)
                 try await scene.waitForCutOver(toWaitFor: "public.tally")
                 try await scene.database.execute(
                     "GRANT SELECT ON public.tally TO pg_monitor"
