@@ -50,7 +50,8 @@ enum Bookkeeping {
     ) async throws -> [GenerationRecord] {
         let tables = try await connection.query(
             """
-            SELECT generation, table_name, table_oid, row_count
+            SELECT generation, table_name, table_oid, row_count,
+                kind = 'materialized view' AS is_materialized_view
             FROM reprise.generation_table WHERE projection = $1 ORDER BY table_name
             """,
             [.text(projection)]
@@ -61,14 +62,15 @@ enum Bookkeeping {
                 .init(
                     name: try row.string("table_name"),
                     oid: UInt32(try row.int("table_oid")),
-                    rowCount: try row.optionalInt("row_count").map(Int.init)
+                    rowCount: try row.optionalInt("row_count").map(Int.init),
+                    isMaterializedView: try row.bool("is_materialized_view")
                 )
             )
         }
         let generations = try await connection.query(
             """
             SELECT generation, state, live_schema, home_schema, home_schema_oid, run_id, position,
-                events, live_since,
+                events, load_xid, live_shape, live_since,
                 pg_catalog.rank() OVER (ORDER BY retired_at DESC NULLS LAST) AS retired_rank
             FROM reprise.generation WHERE projection = $1 ORDER BY generation DESC
             """,
@@ -94,8 +96,8 @@ enum Bookkeeping {
             """
             INSERT INTO reprise.generation
                 (projection, generation, state, live_schema, home_schema, home_schema_oid, run_id,
-                 position, events, built_at, live_since)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9,
+                 position, events, live_shape, built_at, live_since)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
                 CASE WHEN $3 IN ('ready', 'live') THEN pg_catalog.now() END,
                 CASE WHEN $3 = 'live' THEN pg_catalog.now() END)
             """,
@@ -107,6 +109,7 @@ enum Bookkeeping {
                 generation.runID.map { .int($0) } ?? .null,
                 generation.position.map { .text($0) } ?? .null,
                 generation.events.map { .int(Int64($0)) } ?? .null,
+                generation.liveShape.map { .text($0) } ?? .null,
             ]
         )
         for table in generation.tables {

@@ -140,18 +140,26 @@ extension ReadModelDatabase {
             database: self,
             projection: projection,
             kind: kind,
-            wanted: generation,
             run: run,
             patience: patience,
-            consent: consent
+            consent: consent,
+            readied: try await readySwap(
+                of: projection,
+                kind: kind,
+                wanted: generation,
+                patience: patience,
+                consent: consent
+            )
         )
         let ladder = LockLadder(database: self, run: run, patience: patience, notice: notice)
-        return try await ladder.climb { rung, watch in
+        var result = try await ladder.climb { rung, watch in
             try await withConnection(as: kind.rawValue, doing: "cutting over '\(projection.name)'")
             {
                 try await swap.attempt(rung, watch: watch, on: $0)
             }
         }
+        result.warnings += await FollowUps(projection: projection.name, database: self).perform()
+        return result
     }
 }
 

@@ -119,6 +119,9 @@ private struct GenerationLoad: Sendable {
             after: try await Bookkeeping.generations(of: projection.name, on: connection),
             live: live
         )
+        // Before anything is read of them: what changes after this is noticed at the cut-over.
+        let liveShape =
+            live.oids.isEmpty ? nil : try await LiveShape.digest(of: live.oids, on: connection)
         let created = try await ShadowSchema(
             projection: projection,
             generation: number,
@@ -126,7 +129,7 @@ private struct GenerationLoad: Sendable {
             live: live
         ).create(on: connection, isForLoading: true)
         try assertApart(created, from: live)
-        try await record(number, created, on: connection)
+        try await record(number, created, liveShape: liveShape, on: connection)
         return Loaded(number: number, created: created)
     }
 
@@ -138,6 +141,14 @@ private struct GenerationLoad: Sendable {
         // synchronous, flushes everything before it.
         try await connection.execute("SET LOCAL synchronous_commit = off")
         let names = tables.map { QualifiedName(schema: loaded.created.homeSchema, name: $0.name) }
+        try await connection.query(
+            """
+            UPDATE reprise.generation
+            SET load_xid = pg_catalog.pg_current_xact_id()::pg_catalog.text::pg_catalog.int8
+            WHERE projection = $1 AND generation = $2
+            """,
+            [.text(projection.name), .int(Int64(loaded.number))]
+        )
         try await connection.execute("TRUNCATE \(names.map(\.sql).joined(separator: ", "))")
         for ((table, name), binding) in zip(zip(tables, names), loaded.created.bindings) {
             let copy = RowCopy(table: table, binding: binding, target: name)
@@ -170,6 +181,7 @@ private struct GenerationLoad: Sendable {
     private func record(
         _ number: Int,
         _ created: ShadowSchema.Created,
+        liveShape: String?,
         on connection: PostgresConnection
     ) async throws {
         var record = GenerationRecord(
@@ -183,6 +195,7 @@ private struct GenerationLoad: Sendable {
         )
         record.position = position
         record.events = events
+        record.liveShape = liveShape
         try await Bookkeeping.insert(record, on: connection)
     }
 

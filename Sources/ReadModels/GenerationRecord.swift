@@ -27,6 +27,7 @@ struct GenerationRecord: Sendable {
         let name: String
         let oid: UInt32
         var rowCount: Int?
+        var isMaterializedView = false
     }
 
     let projection: String
@@ -38,6 +39,10 @@ struct GenerationRecord: Sendable {
     var runID: Int64?
     var position: String?
     var events: Int?
+    /// The transaction that loaded its rows, with the epoch; nil before that, and when it was adopted.
+    var loadXID: Int64?
+    /// ``LiveShape/digest(of:on:)`` of the live tables it was built beside; nil when there were none.
+    var liveShape: String?
     var liveSince: String?
     /// 1 for the one that was retired last.
     ///
@@ -45,6 +50,8 @@ struct GenerationRecord: Sendable {
     /// numbers do not tell.
     var retiredRank = Int.max
     var tables: [TableRecord]
+    /// Materialized views over the tables, which were filled from them and move with them.
+    var materializedViews: [TableRecord] = []
 
     /// Makes the record of a generation that is not stored yet.
     init(
@@ -83,9 +90,12 @@ struct GenerationRecord: Sendable {
         runID = try row.optionalInt("run_id")
         position = row["position"]
         events = try row.optionalInt("events").map { Int($0) }
+        loadXID = try row.optionalInt("load_xid")
+        liveShape = row["live_shape"]
         liveSince = row["live_since"]
         retiredRank = Int(try row.int("retired_rank"))
-        self.tables = tables
+        self.tables = tables.filter { !$0.isMaterializedView }
+        materializedViews = tables.filter(\.isMaterializedView)
     }
 
     /// The schema a generation lives in while it is not live.
@@ -102,4 +112,7 @@ struct GenerationRecord: Sendable {
 
     /// The OIDs of its tables.
     var tableOIDs: [Int64] { tables.map { Int64($0.oid) } }
+
+    /// The OIDs of everything that moves.
+    var relationOIDs: [Int64] { (tables + materializedViews).map { Int64($0.oid) } }
 }

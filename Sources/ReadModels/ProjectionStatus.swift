@@ -29,6 +29,25 @@ package struct ProjectionStatus: Sendable {
         package let isAlive: Bool
     }
 
+    /// The last change of generation, and what it took.
+    ///
+    /// Those of earlier versions have no figures.
+    package struct SwapLine: Sendable {
+        /// `swap`, `rollback` or `truncate`.
+        package let kind: String
+        package let fromGeneration: Int?
+        package let toGeneration: Int
+        package let at: String
+        /// Attempts to get the locks, the one that went well included.
+        package let attempts: Int?
+        /// From asking for the first exclusive lock to the last statement before COMMIT.
+        package let heldMilliseconds: Double?
+        /// What of that was waiting for locks.
+        package let lockWaitMilliseconds: Double?
+        /// The longest that a failed attempt queued for its locks.
+        package let longestFailedWaitMilliseconds: Double?
+    }
+
     package let projection: String
     /// The newest first; dropped and replaced ones are left out.
     package let generations: [Generation]
@@ -36,6 +55,8 @@ package struct ProjectionStatus: Sendable {
     package let position: String?
     /// The run that is recorded as running.
     package let run: RunLine?
+    /// The last change of generation; nil when there was none.
+    package let lastSwap: SwapLine?
 
     /// The live one.
     package var live: Generation? { generations.first { $0.state == .live } }
@@ -54,7 +75,8 @@ extension ReadModelDatabase {
                     projection: projection,
                     generations: [],
                     position: nil,
-                    run: nil
+                    run: nil,
+                    lastSwap: nil
                 )
             }
             let records = try await Bookkeeping.generations(of: projection, on: connection)
@@ -64,7 +86,39 @@ extension ReadModelDatabase {
                     .map { ProjectionStatus.Generation($0) },
                 position: try await Bookkeeping.checkpoint(of: projection, on: connection)?
                     .position,
-                run: try await runLine(of: projection, on: connection)
+                run: try await runLine(of: projection, on: connection),
+                lastSwap: try await swapLine(of: projection, on: connection)
+            )
+        }
+    }
+
+    /// A status does not bring the bookkeeping up to date, and an older one has not all columns;
+    /// read as JSON, what is not there is null.
+    private func swapLine(
+        of projection: String,
+        on connection: PostgresConnection
+    ) async throws -> ProjectionStatus.SwapLine? {
+        let row = try await connection.query(
+            """
+            SELECT s.kind, s.from_generation, s.to_generation, s.at,
+                j.facts ->> 'attempts' AS attempts, j.facts ->> 'held_ms' AS held,
+                j.facts ->> 'lock_wait_ms' AS lock_wait,
+                j.facts ->> 'longest_failed_wait_ms' AS failed_wait
+            FROM reprise.swap AS s, LATERAL (SELECT pg_catalog.to_jsonb(s) AS facts) AS j
+            WHERE s.projection = $1 ORDER BY s.swap_id DESC LIMIT 1
+            """,
+            [.text(projection)]
+        ).first
+        return try row.map { row in
+            ProjectionStatus.SwapLine(
+                kind: try row.string("kind"),
+                fromGeneration: try row.optionalInt("from_generation").map { Int($0) },
+                toGeneration: Int(try row.int("to_generation")),
+                at: try row.string("at"),
+                attempts: row["attempts"].flatMap { Int($0) },
+                heldMilliseconds: row["held"].flatMap { Double($0) },
+                lockWaitMilliseconds: row["lock_wait"].flatMap { Double($0) },
+                longestFailedWaitMilliseconds: row["failed_wait"].flatMap { Double($0) }
             )
         }
     }

@@ -6,10 +6,10 @@ struct Swap: Sendable {
     let database: ReadModelDatabase
     let projection: ProjectionTables
     let kind: CutOverKind
-    let wanted: Int?
     let run: Run
     let patience: CutOverPatience
     let consent: CarryOverConsent
+    let readied: SwapReadiness
 
     /// One attempt, in one transaction.
     ///
@@ -30,11 +30,11 @@ struct Swap: Sendable {
                     run: run,
                     on: connection
                 )
-                let chosen = try choose(from: fence)
+                let chosen = try chosen(in: fence)
                 state.target = chosen
-                state.relations = fence.live.oids + chosen.tables.map(\.oid)
+                state.relations = fence.live.oids + chosen.relationOIDs.map { UInt32($0) }
                 let batch = try await prepare(chosen, fence: fence, on: connection)
-                state.relations += batch.views.map(\.oid)
+                state.relations += batch.relations
                 try await CutOverStop.pass(.prepared, on: connection)
                 state.sent = (batch, .now)
                 // Not cancellable: from here it is the outage budget to either end.
@@ -77,14 +77,13 @@ struct Swap: Sendable {
         on connection: PostgresConnection
     ) async throws -> [String] {
         let seen = try await Fence.look(at: projection, in: database, on: connection)
-        let chosen = try choose(from: seen)
-        let views = try await DependentView.over(seen.live.oids, on: connection)
+        let target = try chosen(in: seen)
         return try await Gates(
             run: run,
             patience: patience,
-            relations: seen.live.oids + views.map(\.oid),
-            loadMark: try await .find(of: chosen.number, of: projection.name, on: connection),
-            readyGeneration: chosen.number
+            live: seen.live.oids,
+            loadMark: try await .find(of: target.number, of: projection.name, on: connection),
+            readyGeneration: target.number
         ).pass(watch: watch, on: connection)
     }
 
@@ -122,40 +121,26 @@ struct Swap: Sendable {
         return blocked
     }
 
-    /// Picks the generation and checks that it may go live.
-    private func choose(from fence: Fence) throws -> GenerationRecord {
-        let live = fence.live.generation?.number ?? -1
-        let candidates = fence.records.filter {
-            $0.state == .ready || $0.state == .retired
-        }
-        let chosen: GenerationRecord? =
-            switch (wanted, kind) {
-            case (let wanted?, _): candidates.first { $0.number == wanted }
-            case (nil, .rollback):
-                candidates.filter { $0.number < live && $0.state == .retired }
-                    .min { $0.retiredRank < $1.retiredRank }
-            case (nil, _): candidates.first { $0.number > live }
-            }
-        guard let chosen else {
-            let what =
-                wanted.map { "generation \($0)" }
-                ?? (kind == .rollback
-                    ? "retired generation before the live one"
-                    : "generation newer than the live one")
-            throw ReadModelError.nothingToMove(
+    /// The generation that was made ready, if it may still go live.
+    private func chosen(in fence: Fence) throws -> GenerationRecord {
+        guard
+            let target = fence.records.first(where: { $0.number == readied.generation }),
+            target.canGoLive
+        else {
+            throw ReadModelError.changedMeanwhile(
                 projection: projection.name,
-                reason: "'\(projection.name)' has no \(what) to put live."
+                reason: "generation \(readied.generation) is no longer there to put live"
             )
         }
         if kind == .swap {
             try patience.guardPosition(
-                chosen.position,
-                of: chosen.number,
+                target.position,
+                of: target.number,
                 of: projection.name,
                 against: fence.checkpoint
             )
         }
-        return chosen
+        return target
     }
 
     /// Everything that can be done before readers are held up, and the text of what cannot.
@@ -165,12 +150,12 @@ struct Swap: Sendable {
         on connection: PostgresConnection
     ) async throws -> SwapBatch {
         // Before anything is captured: what changes after this is noticed in the batch.
-        let fingerprint = try await SwapBatch.fingerprint(of: fence.live.oids, on: connection)
-        let refusals = try await Hazard.ofSwap(fence.live.oids, on: connection)
+        let fingerprint = try await CatalogueFingerprint.take(of: fence.live.oids, on: connection)
+        let refusals = try await Hazard.ofSwap(fence.live.oids, consent: consent, on: connection)
         guard refusals.isEmpty else {
             throw ReadModelError.refusedByPlan(
                 projection: projection.name,
-                reasons: refusals.map(\.description)
+                reasons: refusals.map(\.text)
             )
         }
         try await assertAtHome(target, on: connection)
@@ -182,12 +167,12 @@ struct Swap: Sendable {
             fence: fence,
             retiredHome: try await retiredHome(fence.live, on: connection),
             liveSchema: database.liveSchema,
-            grants: try await copyGrants(of: fence.live, to: target, on: connection),
-            views: try await DependentView.over(fence.live.oids, on: connection),
-            statistics: try await SwapBatch.statistics(
-                of: fence.live.oids + target.tables.map(\.oid),
-                on: connection
-            ),
+            captured: try await SwapDraft(
+                liveSchema: database.liveSchema,
+                target: target,
+                live: fence.live,
+                maxima: readied.maxima
+            ).prepare(on: connection),
             fingerprint: fingerprint
         )
     }
@@ -205,43 +190,6 @@ struct Swap: Sendable {
         )
     }
 
-    /// Puts the grants of the live tables onto the tables that come.
-    ///
-    /// - Returns: Statements for tables that get another owner: they run after that.
-    private func copyGrants(
-        of live: LiveTables,
-        to target: GenerationRecord,
-        on connection: PostgresConnection
-    ) async throws -> [String: [String]] {
-        var later: [String: [String]] = [:]
-        for table in live.tables {
-            guard let twin = target.tables.first(where: { $0.name == table.name.name }) else {
-                continue
-            }
-            let home = QualifiedName(schema: target.homeSchema, name: twin.name)
-            for statement in try await TableRights.revocation(
-                of: twin.oid,
-                named: home,
-                on: connection
-            ) {
-                try await connection.execute(statement)
-            }
-            let owner = try await Catalogue.table(oid: twin.oid, on: connection)?.owner
-            let grants = try await TableRights.copy(
-                from: table.oid,
-                to: twin.oid,
-                named: owner == table.owner ? home : table.name,
-                on: connection
-            )
-            guard owner == table.owner else {
-                later[twin.name] = grants
-                continue
-            }
-            for statement in grants { try await connection.execute(statement) }
-        }
-        return later
-    }
-
     private func assertAtHome(
         _ target: GenerationRecord,
         on connection: PostgresConnection
@@ -251,9 +199,9 @@ struct Swap: Sendable {
             SELECT FROM pg_catalog.pg_class AS c
             WHERE c.oid = ANY ($1::pg_catalog.oid[]) AND c.relnamespace = $2::pg_catalog.oid
             """,
-            [.ints(target.tableOIDs), target.homeSchemaOID.map { .int(Int64($0)) } ?? .null]
+            [.ints(target.relationOIDs), target.homeSchemaOID.map { .int(Int64($0)) } ?? .null]
         )
-        guard !target.tables.isEmpty, found.rows.count == target.tables.count else {
+        guard !target.tables.isEmpty, found.rows.count == target.relationOIDs.count else {
             throw ReadModelError.changedMeanwhile(
                 projection: projection.name,
                 reason: "the tables of generation \(target.number) are not all in "

@@ -15,38 +15,30 @@ package struct GenerationControl: Sendable {
     /// Puts a built generation live: the newest one that is newer than the live one, or the one
     /// asked for.
     ///
-    /// - Throws: ``ReadModelError``; the live tables are unchanged then.
+    /// - Throws: ``ReadModelError``; the live tables are unchanged then. ``HookError`` says itself
+    ///   how they stand.
     package func swap(
         to generation: Int? = nil,
         patience: CutOverPatience,
         consent: CarryOverConsent = CarryOverConsent(),
+        hooks: Hooks = Hooks(),
         notice: @escaping @Sendable (String) -> Void = { _ in }
     ) async throws -> CutOverResult {
-        try await move(
-            .swap,
-            to: generation,
-            patience: patience,
-            consent: consent,
-            notice: notice
-        )
+        try await move(.swap, to: generation, patience, consent, hooks, notice)
     }
 
     /// Brings the previous generation back, with the position it stood at.
     ///
-    /// - Throws: ``ReadModelError``; the live tables are unchanged then.
+    /// - Throws: ``ReadModelError``; the live tables are unchanged then. ``HookError`` says itself
+    ///   how they stand.
     package func rollback(
         to generation: Int? = nil,
         patience: CutOverPatience,
         consent: CarryOverConsent = CarryOverConsent(),
+        hooks: Hooks = Hooks(),
         notice: @escaping @Sendable (String) -> Void = { _ in }
     ) async throws -> CutOverResult {
-        try await move(
-            .rollback,
-            to: generation,
-            patience: patience,
-            consent: consent,
-            notice: notice
-        )
+        try await move(.rollback, to: generation, patience, consent, hooks, notice)
     }
 
     /// Drops retired generations but the newest `keep`.
@@ -70,26 +62,90 @@ package struct GenerationControl: Sendable {
     private func move(
         _ kind: CutOverKind,
         to generation: Int?,
-        patience: CutOverPatience,
-        consent: CarryOverConsent,
-        notice: @escaping @Sendable (String) -> Void
+        _ patience: CutOverPatience,
+        _ consent: CarryOverConsent,
+        _ hooks: Hooks,
+        _ notice: @escaping @Sendable (String) -> Void
     ) async throws -> CutOverResult {
         try await database.withRun(
             of: tables.name,
             command: kind.rawValue,
             strategy: Strategy.swap.rawValue
         ) { run in
+            if let predecessor = run.predecessor { notice(predecessor) }
+            let announced =
+                hooks.isEmpty ? nil : try await announce(kind, generation, patience, run)
+            if let announced { try await self.run(hooks, .before, announced, run) }
             try await run.enter(stage: RebuildStage.cuttingOver.rawValue)
             var result = try await database.cutOver(
                 tables,
                 kind: kind,
-                generation: generation,
+                generation: announced?.generation ?? generation,
                 run: run,
                 patience: patience,
                 consent: consent,
                 notice: notice
             )
             result.warnings = [run.predecessor].compactMap(\.self) + result.warnings
+            let recorded = await record(result, of: kind, patience, run)
+            if let announced { try await self.run(hooks, .after, announced, run) }
+            return recorded
+        }
+    }
+
+    private func announce(
+        _ kind: CutOverKind,
+        _ generation: Int?,
+        _ patience: CutOverPatience,
+        _ run: Run
+    ) async throws -> AnnouncedCutOver {
+        let destination = try await database.destination(
+            of: kind,
+            generation: generation,
+            run: run,
+            patience: patience
+        )
+        return AnnouncedCutOver(
+            projection: tables.name,
+            kind: kind,
+            generation: destination.generation,
+            previous: destination.previous,
+            run: run.id,
+            position: destination.position
+        )
+    }
+
+    private func run(
+        _ hooks: Hooks,
+        _ moment: Hooks.Moment,
+        _ cutOver: AnnouncedCutOver,
+        _ run: Run
+    ) async throws {
+        guard !hooks.commands(moment).isEmpty else { return }
+        // Only a note, and after the cut-over an error here would say that nothing happened.
+        try? await run.enter(stage: moment.stage.rawValue)
+        try await hooks.run(moment, of: cutOver)
+    }
+
+    /// Keeps the report with the run; a failure of that must not hide that the cut-over is done.
+    private func record(
+        _ result: CutOverResult,
+        of kind: CutOverKind,
+        _ patience: CutOverPatience,
+        _ run: Run
+    ) async -> CutOverResult {
+        do {
+            let report = MoveReport(
+                projection: tables.name,
+                kind: kind,
+                result,
+                patience: patience
+            )
+            try await run.record(report: try report.json)
+            return result
+        } catch {
+            var result = result
+            result.warnings.append("The report could not be kept with the run: \(error)")
             return result
         }
     }

@@ -63,10 +63,22 @@ private struct StatusOutline: Encodable {
         let isAlive: Bool
     }
 
+    struct Swap: Encodable {
+        let kind: String
+        let fromGeneration: Int?
+        let toGeneration: Int
+        let at: String
+        let attempts: Int?
+        let heldMilliseconds: Double?
+        let lockWaitMilliseconds: Double?
+        let longestFailedWaitMilliseconds: Double?
+    }
+
     let projection: String
     let liveGeneration: Int?
     let position: String?
     let generations: [Generation]
+    let lastSwap: Swap?
     let run: Run?
 
     init(_ status: ProjectionStatus) {
@@ -82,6 +94,18 @@ private struct StatusOutline: Encodable {
                 events: generation.events,
                 liveSince: generation.since,
                 rows: generation.rows.compactMapValues { $0 }
+            )
+        }
+        lastSwap = status.lastSwap.map { swap in
+            Swap(
+                kind: swap.kind,
+                fromGeneration: swap.fromGeneration,
+                toGeneration: swap.toGeneration,
+                at: swap.at,
+                attempts: swap.attempts,
+                heldMilliseconds: swap.heldMilliseconds,
+                lockWaitMilliseconds: swap.lockWaitMilliseconds,
+                longestFailedWaitMilliseconds: swap.longestFailedWaitMilliseconds
             )
         }
         run = status.run.map { run in
@@ -105,6 +129,7 @@ extension StatusOutline {
         var fields = FieldList()
         if let position { fields.add("position", position) }
         fields.add("generations", generationLines)
+        if let lastSwap { fields.add("last swap", lastSwap.lines) }
         if let run {
             let left =
                 run.putLive.map { "generation \($0) live, whole" }
@@ -154,5 +179,26 @@ extension StatusOutline {
             return "Next, to go back: reprise rollback \(projection)"
         }
         return "Next: reprise rebuild \(projection)"
+    }
+}
+
+extension StatusOutline.Swap {
+    /// What it was, and what it took.
+    fileprivate var lines: [String] {
+        let from = fromGeneration.map { " from generation \($0)" } ?? ""
+        let what = "\(kind)\(from) to generation \(toGeneration) at \(at)"
+        guard let heldMilliseconds, let attempts else { return [what] }
+        func figure(_ milliseconds: Double?) -> String {
+            "\(Figures.decimal(milliseconds ?? 0, digits: 1)) ms"
+        }
+        let failed =
+            attempts > 1
+            ? "; a failed one waited for \(figure(longestFailedWaitMilliseconds)) at most" : ""
+        return [
+            what,
+            "readers held up for \(figure(heldMilliseconds)), "
+                + "\(figure(lockWaitMilliseconds)) of it for locks, "
+                + "\(Figures.count(attempts, "attempt"))\(failed)",
+        ]
     }
 }

@@ -95,13 +95,12 @@ struct RebuildCommandTests {
 
     @Test("JSON has stable names")
     func json() async throws {
-        try await withShop { reprise, _ in
+        try await withShop { reprise, scene in
             let plan = try object(try await reprise.run("plan shop --json"))
             #expect(
                 Set(plan.keys) == [
-                    "adoptsLive", "bucketWidthMs", "buckets", "events", "from", "generation",
-                    "homeSchema", "projection", "refusals", "strategy", "tables", "to", "types",
-                    "views", "warnings",
+                    "adoptsLive", "bucketWidthMs", "buckets", "events", "findings", "from",
+                    "generation", "homeSchema", "projection", "strategy", "tables", "to", "types",
                 ]
             )
             _ = try object(try await reprise.run("rebuild shop --json"))
@@ -109,7 +108,9 @@ struct RebuildCommandTests {
             #expect(
                 Set(report.keys).isSuperset(of: [
                     "blockedMilliseconds", "copiedBytes", "droppedGenerations", "events",
-                    "generation", "isLive", "peakMemoryBytes", "position", "previousGeneration",
+                    "generation", "isLive", "lockWaitMilliseconds",
+                    "outageBudgetMilliseconds", "signalled", "peakMemoryBytes", "position",
+                    "previousGeneration",
                     "projection", "rows", "run", "seconds", "strategy", "warnings",
                 ])
             )
@@ -118,16 +119,29 @@ struct RebuildCommandTests {
             #expect((report["seconds"] as? [String: Any])?["total"] is Double)
             let status = try object(try await reprise.run("status shop --json"))
             #expect(
-                Set(status.keys) == ["generations", "liveGeneration", "position", "projection"]
+                Set(status.keys) == [
+                    "generations", "lastSwap", "liveGeneration", "position", "projection",
+                ]
             )
+            let last = try #require(status["lastSwap"] as? [String: Any])
+            #expect(last["kind"] as? String == "swap" && last["toGeneration"] as? Int == 2)
             let move = try object(try await reprise.run("rollback shop --json"))
             #expect(
                 Set(move.keys) == [
                     "attempts", "blockedMilliseconds", "generation", "kind",
-                    "longestFailedWaitMilliseconds", "position", "previousGeneration",
-                    "projection", "views",
+                    "lockWaitMilliseconds", "longestFailedWaitMilliseconds",
+                    "outageBudgetMilliseconds", "position", "positionBefore", "previousGeneration",
+                    "projection",
+                    "signalled", "views", "warnings",
                 ]
             )
+            let kept = try await scene.database.query(
+                "SELECT report::text AS report FROM reprise.run WHERE command = 'rollback'"
+            ).first
+            let stored = try JSONSerialization.jsonObject(
+                with: Data((try kept?.string("report") ?? "").utf8)
+            )
+            #expect(stored as? NSDictionary == move as NSDictionary)
             let prune = try object(try await reprise.run("prune shop --json"))
             #expect(Set(prune.keys) == ["dropped", "postponed", "projection"])
             #expect(try array(try await reprise.run("plan --json")).count == 2)
@@ -168,7 +182,21 @@ struct RebuildCommandTests {
             let plan = try await reprise.run("plan shop")
             expect(plan, exits: 3, saying: ["The plan refuses 'shop'.", unchanged])
             #expect(plan.standardOutput.hasPrefix("shop: a rebuild is refused.\n"))
+            #expect(plan.standardOutput.contains("\n  refuse      "))
             #expect(plan.standardOutput.contains("rule quiet"))
+            let outline = try object(try await reprise.run("plan shop --json"))
+            let findings = try #require(outline["findings"] as? [[String: String]])
+            #expect(
+                findings.contains {
+                    $0["level"] == "refuse"
+                        && [$0["subject"], $0["note"]].contains {
+                            $0?.contains("rule quiet") == true
+                        }
+                }
+            )
+            let sql = try await reprise.run("plan shop --sql")
+            expect(sql, exits: 3, saying: ["The plan refuses 'shop'", "rule quiet", unchanged])
+            #expect(sql.standardOutput.isEmpty)
             expect(
                 try await reprise.run("rebuild shop"),
                 exits: 3,
