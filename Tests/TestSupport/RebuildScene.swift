@@ -72,11 +72,17 @@ package struct RebuildScene: Sendable {
 package func withRebuildScene<Result: Sendable>(
     _ body: (RebuildScene) async throws -> Result
 ) async throws -> Result {
+    try await withScratchDatabase { try await withRebuildScene(on: $0, body) }
+}
+
+/// Runs `body` with an empty ledger beside a database.
+func withRebuildScene<Result: Sendable>(
+    on database: ScratchDatabase,
+    _ body: (RebuildScene) async throws -> Result
+) async throws -> Result {
     try await withScratchFolder { folder in
-        try await withScratchDatabase { database in
-            let path = "\(folder)/ledger.db"
-            _ = try SQLiteLedger.create(path: path)
-            return try await body(RebuildScene(database: database, ledgerPath: path))
-        }
+        let path = "\(folder)/ledger.db"
+        _ = try SQLiteLedger.create(path: path)
+        return try await body(RebuildScene(database: database, ledgerPath: path))
     }
 }
