@@ -220,15 +220,18 @@ enum ShapeQuery {
                 pg_catalog.format('ALTER TABLE %s SET TABLESPACE %I', target, t.spcname)
             FROM pg_catalog.pg_tablespace AS t WHERE t.oid = reltablespace
             UNION ALL
-            SELECT 'setting ' || o.option_name, o.option_value, NULL, 'table', 2,
+            SELECT 'setting ' || o.option_name, o.option_value, NULL, 'table', o.place - 1000,
                 pg_catalog.format('ALTER TABLE %s SET (%I = %L)', target, o.option_name,
                     o.option_value)
-            FROM pg_catalog.pg_options_to_table(reloptions) AS o
+            FROM pg_catalog.pg_options_to_table(reloptions)
+                WITH ORDINALITY AS o (option_name, option_value, place)
             UNION ALL
-            SELECT 'setting toast.' || o.option_name, o.option_value, NULL, 'table', 2,
+            SELECT 'setting toast.' || o.option_name, o.option_value, NULL, 'table',
+                o.place - 1000,
                 pg_catalog.format('ALTER TABLE %s SET (toast.%I = %L)', target, o.option_name,
                     o.option_value)
-            FROM pg_catalog.pg_class AS t, pg_catalog.pg_options_to_table(t.reloptions) AS o
+            FROM pg_catalog.pg_class AS t, pg_catalog.pg_options_to_table(t.reloptions)
+                WITH ORDINALITY AS o (option_name, option_value, place)
             WHERE t.oid = relation.reltoastrelid
             UNION ALL
             SELECT 'replica identity', n.name, NULL, 'table', 2,
