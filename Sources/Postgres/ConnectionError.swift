@@ -28,6 +28,13 @@ extension ConnectionError {
         }
     }
 
+    /// Whether the server ended the session because a transaction of it had stood idle for longer
+    /// than `idle_in_transaction_session_timeout`; nothing of the transaction stays.
+    package var isIdleTimeout: Bool {
+        guard case .lost(_, _, let reason) = self else { return false }
+        return reason.hasSuffix("(SQLSTATE 25P03)")
+    }
+
     /// Sorts a failed connection attempt by the server's message, since libpq hands out no SQLSTATE
     /// for it.
     ///

@@ -109,6 +109,17 @@ package actor PostgresConnection {
         return QueryResult(try session.execute(sql))
     }
 
+    /// Runs one message of the simple protocol although the task may have been cancelled, and to its
+    /// end.
+    ///
+    /// - Returns: The results of all statements, in their order.
+    package func executeEachShielded(_ sql: String) throws -> [QueryResult] {
+        let session = openSession
+        _ = canceller.begin()
+        defer { canceller.end() }
+        return try session.executeEach(sql).map { QueryResult($0) }
+    }
+
     /// Runs `body` in a transaction: COMMIT when it returns, ROLLBACK when it throws, also in a
     /// cancelled task.
     ///

@@ -32,6 +32,13 @@ enum Bookkeeping {
         }
     }
 
+    /// Applies the migrations that are missing where there are others already: commands that only
+    /// look do not make the schema, and know one version of it.
+    static func bringUpToDate(on connection: PostgresConnection) async throws {
+        guard try await version(on: connection) > 0 else { return }
+        try await migrate(on: connection)
+    }
+
     /// The highest migration applied; 0 when the schema is not there.
     static func version(on connection: PostgresConnection) async throws -> Int {
         let exists = try await connection.query(
@@ -51,7 +58,8 @@ enum Bookkeeping {
     ) async throws -> [GenerationRecord] {
         let tables = try await connection.query(
             """
-            SELECT generation, table_name, table_oid, row_count, shape
+            SELECT generation, table_name, table_oid, row_count, shape,
+                kind = 'materialized view' AS is_materialized_view
             FROM reprise.generation_table WHERE projection = $1 ORDER BY table_name
             """,
             [.text(projection)]
@@ -65,7 +73,8 @@ enum Bookkeeping {
                     rowCount: try row.optionalInt("row_count").map(Int.init),
                     shape: try row["shape"].map {
                         try JSONDecoder().decode([String: String].self, from: Data($0.utf8))
-                    }
+                    },
+                    isMaterializedView: try row.bool("is_materialized_view")
                 )
             )
         }

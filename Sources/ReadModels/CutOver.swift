@@ -118,11 +118,13 @@ extension ReadModelDatabase {
     ///   - run: The run that holds the projection's lock.
     ///   - patience: How long to wait for locks.
     ///   - consent: What the swap may do that others notice.
+    ///   - notice: Told what the cut-over waits for before its first attempt.
     /// - Returns: What is live now, and how long readers were held up.
     /// - Throws: ``ReadModelError/nothingToMove(projection:reason:)``,
     ///   ``ReadModelError/behindLive(projection:generation:position:livePosition:)``,
     ///   ``ReadModelError/refusedByPlan(projection:reasons:)``,
     ///   ``ReadModelError/cutOverBlocked(projection:attempts:blockers:readyGeneration:)``,
+    ///   ``ReadModelError/overBudget(projection:attempts:milliseconds:budget:readyGeneration:)``,
     ///   ``ReadModelError/outcomeUnknown(projection:runID:)``. Cancellation is noticed until the
     ///   last message is sent.
     package func cutOver(
@@ -131,100 +133,33 @@ extension ReadModelDatabase {
         generation: Int? = nil,
         run: Run,
         patience: CutOverPatience,
-        consent: CarryOverConsent = CarryOverConsent()
+        consent: CarryOverConsent = CarryOverConsent(),
+        notice: @escaping @Sendable (String) -> Void = { _ in }
     ) async throws -> CutOverResult {
         let swap = Swap(
             database: self,
             projection: projection,
             kind: kind,
-            wanted: generation,
             run: run,
             patience: patience,
-            consent: consent
+            consent: consent,
+            readied: try await readySwap(
+                of: projection,
+                kind: kind,
+                wanted: generation,
+                patience: patience,
+                consent: consent
+            )
         )
-        return try await LockLadder(projection: projection.name, patience: patience).climb {
-            lockTimeout in
+        let ladder = LockLadder(database: self, run: run, patience: patience, notice: notice)
+        var result = try await ladder.climb { rung, watch in
             try await withConnection(as: kind.rawValue, doing: "cutting over '\(projection.name)'")
             {
-                try await swap.attempt(lockTimeout: lockTimeout, on: $0)
+                try await swap.attempt(rung, watch: watch, on: $0)
             }
         }
-    }
-}
-
-/// Tries with growing lock timeouts and pauses in between.
-///
-/// NOWAIT starves on a busy table and one long wait is one long outage: a waiting ACCESS EXCLUSIVE
-/// lock blocks every reader that comes after it. Measured with six readers of 0 to 40 ms: no grant
-/// in 60 attempts at 0 ms, 15 at 20 ms, all at 50 ms.
-struct LockLadder: Sendable {
-    let projection: String
-    let patience: CutOverPatience
-
-    /// An attempt that did not get its locks.
-    struct Blocked: Error {
-        let blockers: [String]
-        let waited: Double
-        let readyGeneration: Int?
-    }
-
-    /// A statement that limits the next one: `lock_timeout` for each lock, `statement_timeout`
-    /// for all of them.
-    ///
-    /// Both stay below the server's `deadlock_timeout`: a reader that stands in a circle with this
-    /// session looks for deadlocks when it has waited that long, and must find this session gone.
-    static func limits(_ timeout: Int) -> String {
-        """
-        SELECT pg_catalog.set_config('lock_timeout',
-                least(\(timeout), s.setting::pg_catalog.int4 * 4 / 5)::pg_catalog.text, true),
-            pg_catalog.set_config('statement_timeout',
-                least(\(timeout * 2), s.setting::pg_catalog.int4 * 4 / 5)::pg_catalog.text, true)
-        FROM pg_catalog.pg_settings AS s WHERE s.name = 'deadlock_timeout'
-        """
-    }
-
-    func climb(
-        _ attempt: (Int) async throws -> CutOverResult
-    ) async throws -> CutOverResult {
-        let begin = ContinuousClock.now
-        var attempts = 0
-        var longestWait = 0.0
-        while true {
-            attempts += 1
-            do {
-                let timeout = min(20 << min(attempts - 1, 5), patience.outageBudget)
-                let result = try await attempt(timeout)
-                return result.adding(attempts: attempts, longestWait: longestWait)
-            } catch let blocked as Blocked {
-                longestWait = max(longestWait, blocked.waited)
-                let elapsed = (ContinuousClock.now - begin).milliseconds / 1_000
-                guard elapsed < patience.deadline else {
-                    throw ReadModelError.cutOverBlocked(
-                        projection: projection,
-                        attempts: attempts,
-                        blockers: blocked.blockers,
-                        readyGeneration: blocked.readyGeneration
-                    )
-                }
-                // Jitter, so that two swappers do not meet again and again.
-                let pause = Double.random(in: 50...(100 * Double(1 << min(attempts, 5))))
-                try await Task.sleep(for: .milliseconds(min(pause, patience.deadline * 250)))
-            }
-        }
-    }
-}
-
-extension CutOverResult {
-    fileprivate func adding(attempts: Int, longestWait: Double) -> CutOverResult {
-        CutOverResult(
-            generation: generation,
-            previous: previous,
-            position: position,
-            blockedMilliseconds: blockedMilliseconds,
-            longestFailedWait: longestWait,
-            attempts: attempts,
-            views: views
-        )
+        result.warnings += await FollowUps(projection: projection.name, database: self).perform()
+        return result
     }
 }
 

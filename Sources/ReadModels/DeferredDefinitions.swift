@@ -34,7 +34,9 @@ struct DeferredDefinitions: Sendable {
             + features.filter { $0.phase == .rows }.compactMap(\.removal)
     }
 
-    private static func indexes(of shape: TableShape) -> [String] {
+    /// Statements that make everything on a table or materialized view that follows its rows, foreign
+    /// keys left out; to be run in a transaction.
+    static func indexes(of shape: TableShape) -> [String] {
         shape.inOrder.filter { $0.phase == .rows && !$0.isTablespaceOfIndex }.flatMap { feature in
             guard feature.hasIndex else { return feature.making }
             let tablespace = SQLText.literal(shape[feature.tablespaceKey]?.value ?? "")
@@ -48,10 +50,19 @@ extension PostgresConnection {
     ///
     /// `pg_temp` comes last: left out, it would be searched first (manual, `search_path`).
     func setSearchPath(_ schemas: [String]) async throws {
+        try await setSearchPath(schemas, isLocal: true)
+    }
+
+    /// Sets it for the rest of the session, for statements that each are their own transaction.
+    func setSessionSearchPath(_ schemas: [String]) async throws {
+        try await setSearchPath(schemas, isLocal: false)
+    }
+
+    private func setSearchPath(_ schemas: [String], isLocal: Bool) async throws {
         let path = (schemas + ["pg_temp"]).map(SQLText.identifier).joined(separator: ", ")
         try await query(
-            "SELECT pg_catalog.set_config('search_path', $1, true)",
-            [.text(path)]
+            "SELECT pg_catalog.set_config('search_path', $1, $2)",
+            [.text(path), .bool(isLocal)]
         )
     }
 }

@@ -29,6 +29,15 @@ struct DependentView: Equatable, Sendable {
         """
     }
 
+    /// What a swap does with it.
+    var carried: CarriedObject {
+        CarriedObject(
+            subject: "view \(name.sql)",
+            note: "pointed at the new tables; keeps its OID, owner and grants",
+            restore: [replacement]
+        )
+    }
+
     func definition(as target: String) -> String {
         let with = options.isEmpty ? "" : " WITH (\(options.joined(separator: ", ")))"
         return "CREATE OR REPLACE VIEW \(target)\(with) AS \(query)"

@@ -26,7 +26,7 @@ struct Fence: Sendable {
     ) async throws -> Fence {
         try await connection.execute(
             """
-            SET LOCAL idle_in_transaction_session_timeout = '60s';
+            SET LOCAL idle_in_transaction_session_timeout = '\(idleTimeout)';
             SET LOCAL lock_timeout = '5s'
             """
         )
@@ -35,17 +35,18 @@ struct Fence: Sendable {
             [.text(cutOverLockName(run: run.id))]
         )
         try await connection.setSearchPath([])
-        let before = try await find(projection, database, on: connection)
+        let before = try await look(at: projection, in: database, on: connection)
         if !before.live.tables.isEmpty {
             let names = before.live.tables.map(\.name.sql).joined(separator: ", ")
             try await connection.execute("LOCK TABLE \(names) IN SHARE UPDATE EXCLUSIVE MODE")
         }
+        try await CutOverStop.pass(.guarded, on: connection)
         try await connection.query(
             "SELECT FROM reprise.checkpoint WHERE projection = $1 FOR UPDATE",
             [.text(projection.name)]
         )
         // Looked up again, because somebody may have swapped before the guard was ours.
-        let fence = try await find(projection, database, on: connection)
+        let fence = try await look(at: projection, in: database, on: connection)
         guard fence.live.oids == before.live.oids else {
             throw ReadModelError.changedMeanwhile(
                 projection: projection.name,
@@ -53,37 +54,39 @@ struct Fence: Sendable {
             )
         }
         try await run.assertLockHeld(on: connection)
+        try await CutOverStop.pass(.fenced, on: connection)
         return fence
     }
 
     /// Whoever holds this lock proves that no session of the run is still committing.
     static func cutOverLockName(run: Int64) -> String { "reprise cut-over \(run)" }
 
-    /// Sessions that may keep an attempt from taking guard and fence: those that hold more than a
-    /// reader's lock on a live table, and those that have locked a checkpoint.
-    static func holders(
+    /// A process that was stopped holds guard, fence or locks for this long and no longer.
+    static let idleTimeout = "3s"
+
+    /// Who may keep an attempt from taking guard and fence.
+    static func blockers(
         of projection: ProjectionTables,
         in database: ReadModelDatabase,
         on connection: PostgresConnection
-    ) async throws -> [String] {
+    ) async throws -> [Blocker] {
         let found = try await connection.query(
             """
             SELECT c.oid FROM pg_catalog.pg_class AS c
             JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-            WHERE c.relname = 'checkpoint' AND n.nspname = 'reprise'
-                OR c.relname = ANY ($1::pg_catalog.text[]) AND n.nspname = $2
+            WHERE c.relname = ANY ($1::pg_catalog.text[]) AND n.nspname = $2
             """,
             [.texts(projection.tables.map(\.name)), .text(database.liveSchema)]
         )
-        return try await connection.holders(
-            of: try found.rows.map { UInt32(try $0.int("oid")) },
-            includingReaders: false
-        )
+        let tables = try found.rows.map { UInt32(try $0.int("oid")) }
+        return try await Blocker.holding(tables, againstGuard: true, on: connection)
+            + Blocker.holdingCheckpoint(of: projection.name, on: connection)
     }
 
-    private static func find(
-        _ projection: ProjectionTables,
-        _ database: ReadModelDatabase,
+    /// What an attempt would find now; takes no lock.
+    static func look(
+        at projection: ProjectionTables,
+        in database: ReadModelDatabase,
         on connection: PostgresConnection
     ) async throws -> Fence {
         let records = try await Bookkeeping.generations(of: projection.name, on: connection)
@@ -98,40 +101,5 @@ struct Fence: Sendable {
             ),
             checkpoint: try await Bookkeeping.checkpoint(of: projection.name, on: connection)
         )
-    }
-}
-
-extension PostgresConnection {
-    /// Sessions that hold a lock on one of the relations, as people look for them.
-    ///
-    /// A prepared transaction has no session; it is named by its gid.
-    func holders(
-        of relations: [UInt32],
-        includingReaders: Bool = true
-    ) async throws -> [String] {
-        let result = try await query(
-            """
-            SELECT DISTINCT CASE
-                WHEN a.pid IS NOT NULL THEN pg_catalog.format(
-                    'pid %s, user %s, application %L, %s for %s s', a.pid, a.usename,
-                    a.application_name, a.state,
-                    pg_catalog.round(extract(epoch FROM
-                        pg_catalog.clock_timestamp() - a.xact_start)::pg_catalog.numeric, 1))
-                ELSE 'a prepared transaction: '
-                    || (SELECT pg_catalog.string_agg(p.gid, ', ') FROM pg_catalog.pg_prepared_xacts AS p)
-                END AS holder
-            FROM pg_catalog.pg_locks AS l
-            LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid
-            WHERE l.locktype = 'relation' AND l.granted
-                AND ($2::pg_catalog.bool OR l.mode <> 'AccessShareLock')
-                AND l.relation = ANY ($1::pg_catalog.oid[])
-                AND l.database = (SELECT oid FROM pg_catalog.pg_database
-                    WHERE datname = pg_catalog.current_database())
-                AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()
-            ORDER BY 1
-            """,
-            [.ints(relations.map { Int64($0) }), .text(includingReaders ? "true" : "false")]
-        )
-        return try result.rows.map { try $0.string("holder") }
     }
 }

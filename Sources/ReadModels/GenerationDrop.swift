@@ -19,10 +19,10 @@ enum GenerationDrop {
             // A foreign key to a table of others is dropped with an exclusive lock on that table:
             // its readers wait behind this session, and not for longer than behind a cut-over.
             try await connection.execute("SET LOCAL lock_timeout = '400ms'")
-            let names = try await tablesAtHome(generation, on: connection)
-            if !names.isEmpty {
+            for (noun, names) in try await relationsAtHome(generation, on: connection)
+            where !names.isEmpty {
                 try await connection.execute(
-                    "DROP TABLE \(names.map(\.sql).joined(separator: ", ")) RESTRICT"
+                    "DROP \(noun) \(names.map(\.sql).joined(separator: ", ")) RESTRICT"
                 )
             }
             try await dropHome(of: generation, on: connection)
@@ -65,20 +65,34 @@ enum GenerationDrop {
         try await connection.execute("DROP SCHEMA \(SQLText.identifier(name)) RESTRICT")
     }
 
-    private static func tablesAtHome(
+    /// Materialized views first: they read the tables.
+    private static func relationsAtHome(
         _ generation: GenerationRecord,
         on connection: PostgresConnection
-    ) async throws -> [QualifiedName] {
+    ) async throws -> [(noun: String, names: [QualifiedName])] {
         let result = try await connection.query(
             """
-            SELECT c.oid, c.relname, n.nspname, c.relnamespace
+            SELECT c.oid, c.relname, n.nspname, c.relnamespace, c.relkind
             FROM pg_catalog.pg_class AS c
             JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-            WHERE c.oid = ANY ($1::pg_catalog.oid[]) AND c.relkind IN ('r', 'p')
+            WHERE c.oid = ANY ($1::pg_catalog.oid[]) AND c.relkind IN ('r', 'p', 'm')
             """,
-            [.ints(generation.tableOIDs)]
+            [.ints(generation.relationOIDs)]
         )
-        return try result.rows.map { row in
+        let views = try result.rows.filter { try $0.string("relkind") == "m" }
+        let tables = try result.rows.filter { try $0.string("relkind") != "m" }
+        return [
+            ("MATERIALIZED VIEW", try names(of: views, in: generation)),
+            ("TABLE", try names(of: tables, in: generation)),
+        ]
+    }
+
+    /// Their names, once it is sure that they are where a generation that is not live has them.
+    private static func names(
+        of rows: [QueryRow],
+        in generation: GenerationRecord
+    ) throws -> [QualifiedName] {
+        try rows.map { row in
             let name = QualifiedName(
                 schema: try row.string("nspname"),
                 name: try row.string("relname")

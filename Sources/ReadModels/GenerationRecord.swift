@@ -29,6 +29,7 @@ struct GenerationRecord: Sendable {
         var rowCount: Int?
         /// What `schema.sql` gave the table, by ``TableFeature/key``; nil when no file made it.
         var shape: [String: String]?
+        var isMaterializedView = false
     }
 
     let projection: String
@@ -51,6 +52,8 @@ struct GenerationRecord: Sendable {
     /// numbers do not tell.
     var retiredRank = Int.max
     var tables: [TableRecord]
+    /// Materialized views over the tables, which were filled from them and move with them.
+    var materializedViews: [TableRecord] = []
 
     /// Makes the record of a generation that is not stored yet.
     init(
@@ -93,7 +96,8 @@ struct GenerationRecord: Sendable {
         liveShape = row["live_shape"]
         liveSince = row["live_since"]
         retiredRank = Int(try row.int("retired_rank"))
-        self.tables = tables
+        self.tables = tables.filter { !$0.isMaterializedView }
+        materializedViews = tables.filter(\.isMaterializedView)
     }
 
     /// The schema a generation lives in while it is not live.
@@ -110,4 +114,7 @@ struct GenerationRecord: Sendable {
 
     /// The OIDs of its tables.
     var tableOIDs: [Int64] { tables.map { Int64($0.oid) } }
+
+    /// The OIDs of everything that moves.
+    var relationOIDs: [Int64] { (tables + materializedViews).map { Int64($0.oid) } }
 }

@@ -1,157 +1,188 @@
 import Postgres
 
-/// Something on or around a live table that a strategy would lose or break.
-struct Hazard: Equatable, Sendable {
-    /// The object, as `pg_describe_object` names it, and what it has to do with the table.
-    let description: String
-
-    /// What a swap would leave behind on the old tables.
+/// What on or around the live tables a strategy would lose or break.
+enum Hazard {
+    /// What would stay behind on the old tables, or must not happen without a consent.
     ///
-    /// A truncate keeps all of it.
+    /// - Returns: A refusal each, with what works instead.
     static func ofSwap(
         _ tables: [UInt32],
+        consent: CarryOverConsent,
         on connection: PostgresConnection
-    ) async throws -> [Hazard] {
-        try await hazards(from: [swapQuery, dependantsQuery, shapeQuery], tables, on: connection)
+    ) async throws -> [Finding] {
+        var queries = [shapeQuery, boundShapeQuery, dependantsQuery, keysQuery]
+        if !consent.recreatesIncomingForeignKeys { queries.append(incomingQuery) }
+        if !consent.republishes { queries.append(publicationsQuery) }
+        return try await findings(from: queries, tables, on: connection)
     }
 
     /// What a truncate-and-reload cannot do.
+    ///
+    /// - Returns: A refusal each.
     static func ofTruncate(
         _ tables: [UInt32],
         on connection: PostgresConnection
-    ) async throws -> [Hazard] {
-        try await hazards(from: [incomingQuery, shapeQuery], tables, on: connection)
+    ) async throws -> [Finding] {
+        try await findings(
+            from: [shapeQuery, truncateQuery],
+            tables,
+            on: connection
+        )
     }
 
-    private static func hazards(
+    private static func findings(
         from queries: [String],
         _ tables: [UInt32],
         on connection: PostgresConnection
-    ) async throws -> [Hazard] {
+    ) async throws -> [Finding] {
+        guard !tables.isEmpty else { return [] }
         try await connection.setSearchPath([])
-        var hazards: [Hazard] = []
+        var findings: [Finding] = []
         for query in queries {
             let result = try await connection.query(query, [.ints(tables.map { Int64($0) })])
-            for row in result.rows {
-                hazards.append(Hazard(description: try row.string("hazard")))
+            findings += try result.rows.map {
+                Finding(.refuse, try $0.string("subject"), try $0.string("note"))
             }
         }
-        return hazards
+        return findings
     }
 
+    // TRUNCATE and COPY of a parent leave its children's rows, or take them along.
     private static let shapeQuery = """
-        SELECT c.oid::pg_catalog.regclass || ' is '
-            || CASE
-                WHEN c.relkind = 'p' THEN 'partitioned'
-                WHEN c.relkind <> 'r' THEN 'not a plain table'
-                WHEN c.relispartition THEN 'a partition of another table'
-                WHEN c.relpersistence <> 'p' THEN 'unlogged'
-                ELSE 'part of an inheritance tree'
-            END AS hazard
+        SELECT c.oid::pg_catalog.regclass::pg_catalog.text AS subject, CASE
+            WHEN c.relkind = 'p' THEN 'it is partitioned, and no strategy fills its leaves. Let the '
+                || 'projection own a plain table, and name the partitions by a view'
+            WHEN c.relkind <> 'r' THEN 'it is not a plain table'
+            ELSE 'it is part of an inheritance tree, and no strategy keeps that whole'
+            END AS note
         FROM pg_catalog.pg_class AS c
         WHERE c.oid = ANY ($1::pg_catalog.oid[])
-            AND (c.relkind <> 'r' OR c.relispartition OR c.relpersistence <> 'p'
-                OR EXISTS (
-                    SELECT FROM pg_catalog.pg_inherits AS h
-                    WHERE h.inhparent = c.oid OR h.inhrelid = c.oid))
-        UNION ALL
-        SELECT c.oid::pg_catalog.regclass || ' belongs to the extension ' || e.extname
-        FROM pg_catalog.pg_class AS c
-        JOIN pg_catalog.pg_depend AS d
-            ON d.classid = 'pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'e'
-        JOIN pg_catalog.pg_extension AS e ON e.oid = d.refobjid
-        WHERE c.oid = ANY ($1::pg_catalog.oid[])
+            AND (c.relkind <> 'r' OR NOT c.relispartition AND EXISTS (
+                SELECT FROM pg_catalog.pg_inherits AS h
+                WHERE h.inhparent = c.oid OR h.inhrelid = c.oid))
         """
 
-    private static let incomingQuery = """
-        SELECT 'foreign key ' || o.conname || ' of ' || o.conrelid::pg_catalog.regclass
-            || ' refers to ' || o.confrelid::pg_catalog.regclass AS hazard
+    // What is true of the table itself and cannot become true of another one.
+    private static let boundShapeQuery = """
+        SELECT c.oid::pg_catalog.regclass::pg_catalog.text AS subject, CASE
+            WHEN c.relispartition THEN 'it is a partition of another table, and another table cannot '
+                || 'take its place there. ''--strategy truncate'' works'
+            WHEN c.relpersistence <> 'p' THEN 'it is unlogged: a crash of the server empties it and '
+                || 'leaves its position. ALTER TABLE … SET LOGGED, or ''--strategy truncate'''
+            ELSE 'it is made by CREATE TABLE … OF a type. ''--strategy truncate'' works'
+            END AS note
+        FROM pg_catalog.pg_class AS c
+        WHERE c.oid = ANY ($1::pg_catalog.oid[])
+            AND (c.relispartition OR c.relpersistence <> 'p' OR c.reloftype <> 0)
+        UNION ALL
+        SELECT c.oid::pg_catalog.regclass::pg_catalog.text, 'it belongs to the extension '
+            || pg_catalog.quote_ident(e.extname) || ', and membership cannot be handed on by a swap. '
+            || '''--strategy truncate'' works'
+        FROM pg_catalog.pg_class AS c
+        JOIN pg_catalog.pg_depend AS d ON d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+            AND d.objid = c.oid AND d.deptype = 'e'
+        JOIN pg_catalog.pg_extension AS e ON e.oid = d.refobjid
+        WHERE c.oid = ANY ($1::pg_catalog.oid[])
+        UNION ALL
+        SELECT pg_catalog.format('security label of %s', l.objoid::pg_catalog.regclass),
+            'only its provider may set it. ''--strategy truncate'' keeps it'
+        FROM pg_catalog.pg_seclabel AS l
+        WHERE l.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass
+            AND l.objoid = ANY ($1::pg_catalog.oid[])
+        UNION ALL
+        SELECT pg_catalog.format('subscription to %s', r.srrelid::pg_catalog.regclass),
+            'a publisher elsewhere writes its rows, so they are not this projection''s'
+        FROM pg_catalog.pg_subscription_rel AS r WHERE r.srrelid = ANY ($1::pg_catalog.oid[])
+        """
+
+    private static let keysQuery = """
+        SELECT pg_catalog.format('foreign key %I of %s', o.conname, o.conrelid::pg_catalog.regclass)
+            AS subject, 'that table is partitioned, and there a foreign key cannot be made without '
+            || 'checking every row. No strategy keeps it' AS note
         FROM pg_catalog.pg_constraint AS o
+        JOIN pg_catalog.pg_class AS c ON c.oid = o.conrelid AND c.relkind = 'p'
         WHERE o.contype = 'f' AND o.confrelid = ANY ($1::pg_catalog.oid[])
-            AND o.conrelid <> ALL ($1::pg_catalog.oid[])
         ORDER BY 1
         """
 
-    // What stands on the table itself and is not part of its definition as columns, constraints,
-    // indexes, statistics, grants and comments.
-    private static let swapQuery = """
-        SELECT 'trigger ' || t.tgname || ' on ' || t.tgrelid::pg_catalog.regclass AS hazard
-        FROM pg_catalog.pg_trigger AS t
-        WHERE t.tgrelid = ANY ($1::pg_catalog.oid[]) AND NOT t.tgisinternal
-        UNION ALL
-        SELECT 'rule ' || r.rulename || ' on ' || r.ev_class::pg_catalog.regclass
-        FROM pg_catalog.pg_rewrite AS r WHERE r.ev_class = ANY ($1::pg_catalog.oid[])
-        UNION ALL
-        SELECT 'row-level security on ' || c.oid::pg_catalog.regclass
-        FROM pg_catalog.pg_class AS c
-        WHERE c.oid = ANY ($1::pg_catalog.oid[]) AND (c.relrowsecurity OR c.relforcerowsecurity)
-        UNION ALL
-        SELECT 'policy ' || p.polname || ' on ' || p.polrelid::pg_catalog.regclass
-        FROM pg_catalog.pg_policy AS p WHERE p.polrelid = ANY ($1::pg_catalog.oid[])
-        UNION ALL
-        SELECT 'publication ' || p.pubname || ' of ' || r.prrelid::pg_catalog.regclass
-        FROM pg_catalog.pg_publication_rel AS r
-        JOIN pg_catalog.pg_publication AS p ON p.oid = r.prpubid
-        WHERE r.prrelid = ANY ($1::pg_catalog.oid[])
-        UNION ALL
-        SELECT 'publication ' || p.pubname || ' of all tables, among them '
-            || c.oid::pg_catalog.regclass
-        FROM pg_catalog.pg_publication AS p, pg_catalog.pg_class AS c
-        WHERE c.oid = ANY ($1::pg_catalog.oid[]) AND (p.puballtables OR EXISTS (
-            SELECT FROM pg_catalog.pg_publication_namespace AS s
-            WHERE s.pnpubid = p.oid AND s.pnnspid = c.relnamespace))
-        UNION ALL
-        SELECT 'sequence ' || d.objid::pg_catalog.regclass || ' of '
-            || d.refobjid::pg_catalog.regclass
-        FROM pg_catalog.pg_depend AS d
-        JOIN pg_catalog.pg_class AS s ON s.oid = d.objid AND s.relkind = 'S'
-        WHERE d.classid = 'pg_class'::pg_catalog.regclass
-            AND d.refclassid = 'pg_class'::pg_catalog.regclass
-            AND d.refobjid = ANY ($1::pg_catalog.oid[]) AND d.deptype IN ('a', 'i')
-        UNION ALL
-        SELECT 'a grant on ' || c.oid::pg_catalog.regclass || ' given by '
-            || pg_catalog.pg_get_userbyid(a.grantor) || ', who does not own it'
-        FROM pg_catalog.pg_class AS c, LATERAL pg_catalog.aclexplode(c.relacl) AS a
-        WHERE c.oid = ANY ($1::pg_catalog.oid[]) AND a.grantor <> c.relowner
-        UNION ALL
-        SELECT 'a grant on the column ' || t.attname || ' of ' || c.oid::pg_catalog.regclass
-            || ' given by ' || pg_catalog.pg_get_userbyid(a.grantor) || ', who does not own it'
-        FROM pg_catalog.pg_class AS c
-        JOIN pg_catalog.pg_attribute AS t ON t.attrelid = c.oid AND NOT t.attisdropped,
-            LATERAL pg_catalog.aclexplode(t.attacl) AS a
-        WHERE c.oid = ANY ($1::pg_catalog.oid[]) AND a.grantor <> c.relowner
-        UNION ALL
-        SELECT 'tablespace ' || t.spcname || ' of ' || c.oid::pg_catalog.regclass
-        FROM pg_catalog.pg_class AS c
-        JOIN pg_catalog.pg_tablespace AS t ON t.oid = c.reltablespace
-        WHERE c.oid = ANY ($1::pg_catalog.oid[])
+    private static let incomingQuery = """
+        SELECT pg_catalog.format('foreign key %I of %s', o.conname, o.conrelid::pg_catalog.regclass)
+            AS subject, pg_catalog.format('it refers to %s. ''--incoming-foreign-keys recreate'' '
+            || 'makes it again: %s is locked for the moment of the swap, and checked after it',
+            o.confrelid::pg_catalog.regclass, o.conrelid::pg_catalog.regclass) AS note
+        FROM pg_catalog.pg_constraint AS o
+        WHERE o.contype = 'f' AND o.confrelid = ANY ($1::pg_catalog.oid[])
+            AND o.conrelid <> ALL ($1::pg_catalog.oid[]) AND o.conparentid = 0
+        ORDER BY 1
         """
 
-    // Whatever else depends on the table, its row type or its constraints: every class that is not
-    // known to follow is named.
+    private static let truncateQuery = """
+        SELECT pg_catalog.format('foreign key %I of %s', o.conname, o.conrelid::pg_catalog.regclass)
+            AS subject, pg_catalog.format('it refers to %s, and the server does not truncate a table '
+            || 'that others refer to', o.confrelid::pg_catalog.regclass) AS note
+        FROM pg_catalog.pg_constraint AS o
+        WHERE o.contype = 'f' AND o.confrelid = ANY ($1::pg_catalog.oid[])
+            AND o.conrelid <> ALL ($1::pg_catalog.oid[]) AND o.conparentid = 0
+        UNION ALL
+        SELECT pg_catalog.format('row-level security of %s', c.oid::pg_catalog.regclass),
+            'the role ' || current_user || ' is subject to it, and the server refuses COPY then'
+        FROM pg_catalog.pg_class AS c
+        WHERE c.oid = ANY ($1::pg_catalog.oid[]) AND pg_catalog.row_security_active(c.oid)
+        ORDER BY 1
+        """
+
+    private static let publicationsQuery = """
+        SELECT pg_catalog.format('publication %I of %s', p.pubname, c.oid::pg_catalog.regclass)
+            AS subject, 'subscribers do not get the rebuilt rows and would go on with the old ones. '
+            || 'With ''--republish'' the new table takes its place in the publication, and they have '
+            || 'to copy it anew' AS note
+        FROM pg_catalog.pg_publication AS p
+        JOIN pg_catalog.pg_class AS c ON c.oid = ANY ($1::pg_catalog.oid[])
+        WHERE p.puballtables
+            OR EXISTS (SELECT FROM pg_catalog.pg_publication_rel AS r
+                WHERE r.prpubid = p.oid AND r.prrelid = c.oid)
+            OR EXISTS (SELECT FROM pg_catalog.pg_publication_namespace AS s
+                WHERE s.pnpubid = p.oid AND s.pnnspid = c.relnamespace)
+        ORDER BY 1
+        """
+
+    // Whatever else depends on a table, its row type, or the sequence of an identity column: every
+    // class that is not known to follow is named, whatever classes there will be.
     private static let dependantsQuery = """
-        SELECT DISTINCT pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid)
-            || ' depends on ' || pg_catalog.pg_describe_object(d.refclassid, d.refobjid, 0) AS hazard
+        SELECT DISTINCT pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid) AS subject,
+            'it depends on ' || pg_catalog.pg_describe_object(d.refclassid, d.refobjid, 0)
+                || ' and cannot be pointed at another. ''--strategy truncate'' keeps it' AS note
         FROM pg_catalog.pg_depend AS d
         WHERE d.deptype IN ('n', 'x', 'e') AND (
-            d.refclassid = 'pg_class'::pg_catalog.regclass
-                AND d.refobjid = ANY ($1::pg_catalog.oid[])
-            OR d.refclassid = 'pg_type'::pg_catalog.regclass AND d.refobjid IN (
+            d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                AND (d.refobjid = ANY ($1::pg_catalog.oid[]) OR EXISTS (
+                    SELECT FROM pg_catalog.pg_depend AS o
+                    WHERE o.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                        AND o.objid = d.refobjid AND o.deptype = 'i'
+                        AND o.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                        AND o.refobjid = ANY ($1::pg_catalog.oid[]) AND o.refobjsubid > 0))
+            OR d.refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass AND d.refobjid IN (
                 SELECT t.oid FROM pg_catalog.pg_type AS t
                 LEFT JOIN pg_catalog.pg_type AS e ON e.oid = t.typelem
                 WHERE t.typrelid = ANY ($1::pg_catalog.oid[])
                     OR t.typcategory = 'A' AND e.typrelid = ANY ($1::pg_catalog.oid[])))
-            AND NOT (d.classid = 'pg_constraint'::pg_catalog.regclass AND EXISTS (
+            AND NOT (d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND (
+                d.classid IN ('pg_catalog.pg_rewrite'::pg_catalog.regclass,
+                        'pg_catalog.pg_policy'::pg_catalog.regclass,
+                        'pg_catalog.pg_publication_rel'::pg_catalog.regclass)
+                    AND d.refobjid = ANY ($1::pg_catalog.oid[])
+                OR d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+                    AND d.refobjid = ANY ($1::pg_catalog.oid[])
+                OR d.classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass AND EXISTS (
+                    SELECT FROM pg_catalog.pg_trigger AS t
+                    WHERE t.oid = d.objid AND t.tgrelid = ANY ($1::pg_catalog.oid[]))
+                OR d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                    AND d.objid = ANY ($1::pg_catalog.oid[])))
+            AND NOT (d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND EXISTS (
                 SELECT FROM pg_catalog.pg_constraint AS o
-                WHERE o.oid = d.objid AND o.conrelid = ANY ($1::pg_catalog.oid[])))
-            AND NOT (d.classid = 'pg_rewrite'::pg_catalog.regclass AND EXISTS (
-                SELECT FROM pg_catalog.pg_rewrite AS r
-                JOIN pg_catalog.pg_class AS c ON c.oid = r.ev_class
-                WHERE r.oid = d.objid AND (c.relkind = 'v' AND r.rulename = '_RETURN'
-                    OR c.oid = ANY ($1::pg_catalog.oid[]))))
-            AND NOT (d.classid = 'pg_class'::pg_catalog.regclass
-                AND d.objid = ANY ($1::pg_catalog.oid[]))
-            AND NOT (d.classid = 'pg_attrdef'::pg_catalog.regclass AND EXISTS (
+                WHERE o.oid = d.objid
+                    AND (o.contype = 'f' OR o.conrelid = ANY ($1::pg_catalog.oid[]))))
+            AND NOT (d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND EXISTS (
                 SELECT FROM pg_catalog.pg_attrdef AS f
                 WHERE f.oid = d.objid AND f.adrelid = ANY ($1::pg_catalog.oid[])))
         ORDER BY 1

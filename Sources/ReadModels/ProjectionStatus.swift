@@ -22,8 +22,30 @@ package struct ProjectionStatus: Sendable {
         package let host: String
         package let pid: Int64
         package let startedAt: String
+        package let heartbeatAt: String
+        /// The generation that it has put live; nil when it has not.
+        package let putLive: Int?
         /// Whether its session still holds the lock.
         package let isAlive: Bool
+    }
+
+    /// The last change of generation, and what it took.
+    ///
+    /// Those of earlier versions have no figures.
+    package struct SwapLine: Sendable {
+        /// `swap`, `rollback` or `truncate`.
+        package let kind: String
+        package let fromGeneration: Int?
+        package let toGeneration: Int
+        package let at: String
+        /// Attempts to get the locks, the one that went well included.
+        package let attempts: Int?
+        /// From asking for the first exclusive lock to the last statement before COMMIT.
+        package let heldMilliseconds: Double?
+        /// What of that was waiting for locks.
+        package let lockWaitMilliseconds: Double?
+        /// The longest that a failed attempt queued for its locks.
+        package let longestFailedWaitMilliseconds: Double?
     }
 
     package let projection: String
@@ -33,6 +55,8 @@ package struct ProjectionStatus: Sendable {
     package let position: String?
     /// The run that is recorded as running.
     package let run: RunLine?
+    /// The last change of generation; nil when there was none.
+    package let lastSwap: SwapLine?
 
     /// The live one.
     package var live: Generation? { generations.first { $0.state == .live } }
@@ -46,12 +70,14 @@ extension ReadModelDatabase {
     /// - Returns: Without generations when the bookkeeping is not there yet.
     package func status(of projection: String) async throws -> ProjectionStatus {
         try await withConnection(as: "status", doing: "reading the status") { connection in
+            try await Bookkeeping.bringUpToDate(on: connection)
             guard try await Bookkeeping.version(on: connection) > 0 else {
                 return ProjectionStatus(
                     projection: projection,
                     generations: [],
                     position: nil,
-                    run: nil
+                    run: nil,
+                    lastSwap: nil
                 )
             }
             let records = try await Bookkeeping.generations(of: projection, on: connection)
@@ -61,7 +87,39 @@ extension ReadModelDatabase {
                     .map { ProjectionStatus.Generation($0) },
                 position: try await Bookkeeping.checkpoint(of: projection, on: connection)?
                     .position,
-                run: try await runLine(of: projection, on: connection)
+                run: try await runLine(of: projection, on: connection),
+                lastSwap: try await swapLine(of: projection, on: connection)
+            )
+        }
+    }
+
+    /// A status does not bring the bookkeeping up to date, and an older one has not all columns;
+    /// read as JSON, what is not there is null.
+    private func swapLine(
+        of projection: String,
+        on connection: PostgresConnection
+    ) async throws -> ProjectionStatus.SwapLine? {
+        let row = try await connection.query(
+            """
+            SELECT s.kind, s.from_generation, s.to_generation, s.at,
+                j.facts ->> 'attempts' AS attempts, j.facts ->> 'held_ms' AS held,
+                j.facts ->> 'lock_wait_ms' AS lock_wait,
+                j.facts ->> 'longest_failed_wait_ms' AS failed_wait
+            FROM reprise.swap AS s, LATERAL (SELECT pg_catalog.to_jsonb(s) AS facts) AS j
+            WHERE s.projection = $1 ORDER BY s.swap_id DESC LIMIT 1
+            """,
+            [.text(projection)]
+        ).first
+        return try row.map { row in
+            ProjectionStatus.SwapLine(
+                kind: try row.string("kind"),
+                fromGeneration: try row.optionalInt("from_generation").map { Int($0) },
+                toGeneration: Int(try row.int("to_generation")),
+                at: try row.string("at"),
+                attempts: row["attempts"].flatMap { Int($0) },
+                heldMilliseconds: row["held"].flatMap { Double($0) },
+                lockWaitMilliseconds: row["lock_wait"].flatMap { Double($0) },
+                longestFailedWaitMilliseconds: row["failed_wait"].flatMap { Double($0) }
             )
         }
     }
@@ -72,15 +130,16 @@ extension ReadModelDatabase {
     ) async throws -> ProjectionStatus.RunLine? {
         let row = try await connection.query(
             """
-            SELECT r.run_id, r.command, r.stage, r.host, r.pid, r.started_at, EXISTS (
+            SELECT run_id, r.command, r.stage, r.host, r.pid, r.started_at, r.heartbeat_at,
+                s.to_generation, EXISTS (
                 SELECT FROM pg_catalog.pg_locks AS l
                 WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
                     AND l.database = (SELECT oid FROM pg_catalog.pg_database
                         WHERE datname = pg_catalog.current_database())
                     AND (l.classid::pg_catalog.int8 << 32 | l.objid::pg_catalog.int8)
                         = pg_catalog.hashtextextended($2, 0)) AS alive
-            FROM reprise.run AS r
-            WHERE r.projection = $1 AND r.state = 'running' ORDER BY r.run_id DESC LIMIT 1
+            FROM reprise.run AS r LEFT JOIN reprise.swap AS s USING (run_id)
+            WHERE r.projection = $1 AND r.state = 'running' ORDER BY run_id DESC LIMIT 1
             """,
             [.text(projection), .text(Run.lockName(of: projection))]
         ).first
@@ -92,6 +151,8 @@ extension ReadModelDatabase {
                 host: try row.string("host"),
                 pid: try row.int("pid"),
                 startedAt: try row.string("started_at"),
+                heartbeatAt: try row.string("heartbeat_at"),
+                putLive: try row.optionalInt("to_generation").map { Int($0) },
                 isAlive: try row.bool("alive")
             )
         }

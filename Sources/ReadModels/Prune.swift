@@ -6,6 +6,8 @@ package struct PruneResult: Equatable, Sendable {
     package var dropped: [Int] = []
     /// Generations that are kept although they are past the limit, and why.
     package var postponed: [Int: String] = [:]
+    /// What should be known beside that.
+    package var warnings: [String] = []
 }
 
 extension ReadModelDatabase {
@@ -30,6 +32,7 @@ extension ReadModelDatabase {
                 .sorted { $0.retiredRank < $1.retiredRank }.dropFirst(keep)
             let overtaken = older.filter { $0.state == .ready }
             var result = PruneResult()
+            result.warnings = run.notes
             for generation in retired + overtaken {
                 if let reason = try await GenerationDrop.dropIfFree(generation, on: connection) {
                     result.postponed[generation.number] = reason

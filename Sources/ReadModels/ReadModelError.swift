@@ -24,6 +24,14 @@ package enum ReadModelError: Error, Equatable, Sendable {
         blockers: [String],
         readyGeneration: Int?
     )
+    /// The cut-over takes longer than readers may be held up.
+    case overBudget(
+        projection: String,
+        attempts: Int,
+        milliseconds: Int,
+        budget: Int,
+        readyGeneration: Int?
+    )
     /// The new generation stands before the live one in the ledger.
     case behindLive(projection: String, generation: Int, position: String, livePosition: String)
     /// The catalogue is not what the bookkeeping says.
@@ -55,7 +63,8 @@ extension ReadModelError: CustomStringConvertible {
         case .refused(let reason):
             (
                 reason, Self.unchanged,
-                "Check the role, its password (PGPASSWORD, ~/.pgpass) and its rights."
+                "Check the role, its password (PGPASSWORD, ~/.pgpass) and its rights; docs/operating.md "
+                    + "has a script that grants them."
             )
         case .server(let doing, let reason):
             (
@@ -98,6 +107,23 @@ extension ReadModelError: CustomStringConvertible {
                 generation.map {
                     "Generation \($0) is ready: when those sessions end, run 'reprise swap \(projection)'."
                 } ?? "When those sessions end, run the command again."
+            )
+        case .overBudget(
+            let projection,
+            let attempts,
+            let milliseconds,
+            let budget,
+            let generation
+        ):
+            (
+                "The cut-over of '\(projection)' takes longer than its outage budget: "
+                    + "\(milliseconds) ms in the last of \(attempts) attempts, which was undone; the "
+                    + "budget is \(budget) ms.",
+                Self.unchanged,
+                generation.map {
+                    "Generation \($0) is ready: at a quieter time run 'reprise swap \(projection)', or "
+                        + "allow more with --outage-budget."
+                } ?? "Run the command again at a quieter time, or allow more with --outage-budget."
             )
         case .behindLive(let projection, let generation, let position, let livePosition):
             (

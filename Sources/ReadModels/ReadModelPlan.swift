@@ -58,15 +58,18 @@ extension ReadModelDatabase {
     ///   - projection: The projection.
     ///   - strategy: The strategy asked for.
     ///   - consent: What a swap may do that others notice.
+    ///   - patience: The limits of the cut-over, for its SQL.
     /// - Returns: The plan, with what it refuses.
     /// - Throws: ``ReadModelError`` when the server cannot be asked. What the plan refuses is in
     ///   the plan.
     package func plan(
         _ projection: ProjectionTables,
         strategy: Strategy,
-        consent: CarryOverConsent = CarryOverConsent()
+        consent: CarryOverConsent = CarryOverConsent(),
+        patience: CutOverPatience = CutOverPatience()
     ) async throws -> ReadModelPlan {
         try await withConnection(as: "plan", doing: "planning '\(projection.name)'") { connection in
+            try await Bookkeeping.bringUpToDate(on: connection)
             try await connection.execute("BEGIN")
             do {
                 try await connection.execute("SET LOCAL lock_timeout = '2s'")
@@ -74,7 +77,8 @@ extension ReadModelDatabase {
                     database: self,
                     projection: projection,
                     strategy: strategy,
-                    consent: consent
+                    consent: consent,
+                    patience: patience
                 ).plan(on: connection)
                 try await connection.executeShielded("ROLLBACK")
                 return plan
@@ -87,8 +91,12 @@ extension ReadModelDatabase {
     }
 }
 
-/// Views to be pointed at the new tables, what stops a rebuild, what else is told.
-private typealias Findings = ([DependentView], refusals: [String], told: [Finding])
+/// The lines of a plan, and the text of its cut-over.
+private struct Findings {
+    var lines: [Finding] = []
+    var views: [DependentView] = []
+    var sql: String?
+}
 
 /// Gathers a ``ReadModelPlan`` inside a transaction that the caller rolls back.
 private struct Planning {
@@ -96,6 +104,7 @@ private struct Planning {
     let projection: ProjectionTables
     let strategy: Strategy
     let consent: CarryOverConsent
+    let patience: CutOverPatience
 
     func plan(on connection: PostgresConnection) async throws -> ReadModelPlan {
         let records =
@@ -105,7 +114,6 @@ private struct Planning {
             try await Bookkeeping.version(on: connection) == 0
             ? nil : try await Bookkeeping.checkpoint(of: projection.name, on: connection)
         var refusals = projection.complaints
-        var told: [Finding] = []
         var live = LiveTables(generation: nil, tables: [], isAdopted: false)
         do {
             live = try await LiveTables.find(
@@ -126,18 +134,25 @@ private struct Planning {
         if strategy == .swap, let obstacle = try await live.obstacle(on: connection) {
             refusals.append(obstacle)
         }
-        var views: [DependentView] = []
+        var findings = Findings(lines: refusals.map { Finding(.refuse, nil, $0) })
         if refusals.isEmpty {
-            (views, refusals, told) = try await inspect(
+            findings = try await inspect(
                 live,
+                records: records,
                 generation: number,
                 strategy: strategy,
                 on: connection
             )
+            findings.lines += try await Gates.findings(of: live.oids, on: connection)
         }
         if strategy != self.strategy {
-            let note = "There are no live tables yet, so the first generation is moved in."
-            told.append(Finding(.warn, nil, note))
+            findings.lines.append(
+                Finding(
+                    .warn,
+                    nil,
+                    "There are no live tables yet, so the first generation is moved in."
+                )
+            )
         }
         return ReadModelPlan(
             projection: projection.name,
@@ -148,9 +163,9 @@ private struct Planning {
             adoptsLive: live.isAdopted,
             livePosition: checkpoint?.position,
             tables: tables(live: live),
-            views: views.map(\.name.sql),
-            findings: refusals.map { Finding(.refuse, nil, $0) } + told,
-            cutOverSQL: nil
+            views: findings.views.map(\.name.sql),
+            findings: findings.lines,
+            cutOverSQL: findings.sql
         )
     }
 
@@ -169,6 +184,7 @@ private struct Planning {
 
     private func inspect(
         _ live: LiveTables,
+        records: [GenerationRecord],
         generation: Int,
         strategy: Strategy,
         on connection: PostgresConnection
@@ -183,10 +199,16 @@ private struct Planning {
             }
             switch strategy {
             case .truncate: return try await inspectTruncate(live, on: connection)
-            case .swap: return try await inspectSwap(live, generation: generation, on: connection)
+            case .swap:
+                return try await inspectSwap(
+                    live,
+                    records: records,
+                    generation: generation,
+                    on: connection
+                )
             }
         } catch ReadModelError.refusedByPlan(_, let reasons) {
-            return ([], reasons, [])
+            return Findings(lines: reasons.map { Finding(.refuse, nil, $0) })
         }
     }
 
@@ -196,15 +218,15 @@ private struct Planning {
     ) async throws -> Findings {
         let reload = TruncateReload(database: database, projection: projection)
         let bindings = try await reload.bind(live, on: connection)
-        let hazards = try await Hazard.ofTruncate(live.oids, on: connection)
-        return (
-            [], hazards.map { "\($0.description): a truncate cannot do that." },
-            bindings.warnings.map { Finding(.warn, nil, $0) }
+        return Findings(
+            lines: try await Hazard.ofTruncate(live.oids, on: connection)
+                + bindings.warnings.map { Finding(.warn, nil, $0) }
         )
     }
 
     private func inspectSwap(
         _ live: LiveTables,
+        records: [GenerationRecord],
         generation: Int,
         on connection: PostgresConnection
     ) async throws -> Findings {
@@ -214,77 +236,33 @@ private struct Planning {
             liveSchema: database.liveSchema,
             live: live
         ).create(on: connection, isForLoading: false)
-        let hazards = try await Hazard.ofSwap(live.oids, on: connection)
-        let views = try await DependentView.over(live.oids, on: connection)
-        var refusals = hazards.map {
-            "\($0.description): a swap does not carry that over. '--strategy truncate' keeps it."
-        }
-        refusals += try await SwapPreflight(
+        let rehearsal = SwapRehearsal(
             live: live,
             liveSchema: database.liveSchema,
-            homeSchema: created.homeSchema
-        ).refusals(on: connection)
-        refusals += try await unfit(
-            views,
-            over: live,
-            in: created.homeSchema,
-            on: connection
+            homeSchema: created.homeSchema,
+            shadows: created.tables,
+            consent: consent
         )
+        var findings = Findings(
+            lines: created.findings + (try await rehearsal.findings(on: connection))
+        )
+        findings.views = try await DependentView.over(live.oids, on: connection)
         if let checks = projection.checks {
-            refusals += try await SQLChecks(text: checks).rehearse(
+            findings.lines += try await SQLChecks(text: checks).rehearse(
                 searchPath: [created.homeSchema, database.liveSchema],
                 on: connection
-            )
+            ).map { Finding(.refuse, nil, $0) }
         }
-        return (views, refusals, created.findings)
-    }
-
-    /// Makes each view over the shadow tables, to see whether it can follow.
-    ///
-    /// The innermost come first, so that an outer one finds its twin.
-    private func unfit(
-        _ views: [DependentView],
-        over live: LiveTables,
-        in homeSchema: String,
-        on connection: PostgresConnection
-    ) async throws -> [String] {
-        var refusals: [String] = []
-        for view in views.reversed() {
-            let path = [homeSchema, database.liveSchema]
-            try await connection.setSearchPath([database.liveSchema])
-            let unqualified = try await connection.query(
-                "SELECT pg_catalog.pg_get_viewdef($1::pg_catalog.oid) AS definition",
-                [.int(Int64(view.oid))]
-            ).first?.string("definition")
-            try await connection.setSearchPath(path)
-            try await connection.execute("SAVEPOINT view")
-            do {
-                let twin = QualifiedName(
-                    schema: homeSchema,
-                    name: "reprise view \(view.oid)"
-                )
-                try await connection.execute("CREATE VIEW \(twin.sql) AS \(unqualified ?? "")")
-                if try await !connection.isReplaceable(view.oid, by: twin) {
-                    refusals.append(
-                        "view \(view.name.sql): its columns would change name or type, which "
-                            + "CREATE OR REPLACE VIEW cannot do."
-                    )
-                }
-                for table in try await connection.tables(live.oids, below: twin) {
-                    refusals.append(
-                        "view \(view.name.sql) reads \(table), which the new generation does not "
-                            + "have."
-                    )
-                }
-                try await connection.execute("ROLLBACK TO view")
-            } catch let error as ServerError {
-                try await connection.execute("ROLLBACK TO view")
-                refusals.append(
-                    "view \(view.name.sql) cannot be made over the new tables: \(error)"
-                )
-            }
+        if !findings.lines.contains(where: { $0.level == .refuse }) {
+            findings.sql = try await CutOverText(
+                database: database,
+                projection: projection.name,
+                live: live,
+                records: records,
+                patience: patience
+            ).text(of: generation, created, on: connection)
         }
-        return refusals
+        return findings
     }
 }
 
@@ -295,38 +273,5 @@ extension PostgresConnection {
             [.text(name)]
         )
         return !found.rows.isEmpty
-    }
-
-    /// Whether every column of `view` is there in `twin`, at the same place, with the same name,
-    /// type and collation.
-    fileprivate func isReplaceable(_ view: UInt32, by twin: QualifiedName) async throws -> Bool {
-        let differing = try await query(
-            """
-            SELECT FROM pg_catalog.pg_attribute AS a
-            LEFT JOIN pg_catalog.pg_attribute AS b
-                ON b.attrelid = $2::pg_catalog.regclass AND b.attnum = a.attnum
-            WHERE a.attrelid = $1::pg_catalog.oid AND a.attnum > 0
-                AND (a.attname, a.atttypid, a.atttypmod, a.attcollation)
-                    IS DISTINCT FROM (b.attname, b.atttypid, b.atttypmod, b.attcollation)
-            """,
-            [.int(Int64(view)), .text(twin.sql)]
-        )
-        return differing.rows.isEmpty
-    }
-
-    /// Those of the tables that a view reads directly.
-    fileprivate func tables(_ tables: [UInt32], below view: QualifiedName) async throws -> [String]
-    {
-        try await query(
-            """
-            SELECT DISTINCT d.refobjid::pg_catalog.regclass AS name
-            FROM pg_catalog.pg_depend AS d
-            JOIN pg_catalog.pg_rewrite AS r ON r.oid = d.objid
-            WHERE r.ev_class = $1::pg_catalog.regclass
-                AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
-                AND d.refobjid = ANY ($2::pg_catalog.oid[]) ORDER BY 1
-            """,
-            [.text(view.sql), .ints(tables.map { Int64($0) })]
-        ).rows.map { try $0.string("name") }
     }
 }

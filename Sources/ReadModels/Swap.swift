@@ -6,104 +6,142 @@ struct Swap: Sendable {
     let database: ReadModelDatabase
     let projection: ProjectionTables
     let kind: CutOverKind
-    let wanted: Int?
     let run: Run
     let patience: CutOverPatience
     let consent: CarryOverConsent
+    let readied: SwapReadiness
 
     /// One attempt, in one transaction.
     ///
-    /// - Throws: ``LockLadder/Blocked`` when a lock was not to be had; the transaction is undone.
+    /// - Throws: ``LockLadder/Blocked`` when a gate is closed, a lock was not to be had, or time ran
+    ///   out; the transaction is undone.
     func attempt(
-        lockTimeout: Int,
+        _ rung: Rung,
+        watch: BlockerWatch,
         on connection: PostgresConnection
     ) async throws -> CutOverResult {
-        var lockedRelations: [UInt32] = []
-        var target: GenerationRecord?
-        var sent: (batch: SwapBatch, at: ContinuousClock.Instant)?
+        let warnings = try await pass(watch, on: connection)
+        var state = Attempt()
         do {
-            let batch = try await connection.withTransaction { connection in
+            var result = try await connection.withTransaction { connection in
                 let fence = try await Fence.take(
                     of: projection,
                     in: database,
                     run: run,
                     on: connection
                 )
-                let chosen = try choose(from: fence)
-                target = chosen
-                lockedRelations = fence.live.oids + chosen.tables.map(\.oid)
+                let chosen = try chosen(in: fence)
+                state.target = chosen
+                state.relations = fence.live.oids + chosen.relationOIDs.map { UInt32($0) }
                 let batch = try await prepare(chosen, fence: fence, on: connection)
-                lockedRelations += batch.views.map(\.oid)
-                sent = (batch, .now)
-                // Not cancellable: from here it is the lock timeout and a few milliseconds to
-                // either end.
-                try await connection.executeShielded(batch.sql(lockTimeout: lockTimeout))
-                return batch
+                state.relations += batch.relations
+                try await CutOverStop.pass(.prepared, on: connection)
+                state.sent = (batch, .now)
+                // Not cancellable: from here it is the outage budget to either end.
+                let answers = try await connection.executeEachShielded(batch.sql(rung))
+                return batch.result(rung, since: state.sent?.at ?? .now, answers)
             }
-            return batch.result(since: sent?.at ?? .now)
-        } catch let error as ServerError where error.isLockFailure {
-            let blockers =
-                lockedRelations.isEmpty
-                ? try await Fence.holders(of: projection, in: database, on: connection)
-                : try await connection.holders(of: lockedRelations)
-            throw LockLadder.Blocked(
-                blockers: blockers,
-                waited: sent.map { (ContinuousClock.now - $0.at).milliseconds } ?? 0,
-                readyGeneration: target?.number
-            )
-        } catch let error as ServerError where error.sqlState == SwapBatch.SQLState.changed {
-            throw LockLadder.Blocked(
-                blockers: ["a change of grants, views or tables during the attempt"],
-                waited: sent.map { (ContinuousClock.now - $0.at).milliseconds } ?? 0,
-                readyGeneration: target?.number
-            )
-        } catch let error as ServerError where error.sqlState == SwapBatch.SQLState.lostLock {
-            throw ReadModelError.changedMeanwhile(
-                projection: projection.name,
-                reason: Run.lostLock
-            )
+            result.warnings += warnings
+            return result
+        } catch let error as ServerError {
+            throw try await blocked(by: error, state, rung, on: connection)
         } catch let error as ConnectionError {
+            guard let sent = state.sent else {
+                guard error.isIdleTimeout else { throw error }
+                throw LockLadder.Blocked(
+                    reasons: [LockLadder.stoppedProcess],
+                    readyGeneration: state.target?.number
+                )
+            }
             // The answer to COMMIT is lost when the batch had been sent.
-            guard let sent, try await CommitOutcome(database: database, run: run).isCommitted()
-            else { throw error }
-            return sent.batch.result(since: sent.at)
+            let outcome = CommitOutcome(database: database, run: run)
+            guard let recorded = try await outcome.record() else { throw error }
+            var result = sent.batch.result(rung, since: sent.at, [recorded])
+            result.warnings += warnings
+            return result
         }
     }
 
-    /// Picks the generation and checks that it may go live.
-    private func choose(from fence: Fence) throws -> GenerationRecord {
-        let live = fence.live.generation?.number ?? -1
-        let candidates = fence.records.filter {
-            $0.state == .ready || $0.state == .retired
-        }
-        let chosen: GenerationRecord? =
-            switch (wanted, kind) {
-            case (let wanted?, _): candidates.first { $0.number == wanted }
-            case (nil, .rollback):
-                candidates.filter { $0.number < live && $0.state == .retired }
-                    .min { $0.retiredRank < $1.retiredRank }
-            case (nil, _): candidates.first { $0.number > live }
-            }
-        guard let chosen else {
-            let what =
-                wanted.map { "generation \($0)" }
-                ?? (kind == .rollback
-                    ? "retired generation before the live one"
-                    : "generation newer than the live one")
-            throw ReadModelError.nothingToMove(
+    /// How far an attempt has come.
+    private struct Attempt {
+        var relations: [UInt32] = []
+        var target: GenerationRecord?
+        var sent: (batch: SwapBatch, at: ContinuousClock.Instant)?
+
+        /// Milliseconds since readers may have begun to queue.
+        var waited: Double { sent.map { (ContinuousClock.now - $0.at).milliseconds } ?? 0 }
+    }
+
+    private func pass(
+        _ watch: BlockerWatch,
+        on connection: PostgresConnection
+    ) async throws -> [String] {
+        let seen = try await Fence.look(at: projection, in: database, on: connection)
+        let chosen = try chosen(in: seen)
+        let views = try await DependentView.over(seen.live.oids, on: connection)
+        return try await Gates(
+            run: run,
+            patience: patience,
+            relations: seen.live.oids + views.map(\.oid),
+            loadMark: try await .find(of: chosen.number, of: projection.name, on: connection),
+            readyGeneration: chosen.number
+        ).pass(watch: watch, on: connection)
+    }
+
+    /// What to throw after an error of the server.
+    private func blocked(
+        by error: ServerError,
+        _ state: Attempt,
+        _ rung: Rung,
+        on connection: PostgresConnection
+    ) async throws -> any Error {
+        var blocked = LockLadder.Blocked(
+            waited: state.waited,
+            readyGeneration: state.target?.number
+        )
+        switch error.sqlState {
+        case SwapBatch.SQLState.changed:
+            blocked.reasons = ["a change of grants, views or tables during the attempt"]
+        case SwapBatch.SQLState.lostLock:
+            return ReadModelError.changedMeanwhile(
                 projection: projection.name,
-                reason: "'\(projection.name)' has no \(what) to put live."
+                reason: Run.lostLock
+            )
+        default:
+            if let overrun = rung.overrun(error, after: blocked.waited) {
+                blocked.overrun = overrun
+            } else if error.isLockFailure {
+                blocked.blockers =
+                    state.relations.isEmpty
+                    ? try await Fence.blockers(of: projection, in: database, on: connection)
+                    : try await Blocker.holding(state.relations, on: connection)
+            } else {
+                return error
+            }
+        }
+        return blocked
+    }
+
+    /// The generation that was made ready, if it may still go live.
+    private func chosen(in fence: Fence) throws -> GenerationRecord {
+        guard
+            let target = fence.records.first(where: { $0.number == readied.generation }),
+            target.canGoLive
+        else {
+            throw ReadModelError.changedMeanwhile(
+                projection: projection.name,
+                reason: "generation \(readied.generation) is no longer there to put live"
             )
         }
         if kind == .swap {
             try patience.guardPosition(
-                chosen.position,
-                of: chosen.number,
+                target.position,
+                of: target.number,
                 of: projection.name,
                 against: fence.checkpoint
             )
         }
-        return chosen
+        return target
     }
 
     /// Everything that can be done before readers are held up, and the text of what cannot.
@@ -113,30 +151,49 @@ struct Swap: Sendable {
         on connection: PostgresConnection
     ) async throws -> SwapBatch {
         // Before anything is captured: what changes after this is noticed in the batch.
-        let fingerprint = try await SwapBatch.fingerprint(of: fence.live.oids, on: connection)
-        let refusals = try await Hazard.ofSwap(fence.live.oids, on: connection)
+        let fingerprint = try await CatalogueFingerprint.take(of: fence.live.oids, on: connection)
+        let refusals = try await Hazard.ofSwap(fence.live.oids, consent: consent, on: connection)
         guard refusals.isEmpty else {
             throw ReadModelError.refusedByPlan(
                 projection: projection.name,
-                reasons: refusals.map(\.description)
+                reasons: refusals.map(\.text)
             )
         }
+        try await assertSameShape(target, live: fence.live, on: connection)
         try await assertAtHome(target, on: connection)
         try await lock(target, on: connection)
         return SwapBatch(
             kind: kind,
-            run: run,
+            run: run.mark,
             target: target,
             fence: fence,
             retiredHome: try await retiredHome(fence.live, on: connection),
             liveSchema: database.liveSchema,
-            grants: try await copyGrants(of: fence.live, to: target, on: connection),
-            views: try await DependentView.over(fence.live.oids, on: connection),
-            statistics: try await SwapBatch.statistics(
-                of: fence.live.oids + target.tables.map(\.oid),
-                on: connection
-            ),
+            captured: try await SwapDraft(
+                liveSchema: database.liveSchema,
+                target: target,
+                live: fence.live,
+                maxima: readied.maxima
+            ).prepare(on: connection),
             fingerprint: fingerprint
+        )
+    }
+
+    /// Fails when the live tables were altered since the generation was built: it does not have
+    /// what was put onto them. One that was live before is as it was then.
+    private func assertSameShape(
+        _ target: GenerationRecord,
+        live: LiveTables,
+        on connection: PostgresConnection
+    ) async throws {
+        guard target.state == .ready, let built = target.liveShape, !live.tables.isEmpty,
+            try await LiveShape.digest(of: live.oids, on: connection) != built
+        else { return }
+        throw ReadModelError.changedMeanwhile(
+            projection: projection.name,
+            reason: "the live tables' columns, indexes, constraints or settings were changed since "
+                + "generation \(target.number) was built, which does not have the change. "
+                + "'reprise rebuild \(projection.name)' carries it over"
         )
     }
 
@@ -153,43 +210,6 @@ struct Swap: Sendable {
         )
     }
 
-    /// Puts the grants of the live tables onto the tables that come.
-    ///
-    /// - Returns: Statements for tables that get another owner: they run after that.
-    private func copyGrants(
-        of live: LiveTables,
-        to target: GenerationRecord,
-        on connection: PostgresConnection
-    ) async throws -> [String: [String]] {
-        var later: [String: [String]] = [:]
-        for table in live.tables {
-            guard let twin = target.tables.first(where: { $0.name == table.name.name }) else {
-                continue
-            }
-            let home = QualifiedName(schema: target.homeSchema, name: twin.name)
-            for statement in try await TableRights.revocation(
-                of: twin.oid,
-                named: home,
-                on: connection
-            ) {
-                try await connection.execute(statement)
-            }
-            let owner = try await Catalogue.table(oid: twin.oid, on: connection)?.owner
-            let grants = try await TableRights.copy(
-                from: table.oid,
-                to: twin.oid,
-                named: owner == table.owner ? home : table.name,
-                on: connection
-            )
-            guard owner == table.owner else {
-                later[twin.name] = grants
-                continue
-            }
-            for statement in grants { try await connection.execute(statement) }
-        }
-        return later
-    }
-
     private func assertAtHome(
         _ target: GenerationRecord,
         on connection: PostgresConnection
@@ -199,9 +219,9 @@ struct Swap: Sendable {
             SELECT FROM pg_catalog.pg_class AS c
             WHERE c.oid = ANY ($1::pg_catalog.oid[]) AND c.relnamespace = $2::pg_catalog.oid
             """,
-            [.ints(target.tableOIDs), target.homeSchemaOID.map { .int(Int64($0)) } ?? .null]
+            [.ints(target.relationOIDs), target.homeSchemaOID.map { .int(Int64($0)) } ?? .null]
         )
-        guard !target.tables.isEmpty, found.rows.count == target.tables.count else {
+        guard !target.tables.isEmpty, found.rows.count == target.relationOIDs.count else {
             throw ReadModelError.changedMeanwhile(
                 projection: projection.name,
                 reason: "the tables of generation \(target.number) are not all in "
@@ -239,29 +259,35 @@ struct CommitOutcome: Sendable {
 
     /// Waits until the lost session is gone, then looks for the row that its transaction wrote.
     ///
+    /// - Returns: What the row says of the attempt; nil when it did not take place.
     /// - Throws: ``ReadModelError/outcomeUnknown(projection:runID:)`` when the server cannot be
     ///   asked.
-    func isCommitted() async throws -> Bool {
+    func record() async throws -> QueryResult? {
         do {
             return try await database.withConnection(as: "outcome", doing: "asking for the outcome")
             {
                 connection in
                 try await connection.withTransaction { connection in
                     try await connection.execute("SET LOCAL lock_timeout = '30s'")
-                    try await connection.query(
-                        "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))",
-                        [.text(Fence.cutOverLockName(run: run.id))]
-                    )
-                    let row = try await connection.query(
-                        "SELECT FROM reprise.swap WHERE run_id = $1",
-                        [.int(run.id)]
-                    )
-                    return !row.rows.isEmpty
+                    return try await Self.row(of: run.id, on: connection)
                 }
             }
         } catch {
             throw ReadModelError.outcomeUnknown(projection: run.projection, runID: run.id)
         }
+    }
+
+    /// The same in the caller's transaction, whose `lock_timeout` limits the wait.
+    static func row(of run: Int64, on connection: PostgresConnection) async throws -> QueryResult? {
+        try await connection.query(
+            "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))",
+            [.text(Fence.cutOverLockName(run: run))]
+        )
+        let found = try await connection.query(
+            "SELECT to_generation, lock_wait_ms FROM reprise.swap WHERE run_id = $1",
+            [.int(run)]
+        )
+        return found.rows.isEmpty ? nil : found
     }
 }
 

@@ -1,51 +1,131 @@
 import Postgres
 
-/// What would make the batch of a swap fail, found out while planning: whoever learns it at the
-/// cut-over has folded and loaded for nothing.
+/// What would make the batch of a swap fail for want of a right, found out while planning: whoever
+/// learns it at the cut-over has folded and loaded for nothing.
 struct SwapPreflight: Sendable {
     let live: LiveTables
     let liveSchema: String
     let homeSchema: String
 
-    /// The reasons, each naming an object.
+    /// A refusal for each missing right, naming the object; one line that all is well otherwise.
     ///
     /// - Precondition: The shadow tables are in the home schema.
-    func refusals(on connection: PostgresConnection) async throws -> [String] {
+    func findings(on connection: PostgresConnection) async throws -> [Finding] {
         try await connection.setSearchPath([])
-        var refusals: [String] = []
-        for query in [Self.rightsQuery, Self.columnGrantsQuery] {
-            let result = try await connection.query(
-                query,
-                [.ints(live.oids.map { Int64($0) }), .text(homeSchema), .text(liveSchema)]
-            )
-            refusals += try result.rows.map { try $0.string("refusal") }
+        let oids = PostgresValue.ints(live.oids.map { Int64($0) })
+        let missing = try await connection.query(
+            Self.rightsQuery,
+            [oids, .text(homeSchema), .text(liveSchema)]
+        )
+        let columns = try await connection.query(
+            Self.columnGrantsQuery,
+            [oids, .text(homeSchema), .text(liveSchema)]
+        )
+        let refusals = try (missing.rows + columns.rows).map {
+            Finding(.refuse, try $0.string("subject"), try $0.string("note"))
         }
-        return refusals
+        guard refusals.isEmpty else { return refusals }
+        let role = try await connection.query("SELECT current_user AS role").first
+        return [
+            Finding(
+                .ok,
+                "rights",
+                "the role \(try role?.string("role") ?? "") may do everything that the swap does"
+            )
+        ]
     }
 
+    // Who has to be what for each statement of the batch (manual, reference pages of the
+    // statements): owners for ALTER and CREATE OR REPLACE, CREATE on a schema for what comes or is
+    // replaced there, the grantor's role for a grant that an owner did not give.
     private static let rightsQuery = """
-        SELECT 'the role ' || current_user || ' is not a member of ' || rolname || ', who owns '
-            || c.oid::pg_catalog.regclass || '.' AS refusal
-        FROM pg_catalog.pg_class AS c
-        JOIN pg_catalog.pg_roles AS r ON r.oid = c.relowner
-        WHERE (c.oid = ANY ($1::pg_catalog.oid[]) OR c.relkind = 'v' AND EXISTS (
-                SELECT FROM pg_catalog.pg_depend AS d
-                JOIN pg_catalog.pg_rewrite AS w ON w.oid = d.objid AND w.ev_class = c.oid
-                WHERE d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
-                    AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
-                    AND d.refobjid = ANY ($1::pg_catalog.oid[])))
-            AND c.relpersistence <> 't' AND NOT pg_catalog.pg_has_role(c.relowner, 'USAGE')
+        WITH RECURSIVE uses (upper, lower) AS (
+            SELECT DISTINCT r.ev_class, d.refobjid
+            FROM pg_catalog.pg_depend AS d
+            JOIN pg_catalog.pg_rewrite AS r ON r.oid = d.objid
+            WHERE d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+                AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                AND d.refobjid <> r.ev_class
+        ), moving (oid) AS (
+            SELECT pg_catalog.unnest($1::pg_catalog.oid[])
+            UNION
+            SELECT u.upper FROM uses AS u JOIN moving AS m ON m.oid = u.lower
+            JOIN pg_catalog.pg_class AS c ON c.oid = u.upper AND c.relkind = 'm'
+        ), dependant (classid, objid) AS (
+            SELECT DISTINCT d.classid, d.objid FROM pg_catalog.pg_depend AS d
+            JOIN moving AS m ON m.oid = d.refobjid
+            WHERE d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+        ), needed (owner, schema, subject) AS (
+            SELECT c.relowner, c.relnamespace, c.oid::pg_catalog.regclass::pg_catalog.text
+            FROM pg_catalog.pg_class AS c JOIN moving AS m ON m.oid = c.oid
+            UNION
+            SELECT c.relowner, CASE c.relkind WHEN 'v' THEN c.relnamespace END,
+                c.oid::pg_catalog.regclass::pg_catalog.text
+            FROM dependant AS d
+            JOIN pg_catalog.pg_rewrite AS r ON r.oid = d.objid
+            JOIN pg_catalog.pg_class AS c ON c.oid = r.ev_class AND c.relpersistence <> 't'
+            WHERE d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+            UNION
+            SELECT c.relowner, NULL, c.oid::pg_catalog.regclass::pg_catalog.text
+            FROM dependant AS d
+            JOIN pg_catalog.pg_policy AS p ON p.oid = d.objid
+            JOIN pg_catalog.pg_class AS c ON c.oid = p.polrelid
+            WHERE d.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass
+            UNION
+            SELECT p.proowner, p.pronamespace,
+                pg_catalog.pg_describe_object(d.classid, d.objid, 0)
+            FROM dependant AS d
+            JOIN pg_catalog.pg_proc AS p ON p.oid = d.objid
+            WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+            UNION
+            SELECT c.relowner, NULL, c.oid::pg_catalog.regclass::pg_catalog.text
+            FROM pg_catalog.pg_constraint AS o
+            JOIN pg_catalog.pg_class AS c ON c.oid = o.conrelid
+            WHERE o.contype = 'f' AND o.confrelid = ANY ($1::pg_catalog.oid[])
+            UNION
+            SELECT p.pubowner, NULL, 'publication ' || pg_catalog.quote_ident(p.pubname)
+            FROM pg_catalog.pg_publication_rel AS r
+            JOIN pg_catalog.pg_publication AS p ON p.oid = r.prpubid
+            WHERE r.prrelid = ANY ($1::pg_catalog.oid[])
+        ), grantor (role, subject) AS (
+            SELECT DISTINCT a.grantor, c.oid::pg_catalog.regclass::pg_catalog.text
+            FROM pg_catalog.pg_class AS c JOIN moving AS m ON m.oid = c.oid
+            CROSS JOIN LATERAL pg_catalog.aclexplode(c.relacl) AS a
+            WHERE a.grantor <> c.relowner
+            UNION
+            SELECT DISTINCT a.grantor, c.oid::pg_catalog.regclass::pg_catalog.text
+            FROM pg_catalog.pg_class AS c JOIN moving AS m ON m.oid = c.oid
+            JOIN pg_catalog.pg_attribute AS t ON t.attrelid = c.oid AND NOT t.attisdropped
+            CROSS JOIN LATERAL pg_catalog.aclexplode(t.attacl) AS a
+            WHERE a.grantor <> c.relowner
+        )
+        SELECT n.subject, pg_catalog.format('the role %I is not a member of %I, who owns it: '
+            || 'GRANT %I TO %I', current_user, r.rolname, r.rolname, current_user) AS note
+        FROM needed AS n JOIN pg_catalog.pg_roles AS r ON r.oid = n.owner
+        WHERE NOT pg_catalog.pg_has_role(n.owner, 'USAGE') AND $2 <> $3
         UNION ALL
-        SELECT 'the role ' || current_user || ' may not create anything in the schema '
-            || n.oid::pg_catalog.regnamespace || '.'
-        FROM pg_catalog.pg_namespace AS n
-        WHERE n.nspname = $3 AND NOT pg_catalog.has_schema_privilege(n.oid, 'CREATE')
-            AND $2 <> $3
+        SELECT DISTINCT 'schema ' || s.oid::pg_catalog.regnamespace, pg_catalog.format(
+            'the role %I may not create anything in it: GRANT CREATE ON SCHEMA %s TO %I',
+            current_user, s.oid::pg_catalog.regnamespace, current_user)
+        FROM pg_catalog.pg_namespace AS s
+        WHERE (s.nspname = $3 OR s.oid IN (SELECT schema FROM needed))
+            AND NOT pg_catalog.has_schema_privilege(s.oid, 'CREATE')
+        UNION ALL
+        SELECT 'grants on ' || g.subject, pg_catalog.format('%I passed some on, and the role %I '
+            || 'cannot act as it: GRANT %I TO %I', r.rolname, current_user, r.rolname, current_user)
+        FROM grantor AS g JOIN pg_catalog.pg_roles AS r ON r.oid = g.role
+        WHERE NOT pg_catalog.pg_has_role(g.role, 'MEMBER')
+        UNION ALL
+        SELECT 'grants on ' || g.subject, pg_catalog.format('%I passed some on, and may not look the '
+            || 'table up any more: GRANT USAGE ON SCHEMA %I TO %I', r.rolname, $3, r.rolname)
+        FROM grantor AS g JOIN pg_catalog.pg_roles AS r ON r.oid = g.role
+        WHERE NOT pg_catalog.has_schema_privilege(g.role, $3, 'USAGE')
+        ORDER BY 1, 2
         """
 
     private static let columnGrantsQuery = """
-        SELECT 'a grant on the column ' || a.attname || ' of ' || c.oid::pg_catalog.regclass
-            || ': the new table has no such column.' AS refusal
+        SELECT pg_catalog.format('grant on the column %I of %s', a.attname,
+            c.oid::pg_catalog.regclass) AS subject, 'the new table has no such column' AS note
         FROM pg_catalog.pg_class AS c
         JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND NOT a.attisdropped
         JOIN pg_catalog.pg_class AS s ON s.relname = c.relname

@@ -1,29 +1,90 @@
 import Postgres
 
-/// The grants on a table, as statements for its twin.
+/// The grants on a relation, as statements for its twin.
 ///
-/// Grants are given by the owner; a grant by somebody else is a ``Hazard``. No entry at all means
-/// what PostgreSQL gives by default: everything to the owner, nothing to others.
-enum TableRights {
-    /// Statements that give `target`, which has no grants, what there is on the table `source`.
+/// No entry at all means what PostgreSQL gives by default: everything to the owner, nothing to
+/// others.
+struct TableRights: Sendable {
+    /// Statements that the owner gives them by.
+    var byOwner: [String] = []
+    /// Statements for what others have passed on, in an order in which each has the right to.
     ///
-    /// They are to run when both have the same owner: a grant to an owner means nothing, and would
-    /// be lost when another becomes the owner.
+    /// Each is run in its grantor's role, because the server records who granted; they need the
+    /// relation to be where its grantors may look it up, which is the live schema.
+    var byOthers: [String] = []
+
+    /// Reads the grants on `source`.
+    ///
+    /// - Parameters:
+    ///   - source: The relation that has them: a table, materialized view or sequence.
+    ///   - target: Its twin, which has no grants and the same owner.
+    ///   - home: The twin's name now.
+    ///   - live: The twin's name after the cut-over.
+    ///   - connection: Where to ask.
+    /// - Returns: The statements.
+    /// - Throws: The server's error.
     static func copy(
         from source: UInt32,
         to target: UInt32,
-        named name: QualifiedName,
+        at home: QualifiedName,
+        thereafter live: QualifiedName,
         on connection: PostgresConnection
-    ) async throws -> [String] {
-        let grants = try await connection.query(grantsQuery, [.int(Int64(source))])
-        return try await ownersShare(from: source, to: target, named: name, on: connection)
-            + grants.rows.map { row in
-                let privilege = try row.string("privilege")
-                let columns = row["column_name"].map { " (\(SQLText.identifier($0)))" } ?? ""
-                let option = try row.bool("grantable") ? " WITH GRANT OPTION" : ""
-                return "GRANT \(privilege)\(columns) ON TABLE \(name.sql) TO "
-                    + grantee(row["grantee"]) + option
+    ) async throws -> TableRights {
+        let grants = try await connection.query(grantsQuery, [.int(Int64(source))]).rows.map(
+            Grant.init
+        )
+        return TableRights(
+            byOwner: try await ownersShare(from: source, to: target, named: home, on: connection)
+                + grants.filter(\.isByOwner).map { $0.statement(on: home) },
+            byOthers: ordered(grants).flatMap { grant in
+                [
+                    "SET LOCAL ROLE \(SQLText.identifier(grant.grantor))",
+                    grant.statement(on: live), "RESET ROLE",
+                ]
             }
+        )
+    }
+
+    /// One privilege of one grantee, from one grantor.
+    private struct Grant {
+        let column: String?
+        let privilege: String
+        let grantor: String
+        let isByOwner: Bool
+        /// Nil for everybody.
+        let grantee: String?
+        let isGrantable: Bool
+
+        init(_ row: QueryRow) throws {
+            column = row["column_name"]
+            privilege = try row.string("privilege")
+            grantor = try row.string("grantor")
+            isByOwner = try row.bool("is_by_owner")
+            grantee = row["grantee"]
+            isGrantable = try row.bool("grantable")
+        }
+
+        func statement(on name: QualifiedName) -> String {
+            let columns = column.map { " (\(SQLText.identifier($0)))" } ?? ""
+            let option = isGrantable ? " WITH GRANT OPTION" : ""
+            return "GRANT \(privilege)\(columns) ON TABLE \(name.sql) TO "
+                + TableRights.grantee(grantee) + option
+        }
+    }
+
+    /// Grants that owners did not give, whoever passes on after whoever they have it from.
+    private static func ordered(_ grants: [Grant]) -> [Grant] {
+        var able = Set(grants.filter(\.isByOwner).compactMap(\.grantee))
+        var waiting = grants.filter { !$0.isByOwner }
+        var ordered: [Grant] = []
+        while !waiting.isEmpty {
+            let next = waiting.filter { able.contains($0.grantor) }
+            guard !next.isEmpty else { return ordered + waiting }
+            ordered += next
+            able.formUnion(next.compactMap(\.grantee))
+            waiting.removeAll { grant in next.contains { $0.grantor == grant.grantor } }
+        }
+        return ordered
     }
 
     /// Statements for an owner who gave up some of an owner's own privileges.
@@ -37,8 +98,9 @@ enum TableRights {
             """
             SELECT c.oid, pg_catalog.pg_get_userbyid(c.relowner) AS owner, (
                 SELECT pg_catalog.string_agg(a.privilege_type, ', ' ORDER BY a.privilege_type)
-                FROM pg_catalog.aclexplode(
-                    coalesce(c.relacl, pg_catalog.acldefault('r', c.relowner))) AS a
+                FROM pg_catalog.aclexplode(coalesce(c.relacl, pg_catalog.acldefault(
+                    CASE c.relkind WHEN 'S' THEN 's'::"char" ELSE 'r'::"char" END,
+                    c.relowner))) AS a
                 WHERE a.grantee = c.relowner) AS privileges
             FROM pg_catalog.pg_class AS c WHERE c.oid = ANY ($1::pg_catalog.oid[])
             """,
@@ -53,18 +115,19 @@ enum TableRights {
     }
 
     /// Statements that take everything from everybody but the owner: default privileges may have
-    /// given rights on a table that its live twin does not give.
+    /// given rights on a relation that its live twin does not give.
     static func revocation(
-        of table: UInt32,
+        of relation: UInt32,
         named target: QualifiedName,
         on connection: PostgresConnection
     ) async throws -> [String] {
         let result = try await connection.query(
-            "SELECT DISTINCT grantee FROM (\(grantsQuery)) AS g",
-            [.int(Int64(table))]
+            "SELECT DISTINCT grantee FROM (\(grantsQuery)) AS g WHERE is_by_owner",
+            [.int(Int64(relation))]
         )
+        // CASCADE takes along what those roles have passed on, of this relation alone.
         return result.rows.map {
-            "REVOKE ALL ON TABLE \(target.sql) FROM \(grantee($0["grantee"]))"
+            "REVOKE ALL ON TABLE \(target.sql) FROM \(grantee($0["grantee"])) CASCADE"
         }
     }
 
@@ -74,13 +137,15 @@ enum TableRights {
 
     private static let grantsQuery = """
         SELECT NULL AS column_name, a.privilege_type AS privilege, r.rolname AS grantee,
-            a.is_grantable AS grantable
+            pg_catalog.pg_get_userbyid(a.grantor) AS grantor,
+            a.grantor = c.relowner AS is_by_owner, a.is_grantable AS grantable
         FROM pg_catalog.pg_class AS c
         CROSS JOIN LATERAL pg_catalog.aclexplode(c.relacl) AS a
         LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = a.grantee
         WHERE c.oid = $1::pg_catalog.oid AND a.grantee <> c.relowner
         UNION ALL
-        SELECT t.attname, a.privilege_type, r.rolname, a.is_grantable
+        SELECT t.attname, a.privilege_type, r.rolname, pg_catalog.pg_get_userbyid(a.grantor),
+            a.grantor = c.relowner, a.is_grantable
         FROM pg_catalog.pg_class AS c
         JOIN pg_catalog.pg_attribute AS t ON t.attrelid = c.oid AND NOT t.attisdropped
         CROSS JOIN LATERAL pg_catalog.aclexplode(t.attacl) AS a

@@ -22,6 +22,16 @@ extension ReadModelDatabase {
     ///
     /// User triggers are silent during the reload and are put back as they were.
     ///
+    /// - Parameters:
+    ///   - projection: What to reload.
+    ///   - fold: The new rows.
+    ///   - position: Where they stand in the ledger.
+    ///   - events: How many events they are made of.
+    ///   - run: The run that holds the projection's lock.
+    ///   - guards: How much the tables may shrink.
+    ///   - patience: How long to wait for locks.
+    ///   - notice: Told what the cut-over waits for before its first attempt.
+    /// - Returns: What was loaded, and how long readers were held up.
     /// - Throws: ``ReadModelError``; the old rows are then still there.
     package func reload(
         _ projection: ProjectionTables,
@@ -30,12 +40,14 @@ extension ReadModelDatabase {
         events: Int,
         run: Run,
         guards: RowGuards,
-        patience: CutOverPatience
+        patience: CutOverPatience,
+        notice: @escaping @Sendable (String) -> Void = { _ in }
     ) async throws -> ReloadResult {
         let reload = TruncateReload(database: self, projection: projection)
         let tables = fold.tables.filter(\.isForReaders)
         let doing = "reloading '\(projection.name)'"
-        let encoded = try await withConnection(as: "reload", doing: doing) { connection in
+        let (encoded, began) = try await withConnection(as: "reload", doing: doing) { connection in
+            let began = try await Gates.LoadMark.now(on: connection)
             let live = try await reload.findLive(on: connection)
             let records = try await Bookkeeping.generations(of: projection.name, on: connection)
             try await guards.check(
@@ -46,23 +58,25 @@ extension ReadModelDatabase {
                 on: connection
             )
             let bindings = try await reload.bind(live, on: connection).bindings
-            return try zip(tables, bindings).map { table, binding in
+            let encoded = try zip(tables, bindings).map { table, binding in
                 let target = QualifiedName(schema: liveSchema, name: table.name)
                 return try RowCopy(table: table, binding: binding, target: target).encoded()
             }
+            return (encoded, began)
         }
         let attempt = ReloadAttempt(
             reload: reload,
             encoded: encoded,
             position: position.map { "\($0)" },
             events: events,
+            began: began,
             run: run,
             patience: patience
         )
-        let cutOver = try await LockLadder(projection: projection.name, patience: patience).climb {
-            lockTimeout in
+        let ladder = LockLadder(database: self, run: run, patience: patience, notice: notice)
+        let cutOver = try await ladder.climb { rung, watch in
             try await withConnection(as: "reload", doing: doing) {
-                try await attempt.perform(lockTimeout: lockTimeout, on: $0)
+                try await attempt.perform(rung, watch: watch, on: $0)
             }
         }
         let complaint = await reload.analyze()
@@ -140,262 +154,5 @@ struct TruncateReload: Sendable {
             return "The new rows are live, and ANALYZE of them failed: run it by hand. "
                 + "The cause: \(error)"
         }
-    }
-}
-
-/// One attempt of a reload, in one transaction.
-private struct ReloadAttempt: Sendable {
-    let reload: TruncateReload
-    let encoded: [EncodedRows]
-    let position: String?
-    let events: Int
-    let run: Run
-    let patience: CutOverPatience
-
-    private var projection: ProjectionTables { reload.projection }
-
-    func perform(
-        lockTimeout: Int,
-        on connection: PostgresConnection
-    ) async throws -> CutOverResult {
-        var relations: [UInt32] = []
-        var began: ContinuousClock.Instant?
-        var hasLocks = false
-        var recorded: Recorded?
-        do {
-            try await connection.withTransaction { connection in
-                let fence = try await Fence.take(
-                    of: projection,
-                    in: reload.database,
-                    run: run,
-                    on: connection
-                )
-                relations = fence.live.oids
-                try patience.guardPosition(
-                    position,
-                    of: fence.nextGeneration,
-                    of: projection.name,
-                    against: fence.checkpoint
-                )
-                let hazards = try await Hazard.ofTruncate(relations, on: connection)
-                guard hazards.isEmpty else {
-                    throw ReadModelError.refusedByPlan(
-                        projection: projection.name,
-                        reasons: hazards.map(\.description)
-                    )
-                }
-                began = .now
-                try await lock(fence.live, timeout: lockTimeout, on: connection)
-                hasLocks = true
-                try await replaceRows(of: fence, on: connection)
-                recorded = try await record(fence, on: connection)
-                try await connection.executeShielded("COMMIT")
-            }
-        } catch let error as ServerError where error.isLockFailure && !hasLocks {
-            let blockers =
-                relations.isEmpty
-                ? try await Fence.holders(of: projection, in: reload.database, on: connection)
-                : try await connection.holders(of: relations)
-            throw LockLadder.Blocked(
-                blockers: blockers,
-                waited: began.map { (ContinuousClock.now - $0).milliseconds } ?? 0,
-                readyGeneration: nil
-            )
-        } catch let error as ConnectionError {
-            let outcome = CommitOutcome(database: reload.database, run: run)
-            guard recorded != nil, try await outcome.isCommitted() else { throw error }
-        }
-        guard let recorded, let began else { preconditionFailure("a COMMIT of nothing") }
-        return CutOverResult(
-            generation: recorded.number,
-            previous: recorded.previous,
-            position: position,
-            blockedMilliseconds: (ContinuousClock.now - began).milliseconds,
-            longestFailedWait: 0,
-            attempts: 1,
-            views: []
-        )
-    }
-
-    /// The generation that a reload has written, and the one it replaced.
-    private struct Recorded {
-        let number: Int
-        let previous: Int?
-    }
-
-    private func lock(
-        _ live: LiveTables,
-        timeout: Int,
-        on connection: PostgresConnection
-    ) async throws {
-        let names = live.tables.map(\.name.sql).joined(separator: ", ")
-        try await connection.execute(
-            """
-            \(LockLadder.limits(timeout));
-            LOCK TABLE \(names) IN ACCESS EXCLUSIVE MODE
-            """
-        )
-        try await connection.execute(
-            "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = '10s'"
-        )
-        let same = try await reload.findLive(on: connection)
-        guard same.oids == live.oids else {
-            throw ReadModelError.changedMeanwhile(
-                projection: projection.name,
-                reason: "the live tables changed during the reload"
-            )
-        }
-        try await run.assertLockHeld(on: connection)
-    }
-
-    private func replaceRows(
-        of fence: Fence,
-        on connection: PostgresConnection
-    ) async throws {
-        let triggers = try await connection.query(
-            """
-            SELECT t.tgname, t.tgenabled, n.nspname, c.relname
-            FROM pg_catalog.pg_trigger AS t
-            JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
-            JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-            WHERE t.tgrelid = ANY ($1::pg_catalog.oid[]) AND NOT t.tgisinternal
-                AND t.tgenabled <> 'D'
-            """,
-            [.ints(fence.live.oids.map { Int64($0) })]
-        )
-        for trigger in triggers.rows {
-            try await connection.execute(try alter(trigger, "DISABLE"))
-        }
-        let names = encoded.map(\.copy.target.sql).joined(separator: ", ")
-        try await connection.execute("TRUNCATE \(names)")
-        let order = try await parentsFirst(fence.live, on: connection)
-        for name in order {
-            guard let rows = encoded.first(where: { $0.copy.target.name == name }) else { continue }
-            _ = try await rows.send(on: connection)
-        }
-        // A table with pending deferred checks cannot be altered.
-        try await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        for trigger in triggers.rows {
-            let mode =
-                switch try trigger.string("tgenabled") {
-                case "A": "ENABLE ALWAYS"
-                case "R": "ENABLE REPLICA"
-                default: "ENABLE"
-                }
-            try await connection.execute(try alter(trigger, mode))
-        }
-        if let checks = projection.checks {
-            try await SQLChecks(text: checks).run(
-                projection: projection.name,
-                generation: fence.nextGeneration,
-                searchPath: [reload.database.liveSchema],
-                on: connection
-            )
-        }
-    }
-
-    /// The tables' names so that a foreign key finds its parent loaded: it is checked at the end of
-    /// each COPY.
-    ///
-    /// Where two tables refer to each other their keys must be deferrable.
-    private func parentsFirst(
-        _ live: LiveTables,
-        on connection: PostgresConnection
-    ) async throws -> [String] {
-        let result = try await connection.query(
-            """
-            SELECT DISTINCT c.relname AS child, p.relname AS parent
-            FROM pg_catalog.pg_constraint AS o
-            JOIN pg_catalog.pg_class AS c ON c.oid = o.conrelid
-            JOIN pg_catalog.pg_class AS p ON p.oid = o.confrelid
-            WHERE o.contype = 'f' AND o.conrelid = ANY ($1::pg_catalog.oid[])
-                AND o.confrelid = ANY ($1::pg_catalog.oid[]) AND o.conrelid <> o.confrelid
-            """,
-            [.ints(live.oids.map { Int64($0) })]
-        )
-        let edges = try result.rows.map { (try $0.string("child"), try $0.string("parent")) }
-        var waiting = encoded.map(\.copy.target.name)
-        var ordered: [String] = []
-        while !waiting.isEmpty {
-            let free = waiting.filter { name in
-                !edges.contains { $0.0 == name && waiting.contains($0.1) }
-            }
-            ordered += free.isEmpty ? waiting : free
-            waiting.removeAll { ordered.contains($0) }
-        }
-        return ordered
-    }
-
-    private func alter(_ trigger: QueryRow, _ mode: String) throws -> String {
-        let table = QualifiedName(
-            schema: try trigger.string("nspname"),
-            name: try trigger.string("relname")
-        )
-        let name = SQLText.identifier(try trigger.string("tgname"))
-        return "ALTER TABLE \(table.sql) \(mode) TRIGGER \(name)"
-    }
-
-    /// Writes the new generation over the old one, which shares its tables.
-    private func record(
-        _ fence: Fence,
-        on connection: PostgresConnection
-    ) async throws -> Recorded {
-        let number = fence.nextGeneration
-        if let old = fence.live.generation {
-            try await fence.live.adopt(on: connection)
-            try await Bookkeeping.setState(
-                .replaced,
-                of: old.number,
-                projection: projection.name,
-                on: connection
-            )
-            try await GenerationDrop.dropHome(of: old, on: connection)
-        }
-        var record = GenerationRecord(
-            projection: projection.name,
-            number: number,
-            state: .live,
-            liveSchema: reload.database.liveSchema,
-            runID: run.id,
-            tables: fence.live.tables.map { table in
-                let rows = encoded.first { $0.copy.target.name == table.name.name }
-                return .init(
-                    name: table.name.name,
-                    oid: table.oid,
-                    rowCount: rows?.copy.table.count
-                )
-            }
-        )
-        record.position = position
-        record.events = events
-        try await Bookkeeping.insert(record, on: connection)
-        try await connection.query(
-            "UPDATE reprise.run SET generation = $2 WHERE run_id = $1",
-            [.int(run.id), .int(Int64(number))]
-        )
-        try await connection.query(
-            """
-            INSERT INTO reprise.checkpoint (projection, generation, position) VALUES ($1, $2, $3)
-            ON CONFLICT (projection) DO UPDATE SET generation = excluded.generation,
-                position = excluded.position, updated_at = excluded.updated_at
-            """,
-            [
-                .text(projection.name), .int(Int64(number)), position.map { .text($0) } ?? .null,
-            ]
-        )
-        try await connection.query(
-            """
-            INSERT INTO reprise.swap (run_id, projection, kind, from_generation, to_generation,
-                position_before, position_after)
-            VALUES ($1, $2, 'truncate', $3, $4, $5, $6)
-            """,
-            [
-                .int(run.id), .text(projection.name),
-                fence.live.generation.map { .int(Int64($0.number)) } ?? .null,
-                .int(Int64(number)), fence.checkpoint?.position.map { .text($0) } ?? .null,
-                position.map { .text($0) } ?? .null,
-            ]
-        )
-        return Recorded(number: number, previous: fence.live.generation?.number)
     }
 }

@@ -18,6 +18,8 @@ package struct RebuildOptions: Sendable {
     package var patience = CutOverPatience()
     /// What the swap may do that others notice.
     package var consent = CarryOverConsent()
+    /// What is run before and after the cut-over.
+    package var hooks = Hooks()
 
     /// The defaults.
     package init() {}
@@ -96,7 +98,8 @@ package struct Rebuild: Sendable {
             readModel: try await database.plan(
                 tables,
                 strategy: options.strategy,
-                consent: options.consent
+                consent: options.consent,
+                patience: options.patience
             ),
             lastRebuild: try await database.lastRebuild(of: tables.name)
         )
@@ -108,7 +111,8 @@ package struct Rebuild: Sendable {
     /// after each batch of events and each statement, but not inside the last message of the
     /// cut-over, which is a few milliseconds from either end.
     ///
-    /// - Throws: ``EventRejection``, ``LedgerError``, ``ReadModelError``, `CancellationError`.
+    /// - Throws: ``EventRejection``, ``LedgerError``, ``ReadModelError``, ``HookError``,
+    ///   `CancellationError`.
     package func run() async throws -> RebuildReport {
         try await database.withRun(
             of: tables.name,
@@ -116,6 +120,7 @@ package struct Rebuild: Sendable {
             strategy: options.strategy.rawValue
         ) { run in
             var clock = StageClock()
+            run.notes.forEach { progress(.warning($0)) }
             try await enter(.planning, run)
             let plan = try await approvedPlan()
             plan.warnings.forEach { progress(.warning($0)) }
@@ -126,13 +131,14 @@ package struct Rebuild: Sendable {
             clock.lap(\.fold)
             var report =
                 plan.strategy == .truncate
-                ? try await reload(folded, run: run, clock: &clock)
-                : try await buildAndSwap(folded, run: run, clock: &clock)
-            if report.isLive { try await prune(&report, run: run, clock: &clock) }
-            report.warnings = plan.warnings + report.warnings
+                ? try await reload(folded, plan: plan, run: run, clock: &clock)
+                : try await buildAndSwap(folded, plan: plan, run: run, clock: &clock)
+            let failure = try await afterSwap(&report, run: run, clock: &clock)
+            report.warnings = run.notes + plan.warnings + report.warnings
             report.seconds = clock.seconds
             report.peakMemoryBytes = Memory.peak
             try await run.record(report: try report.json)
+            if let failure { throw failure }
             return report
         }
     }
@@ -199,6 +205,7 @@ extension Rebuild {
 
     private func buildAndSwap(
         _ folded: Folded,
+        plan: ReadModelPlan,
         run: Run,
         clock: inout StageClock
     ) async throws -> RebuildReport {
@@ -226,26 +233,39 @@ extension Rebuild {
             copiedBytes: built.bytes
         )
         guard options.swaps else { return report }
+        let announced = report.announced(.swap, previous: plan.liveGeneration)
+        try await runHooks(.before, announced, run, &clock)
         try await enter(.cuttingOver, run)
-        report.add(
-            try await database.cutOver(
-                tables,
-                kind: .swap,
-                generation: built.number,
-                run: run,
-                patience: options.patience,
-                consent: options.consent
-            )
+        let result = try await database.cutOver(
+            tables,
+            kind: .swap,
+            generation: built.number,
+            run: run,
+            patience: options.patience,
+            consent: options.consent,
+            notice: { progress(.warning($0)) }
         )
+        report.add(result, options.patience)
+        result.warnings.forEach { progress(.warning($0)) }
         clock.lap(\.cutOver)
         return report
     }
 
     private func reload(
         _ folded: Folded,
+        plan: ReadModelPlan,
         run: Run,
         clock: inout StageClock
     ) async throws -> RebuildReport {
+        let announced = AnnouncedCutOver(
+            projection: tables.name,
+            kind: .truncate,
+            generation: plan.generation,
+            previous: plan.liveGeneration,
+            run: run.id,
+            position: folded.position.map { "\($0)" }
+        )
+        try await runHooks(.before, announced, run, &clock)
         try await enter(.cuttingOver, run)
         let result = try await database.reload(
             tables,
@@ -254,7 +274,8 @@ extension Rebuild {
             events: folded.events,
             run: run,
             guards: options.guards,
-            patience: options.patience
+            patience: options.patience,
+            notice: { progress(.warning($0)) }
         )
         clock.lap(\.cutOver)
         var report = RebuildReport(
@@ -267,10 +288,42 @@ extension Rebuild {
             rows: result.rows,
             copiedBytes: result.bytes
         )
-        report.add(result.cutOver)
-        report.warnings = result.warnings
-        result.warnings.forEach { progress(.warning($0)) }
+        report.add(result.cutOver, options.patience)
+        report.warnings += result.warnings
+        report.warnings.forEach { progress(.warning($0)) }
         return report
+    }
+
+    /// What follows a cut-over: hooks, then pruning.
+    ///
+    /// - Returns: The hook that failed; nothing is pruned then, and the report is still kept.
+    private func afterSwap(
+        _ report: inout RebuildReport,
+        run: Run,
+        clock: inout StageClock
+    ) async throws -> HookError? {
+        guard report.isLive else { return nil }
+        let kind = report.strategy == Strategy.truncate.rawValue ? CutOverKind.truncate : .swap
+        do {
+            let announced = report.announced(kind, previous: report.previousGeneration)
+            try await runHooks(.after, announced, run, &clock)
+        } catch let error as HookError {
+            return error
+        }
+        try await prune(&report, run: run, clock: &clock)
+        return nil
+    }
+
+    private func runHooks(
+        _ moment: Hooks.Moment,
+        _ cutOver: AnnouncedCutOver,
+        _ run: Run,
+        _ clock: inout StageClock
+    ) async throws {
+        guard !options.hooks.commands(moment).isEmpty else { return }
+        defer { clock.lap(\.hooks) }
+        try await enter(moment.stage, run)
+        try await options.hooks.run(moment, of: cutOver)
     }
 
     private func prune(
@@ -282,20 +335,37 @@ extension Rebuild {
         let result = try await database.prune(run, keep: options.keep)
         report.droppedGenerations = result.dropped
         for (generation, reason) in result.postponed.sorted(by: { $0.key < $1.key }) {
-            progress(.warning("Generation \(generation) could not be dropped yet: \(reason)"))
+            let warning = "Generation \(generation) could not be dropped yet: \(reason)"
+            report.warnings.append(warning)
+            progress(.warning(warning))
         }
         clock.lap(\.prune)
     }
 }
 
 extension RebuildReport {
-    mutating func add(_ cutOver: CutOverResult) {
+    fileprivate func announced(_ kind: CutOverKind, previous: Int?) -> AnnouncedCutOver {
+        AnnouncedCutOver(
+            projection: projection,
+            kind: kind,
+            generation: generation,
+            previous: previous,
+            run: run,
+            position: position
+        )
+    }
+
+    fileprivate mutating func add(_ cutOver: CutOverResult, _ patience: CutOverPatience) {
         isLive = true
         previousGeneration = cutOver.previous
         blockedMilliseconds = cutOver.blockedMilliseconds
+        lockWaitMilliseconds = cutOver.lockWaitMilliseconds
         longestFailedWaitMilliseconds = cutOver.longestFailedWait
         attempts = cutOver.attempts
+        outageBudgetMilliseconds = patience.outageBudget
+        signalled = cutOver.signalled
         views = cutOver.views
+        warnings += cutOver.warnings
     }
 }
 

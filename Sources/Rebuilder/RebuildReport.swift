@@ -11,6 +11,7 @@ package struct RebuildReport: Codable, Equatable, Sendable {
         package var load = 0.0
         package var check = 0.0
         package var cutOver = 0.0
+        package var hooks = 0.0
         package var prune = 0.0
         package var total = 0.0
     }
@@ -36,9 +37,15 @@ package struct RebuildReport: Codable, Equatable, Sendable {
     /// From asking for the first exclusive lock to the answer to COMMIT: the longest that a reader
     /// can have been held up by the attempt that went well.
     package var blockedMilliseconds: Double?
+    /// What the attempt that went well waited for its locks.
+    package var lockWaitMilliseconds: Double?
     /// The longest that a failed attempt queued for a lock.
     package var longestFailedWaitMilliseconds: Double?
     package var attempts: Int?
+    /// The longest that one attempt was allowed to hold up a reader.
+    package var outageBudgetMilliseconds: Int?
+    /// Sessions that were cancelled or ended.
+    package var signalled: [String] = []
     /// Views that were pointed at the new tables.
     package var views: [String] = []
     package var droppedGenerations: [Int] = []

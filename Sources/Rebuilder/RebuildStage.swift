@@ -6,7 +6,9 @@ package enum RebuildStage: String, CaseIterable, Sendable {
     case folding
     case loading
     case checking
+    case beforeSwap = "hooks before the swap"
     case cuttingOver = "cutting over"
+    case afterSwap = "hooks after the swap"
     case pruning
 
     /// What is left when the process dies in this stage, as `status` says of a run that did.
@@ -15,6 +17,9 @@ package enum RebuildStage: String, CaseIterable, Sendable {
         case .planning, .folding: "nothing"
         case .loading, .checking:
             "a shadow schema that the next run drops; the live tables are untouched"
+        case .beforeSwap:
+            "the live tables as they were, and a built generation that 'reprise swap' can put live"
+        case .afterSwap: "the new generation live, and hooks that did not run to their end"
         case .cuttingOver:
             "either generation, whole, and a built one that 'reprise swap' can put live"
         case .pruning: "the new generation live, and old ones that 'reprise prune' drops"

@@ -12,6 +12,8 @@ enum CommandError: Error, Equatable {
     case badSettingsFile(path: String, reason: String)
     /// A plan, printed before, refuses.
     case planRefused(projections: [String])
+    /// A plan has no SQL of a cut-over to show.
+    case noCutOverSQL(projection: String)
     /// A ledger's check, printed before, has findings.
     case ledgerUnsound(path: String, findings: Int)
 
@@ -19,7 +21,7 @@ enum CommandError: Error, Equatable {
     var status: ExitStatus {
         switch self {
         case .unknownProjection, .unclearProjections, .badSetting, .badSettingsFile: .usage
-        case .planRefused: .refused
+        case .planRefused, .noCutOverSQL: .refused
         case .ledgerUnsound: .checkFailed
         }
     }
@@ -55,6 +57,11 @@ extension CommandError: CustomStringConvertible {
             (
                 "The plan refuses \(projections.map { "'\($0)'" }.joined(separator: ", ")).",
                 "Mend what is listed as refused, then run 'reprise plan' again."
+            )
+        case .noCutOverSQL(let projection):
+            (
+                "The plan of '\(projection)' has no SQL of a cut-over to show.",
+                "Run 'reprise plan \(projection)' to see what would happen."
             )
         case .ledgerUnsound(let path, let findings):
             (

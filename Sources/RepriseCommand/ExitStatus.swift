@@ -1,6 +1,7 @@
 internal import Ledgers
 internal import ProjectionKit
 internal import ReadModels
+internal import Rebuilder
 
 /// How a command ended, for the program that called it.
 ///
@@ -13,6 +14,7 @@ enum ExitStatus: Int32, CaseIterable {
     case ledger = 4
     case database = 5
     case rejected = 6
+    case hookFailed = 7
     case unexpected = 70
     /// `EX_TEMPFAIL` of sysexits.h(3head).
     case tryAgain = 75
@@ -21,12 +23,13 @@ enum ExitStatus: Int32, CaseIterable {
     static let help = """
         Exit status:
           0    done
-          1    a check says no; the new generation was not swapped in
+          1    a check or a hook says no; the new generation was not swapped in
           2    the command line, a setting or a projection's name is wrong
           3    the plan refuses, or there is nothing to do that to
           4    the ledger is missing, damaged, of a newer format or cannot be used
           5    the database cannot be reached, refuses the role or a statement
           6    an event, or a line of an import, is rejected
+          7    the new generation is live, but a hook after the swap failed
           70   an error that nobody foresaw
           75   try again later: another run, other sessions' locks, a locked ledger
           130  interrupted by SIGINT; 143 by SIGTERM
@@ -40,6 +43,11 @@ enum ExitStatus: Int32, CaseIterable {
         case let error as LaterFailure: self = ExitStatus(of: error.cause) ?? .unexpected
         case let error as ReadModelError: self.init(of: error)
         case let error as LedgerError: self.init(of: error)
+        case let error as HookError:
+            switch error.moment {
+            case .before: self = .checkFailed
+            case .after: self = .hookFailed
+            }
         case is ImportError, is EventRejection: self = .rejected
         default: return nil
         }
@@ -48,7 +56,7 @@ enum ExitStatus: Int32, CaseIterable {
     private init(of error: ReadModelError) {
         self =
             switch error {
-            case .runBusy, .cutOverBlocked, .behindLive: .tryAgain
+            case .runBusy, .cutOverBlocked, .overBudget, .behindLive: .tryAgain
             case .refusedByPlan, .nothingToMove, .changedMeanwhile, .newerBookkeeping: .refused
             case .checkFailed: .checkFailed
             case .unreachable, .refused, .server, .rowRejected, .outcomeUnknown: .database

@@ -14,8 +14,9 @@ struct SwapCommand: AsyncParsableCommand {
             one transaction. Readers are held up for milliseconds. The generation that was live is \
             kept: 'reprise rollback PROJECTION' brings it back.
 
-            Exit status: 0 swapped, 2 usage, 3 there is none or it does not fit, 5 database, \
-            75 blocked by other sessions or behind the live tables.
+            Exit status: 0 swapped, 1 a hook says no, 2 usage, 3 there is none or it does not fit, \
+            5 database, 7 swapped but a hook after it failed, 75 blocked by other sessions or behind \
+            the live tables.
             """
     )
 
@@ -32,6 +33,7 @@ struct SwapCommand: AsyncParsableCommand {
     var json = false
 
     @OptionGroup var cutOver: CutOverOptions
+    @OptionGroup var consent: ConsentOptions
     @OptionGroup var database: DatabaseOptions
     @OptionGroup var general: GeneralOptions
 
@@ -42,10 +44,18 @@ struct SwapCommand: AsyncParsableCommand {
             in: try database.database(settings)
         )
         let patience = try cutOver.patience(settings, allowsOlder: allowOlder)
+        let consent = try consent.consent(settings)
+        let hooks = try settings.hooks()
         let result = try await interruptible(projection) {
-            try await control.swap(to: generation, patience: patience)
+            try await control.swap(
+                to: generation,
+                patience: patience,
+                consent: consent,
+                hooks: hooks
+            )
         }
-        try MoveOutline(projection: projection, kind: .swap, result).show(asJSON: json)
+        let report = MoveReport(projection: projection, kind: .swap, result, patience: patience)
+        print(json ? try report.json : MoveText(report).text)
     }
 }
 
@@ -57,11 +67,12 @@ struct RollbackCommand: AsyncParsableCommand {
         discussion: """
             The same move as a swap with the roles exchanged: in one transaction the retired tables \
             become live and the live ones are kept. Readers are held up for milliseconds, and step \
-            back to where that generation stood in the ledger. To undo it, run \
-            'reprise swap PROJECTION --allow-older' or rebuild.
+            back to where that generation stood in the ledger; so does the checkpoint, from which a \
+            live projector goes on. To undo it, run 'reprise swap PROJECTION --allow-older' or \
+            rebuild.
 
-            Exit status: 0 rolled back, 2 usage, 3 there is nothing to go back to, 5 database, \
-            75 blocked by other sessions.
+            Exit status: 0 rolled back, 1 a hook says no, 2 usage, 3 there is nothing to go back \
+            to, 5 database, 7 rolled back but a hook after it failed, 75 blocked by other sessions.
             """
     )
 
@@ -77,6 +88,7 @@ struct RollbackCommand: AsyncParsableCommand {
     var json = false
 
     @OptionGroup var cutOver: CutOverOptions
+    @OptionGroup var consent: ConsentOptions
     @OptionGroup var database: DatabaseOptions
     @OptionGroup var general: GeneralOptions
 
@@ -88,10 +100,18 @@ struct RollbackCommand: AsyncParsableCommand {
         )
         // Going back to an earlier position is what a rollback is.
         let patience = try cutOver.patience(settings, allowsOlder: true)
+        let consent = try consent.consent(settings)
+        let hooks = try settings.hooks()
         let result = try await interruptible(projection) {
-            try await control.rollback(to: generation, patience: patience)
+            try await control.rollback(
+                to: generation,
+                patience: patience,
+                consent: consent,
+                hooks: hooks
+            )
         }
-        try MoveOutline(projection: projection, kind: .rollback, result).show(asJSON: json)
+        let report = MoveReport(projection: projection, kind: .rollback, result, patience: patience)
+        print(json ? try report.json : MoveText(report).text)
     }
 }
 
@@ -107,51 +127,5 @@ private func interruptible<Result>(
             state: "The live tables are one generation or the other, whole.",
             next: "Run 'reprise status \(projection)' to see which."
         )
-    }
-}
-
-/// A move as `--json` prints it; the names are stable.
-private struct MoveOutline: Encodable {
-    let projection: String
-    let kind: String
-    let generation: Int
-    let previousGeneration: Int?
-    let position: String?
-    let blockedMilliseconds: Double
-    let longestFailedWaitMilliseconds: Double
-    let attempts: Int
-    let views: [String]
-
-    init(projection: String, kind: CutOverKind, _ result: CutOverResult) {
-        self.projection = projection
-        self.kind = kind.rawValue
-        generation = result.generation
-        previousGeneration = result.previous
-        position = result.position
-        blockedMilliseconds = result.blockedMilliseconds
-        longestFailedWaitMilliseconds = result.longestFailedWait
-        attempts = result.attempts
-        views = result.views
-    }
-
-    func show(asJSON: Bool) throws {
-        print(asJSON ? try JSONOutput.text(self) : text)
-    }
-
-    private var text: String {
-        var fields = FieldList()
-        fields.add(
-            "readers",
-            "held up for \(Figures.decimal(blockedMilliseconds, digits: 1)) ms at most"
-        )
-        if attempts > 1 { fields.add("attempts", "\(attempts) until the locks were free") }
-        if let position { fields.add("position", position) }
-        fields.add("views", views.map(SQLName.plain))
-        if let previousGeneration {
-            fields.add("kept", "generation \(previousGeneration), which was live before")
-        }
-        let isRollback = kind == CutOverKind.rollback.rawValue
-        return "\(projection): generation \(generation) is live\(isRollback ? " again" : "").\n"
-            + fields.text + "Next: reprise status \(projection)"
     }
 }

@@ -78,7 +78,7 @@ struct LedgerOptions: ParsableArguments {
     }
 }
 
-/// How patient a cut-over is.
+/// How patient a cut-over is, and what it does about those who stand in its way.
 struct CutOverOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
@@ -96,8 +96,43 @@ struct CutOverOptions: ParsableArguments {
     )
     var deadline: Double?
 
+    @Option(
+        help: ArgumentHelp(
+            "What to do about sessions that block the cut-over: wait for them, cancel their "
+                + "statements, or terminate them (default: wait).",
+            valueName: "policy"
+        )
+    )
+    var blockers: CutOverPatience.BlockerPolicy?
+
+    @Option(
+        help: ArgumentHelp(
+            "Seconds that a session must have blocked before it is cancelled or terminated "
+                + "(default: 10).",
+            valueName: "seconds"
+        )
+    )
+    var blockersAfter: Double?
+
+    @Option(
+        help: ArgumentHelp(
+            "What to do about snapshots older than the new rows, which would see empty tables: "
+                + "wait for them, or proceed (default: wait).",
+            valueName: "policy"
+        )
+    )
+    var oldSnapshots: CutOverPatience.SnapshotPolicy?
+
+    @Option(
+        help: ArgumentHelp(
+            "Do not cut over while this file exists; the deadline does not count that time.",
+            valueName: "path"
+        )
+    )
+    var postponeFile: String?
+
     func patience(_ settings: Settings, allowsOlder: Bool) throws -> CutOverPatience {
-        CutOverPatience(
+        var patience = CutOverPatience(
             outageBudget: try settings.number(
                 .outageBudgetMs,
                 flag: outageBudget,
@@ -112,6 +147,56 @@ struct CutOverOptions: ParsableArguments {
             ),
             allowsOlder: allowsOlder
         )
+        patience.blockers = try settings.choice(.blockers, flag: blockers, default: .wait)
+        patience.blockersAfter = try settings.decimal(
+            .blockersAfterSeconds,
+            flag: blockersAfter,
+            in: 0...86_400,
+            default: 10
+        )
+        patience.oldSnapshots = try settings.choice(
+            .oldSnapshots,
+            flag: oldSnapshots,
+            default: .wait
+        )
+        patience.postponeFile = try settings.path(.postponeFile, flag: postponeFile)
+        return patience
+    }
+}
+
+/// What a swap may do that others notice.
+struct ConsentOptions: ParsableArguments {
+    /// What becomes of foreign keys of other tables that refer to live ones.
+    enum IncomingForeignKeys: String, CaseIterable, ExpressibleByArgument {
+        case refuse
+        case recreate
+    }
+
+    @Flag(
+        inversion: .prefixedNo,
+        help: "Swap published tables; subscribers must copy them anew (default: no)."
+    )
+    var republish: Bool?
+
+    @Option(
+        help: ArgumentHelp(
+            "Foreign keys of other tables that refer to live ones: refuse to swap, or recreate "
+                + "and validate them (default: refuse).",
+            valueName: "policy"
+        )
+    )
+    var incomingForeignKeys: IncomingForeignKeys?
+
+    func consent(_ settings: Settings) throws -> CarryOverConsent {
+        let keys = try settings.choice(
+            .incomingForeignKeys,
+            flag: incomingForeignKeys,
+            default: .refuse
+        )
+        return CarryOverConsent(
+            republishes: try settings.yesOrNo(.republish, flag: republish, default: false),
+            recreatesIncomingForeignKeys: keys == .recreate
+        )
     }
 }
 
@@ -120,6 +205,17 @@ extension Settings {
     func keep(flag: Int?) throws -> Int {
         try number(.keep, flag: flag, in: 0...1_000, default: 1)
     }
+
+    /// What to run before and after a cut-over.
+    func hooks() throws -> Hooks {
+        Hooks(
+            beforeSwap: try commands(.hooksBeforeSwap),
+            afterSwap: try commands(.hooksAfterSwap),
+            timeout: try decimal(.hookTimeoutSeconds, flag: nil, in: 0.1...86_400, default: 600)
+        )
+    }
 }
 
 extension Strategy: ExpressibleByArgument {}
+extension CutOverPatience.BlockerPolicy: ExpressibleByArgument {}
+extension CutOverPatience.SnapshotPolicy: ExpressibleByArgument {}

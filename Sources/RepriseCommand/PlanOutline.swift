@@ -17,6 +17,12 @@ struct PlanOutline: Encodable {
         let liveBytes: Int64?
     }
 
+    struct FindingLine: Encodable {
+        let level: String
+        let subject: String?
+        let note: String
+    }
+
     struct LastRebuild: Encodable {
         let events: Int
         let seconds: Double
@@ -38,9 +44,7 @@ struct PlanOutline: Encodable {
     let to: String?
     let types: [TypeLine]
     let tables: [TableLine]
-    let views: [String]
-    let warnings: [String]
-    let refusals: [String]
+    let findings: [FindingLine]
     let lastRebuild: LastRebuild?
 
     init(_ plan: RebuildPlan, bucketWidth: Int64) {
@@ -66,9 +70,9 @@ struct PlanOutline: Encodable {
                 liveBytes: $0.liveBytes
             )
         }
-        views = model.views
-        warnings = model.warnings
-        refusals = model.refusals
+        findings = model.findings.map {
+            FindingLine(level: $0.level.rawValue, subject: $0.subject, note: $0.note)
+        }
         lastRebuild = plan.lastRebuild.map {
             LastRebuild(
                 events: $0.events,
@@ -80,6 +84,9 @@ struct PlanOutline: Encodable {
 }
 
 extension PlanOutline {
+    /// Whether something stops the rebuild.
+    var isRefused: Bool { findings.contains { $0.level == Finding.Level.refuse.rawValue } }
+
     /// The plan for people.
     var text: String {
         var fields = FieldList()
@@ -89,14 +96,11 @@ extension PlanOutline {
         fields.add("strategy", strategyLine)
         fields.add("tables", tableLines)
         fields.add("last run", lastRunLine)
-        fields.add("views", views.map { "\(SQLName.plain($0)) is pointed at the new tables" })
-        fields.add("warning", warnings)
-        fields.add("refused", refusals)
-        return "\(headline)\n\(fields.text)\(next)"
+        return "\(headline)\n\(fields.text)\(findingText)\(next)"
     }
 
     private var headline: String {
-        guard refusals.isEmpty else { return "\(projection): a rebuild is refused." }
+        guard !isRefused else { return "\(projection): a rebuild is refused." }
         return strategy == Strategy.truncate.rawValue
             ? "\(projection): generation \(generation) would replace the rows in place."
             : "\(projection): generation \(generation) would be built in the schema "
@@ -122,9 +126,9 @@ extension PlanOutline {
     }
 
     private var liveLine: String {
-        guard let liveGeneration else {
-            return adoptsLive
-                ? "tables that were made by hand; they become generation 0" : "nothing yet"
+        guard let liveGeneration else { return "nothing yet" }
+        guard !adoptsLive else {
+            return "tables that were made by hand; they become generation \(liveGeneration)"
         }
         return "generation \(liveGeneration)" + (livePosition.map { " at position \($0)" } ?? "")
     }
@@ -158,8 +162,32 @@ extension PlanOutline {
         ]
     }
 
+    /// A line each: `ok`, `warn` or `refuse`, the object, what becomes of it.
+    ///
+    /// A note of several lines, such as a server's error, goes on below itself.
+    private var findingText: String {
+        // One long name must not push all notes off the screen.
+        let widest = 48
+        let width = findings.compactMap { $0.subject?.count }.filter { $0 <= widest }.max() ?? 0
+        var fields = FieldList()
+        for finding in findings {
+            let subject = finding.subject.map {
+                $0 + String(repeating: " ", count: max(0, width - $0.count)) + "  "
+            }
+            let indent = String(repeating: " ", count: subject?.count ?? 0)
+            let lines = finding.note.split(separator: "\n", omittingEmptySubsequences: false)
+            fields.add(
+                finding.level,
+                lines.enumerated().map { index, line in
+                    (index == 0 ? subject ?? "" : indent) + line
+                }
+            )
+        }
+        return fields.text
+    }
+
     private var next: String {
-        refusals.isEmpty
-            ? "Next: reprise rebuild \(projection)" : "Next: mend what is refused, then plan again."
+        isRefused
+            ? "Next: mend what is refused, then plan again." : "Next: reprise rebuild \(projection)"
     }
 }

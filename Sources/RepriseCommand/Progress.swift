@@ -72,9 +72,12 @@ final class RebuildMeter: Sendable {
         }
     }
 
-    /// The line that says how far it is.
-    var line: String {
+    /// The line that says how far it is; none on a terminal while hooks write there.
+    var line: String? {
         let state = state.withLock { $0 }
+        if Console.standardError.isTerminal, [.beforeSwap, .afterSwap].contains(state.stage) {
+            return nil
+        }
         let seconds = (ContinuousClock.now - state.since) / .seconds(1)
         let memory = Figures.mebibytes(Memory.resident)
         guard state.stage == .folding, let bucketStart = state.bucketStart, state.total > 0 else {

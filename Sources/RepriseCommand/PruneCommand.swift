@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import ProjectionKit
+internal import Logging
 internal import ReadModels
 internal import Rebuilder
 
@@ -12,7 +13,8 @@ struct PruneCommand: AsyncParsableCommand {
             Drops the tables of retired generations, the newest --keep of them excepted, and of \
             ready ones that the live one has overtaken. The live tables are not touched or locked. \
             A generation that something depends on, or that a reader still has locked, is kept and \
-            named. There is no way back to what was dropped, except a rebuild.
+            named: drop by hand what depends on it, then prune again. There is no way back to what \
+            was dropped, except a rebuild.
 
             Exit status: 0 done, 2 usage, 5 database, 75 another run is at work.
             """
@@ -38,6 +40,7 @@ struct PruneCommand: AsyncParsableCommand {
         var outlines: [PruneOutline] = []
         for projection in chosen {
             let result = try await GenerationControl(of: projection, in: database).prune(keep: keep)
+            result.warnings.forEach { general.logger.warning("\($0)") }
             outlines.append(PruneOutline(projection: projection.name, result))
         }
         guard json else { return print(outlines.map(\.text).joined(separator: "\n")) }
@@ -70,7 +73,14 @@ private struct PruneOutline: Encodable {
             dropped.isEmpty
             ? "\(projection): nothing was dropped."
             : "\(projection): dropped generation \(dropped.map(String.init).joined(separator: ", "))."
-        return ([what] + postponed.map { "  kept      generation \($0.generation): \($0.reason)" })
-            .joined(separator: "\n")
+        let kept = postponed.map { "  kept        generation \($0.generation): \($0.reason)" }
+        let next =
+            kept.isEmpty
+            ? []
+            : [
+                "Next: drop by hand what depends on it, or wait for who has it locked; then reprise "
+                    + "prune \(projection)"
+            ]
+        return ([what] + kept + next).joined(separator: "\n")
     }
 }

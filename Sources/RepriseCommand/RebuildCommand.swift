@@ -22,8 +22,9 @@ struct RebuildCommand: AsyncParsableCommand {
 
             Several projections are rebuilt one after the other; the first failure stops.
 
-            Exit status: 0 done, 1 a check says no, 2 usage, 3 the plan refuses, 4 ledger, \
-            5 database, 6 an event is rejected, 75 try again later, 130 or 143 interrupted.
+            Exit status: 0 done, 1 a check or hook says no, 2 usage, 3 the plan refuses, 4 ledger, \
+            5 database, 6 an event is rejected, 7 live but a hook after it failed, 75 try again \
+            later, 130 or 143 interrupted.
             """
     )
 
@@ -70,6 +71,7 @@ struct RebuildCommand: AsyncParsableCommand {
     var json = false
 
     @OptionGroup var cutOver: CutOverOptions
+    @OptionGroup var consent: ConsentOptions
     @OptionGroup var ledger: LedgerOptions
     @OptionGroup var database: DatabaseOptions
     @OptionGroup var general: GeneralOptions
@@ -135,6 +137,8 @@ struct RebuildCommand: AsyncParsableCommand {
         )
         options.guards = RowGuards(maxShrink: shrink / 100, allowsEmpty: allowEmpty)
         options.patience = try cutOver.patience(settings, allowsOlder: allowOlder)
+        options.consent = try consent.consent(settings)
+        options.hooks = try settings.hooks()
         return options
     }
 }
@@ -161,23 +165,35 @@ private struct RebuildTask {
             return try await withProgress({ meter.line }) { try await rebuild.run() }
         } catch is CancellationError {
             throw interruption(at: meter.stage)
-        } catch  where meter.stage == .pruning {
+        } catch let error as HookError {
+            throw error
+        } catch  where [.afterSwap, .pruning].contains(meter.stage) {
             throw LaterFailure(projection: projection.name, cause: error)
         }
     }
 
     private func interruption(at stage: RebuildStage) -> Interrupted {
-        guard stage == .pruning else {
-            return Interrupted(
+        let name = projection.name
+        let newIsLive = "Readers see the new generation of '\(name)', whole."
+        return switch stage {
+        case .afterSwap:
+            Interrupted(
+                state: newIsLive,
+                next: "The hooks after the swap did not run to their end: do by hand what they "
+                    + "should have done."
+            )
+        case .pruning:
+            Interrupted(
+                state: newIsLive,
+                next: "Run 'reprise prune \(name)' to drop generations that are too old."
+            )
+        default:
+            Interrupted(
                 state: "The live tables are unchanged.",
-                next: "Run 'reprise rebuild \(projection.name)' again; what this run left behind "
-                    + "is removed then."
+                next: "Run 'reprise rebuild \(name)' again; what this run left behind is removed "
+                    + "then."
             )
         }
-        return Interrupted(
-            state: "Readers see the new generation of '\(projection.name)', whole.",
-            next: "Run 'reprise prune \(projection.name)' to drop generations that are too old."
-        )
     }
 }
 
@@ -186,6 +202,7 @@ private func take(_ progress: RebuildProgress, _ meter: RebuildMeter, _ logger: 
     switch progress {
     case .stage(let stage):
         meter.enter(stage)
+        Console.standardError.clearProgress()
         if !Console.standardError.isTerminal {
             Console.standardError.write(line: "\(meter.projection): \(stage.rawValue)")
         }

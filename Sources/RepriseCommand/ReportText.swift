@@ -25,12 +25,7 @@ struct ReportText {
         fields.add("rows", Columns.lines(rows, right: [1]))
         fields.add("seconds", phases)
         fields.add("memory", "\(Figures.mebibytes(report.peakMemoryBytes)) at its peak")
-        if let blocked = report.blockedMilliseconds {
-            fields.add("readers", "held up for \(Figures.decimal(blocked, digits: 1)) ms at most")
-        }
-        if let attempts = report.attempts, attempts > 1 {
-            fields.add("attempts", "\(attempts) until the locks were free")
-        }
+        if let outage = OutageText(report) { outage.add(to: &fields) }
         if let position = report.position { fields.add("position", position) }
         fields.add("views", report.views.map(SQLName.plain))
         fields.add("kept", keptLine)
@@ -40,6 +35,7 @@ struct ReportText {
                 report.droppedGenerations.map(String.init).joined(separator: ", ")
             )
         }
+        fields.add("warning", report.warnings)
         return "\(headline)\n\(fields.text)\(next)"
     }
 
@@ -53,7 +49,8 @@ struct ReportText {
         let seconds = report.seconds
         let phases = [
             ("plan", seconds.plan), ("fold", seconds.fold), ("load", seconds.load),
-            ("check", seconds.check), ("cut-over", seconds.cutOver), ("prune", seconds.prune),
+            ("check", seconds.check), ("cut-over", seconds.cutOver), ("hooks", seconds.hooks),
+            ("prune", seconds.prune),
         ]
         return "\(Figures.decimal(seconds.total, digits: 2)): "
             + phases.filter { $0.1 > 0 }

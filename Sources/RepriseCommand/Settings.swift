@@ -24,6 +24,22 @@ struct Settings: Sendable {
         return text
     }
 
+    /// A path; nil when nobody sets it.
+    ///
+    /// An empty one is refused: a variable of the shell that is not set must not turn a gate off.
+    func path(_ key: SettingKey, flag: String?) throws -> String? {
+        let found =
+            try flag.map { Found(content: .string($0), source: key.flag) } ?? find(key, .string)
+        guard let found, case .string(let path) = found.content else { return nil }
+        guard !path.isEmpty else {
+            throw CommandError.badSetting(
+                source: found.source,
+                reason: "needs a path; it is empty"
+            )
+        }
+        return path
+    }
+
     /// A whole number.
     func number(
         _ key: SettingKey,
@@ -56,6 +72,56 @@ struct Settings: Sendable {
         return try check(number, range, source: found.source)
     }
 
+    /// Command lines, one or a list of them, which only the settings file can name.
+    func commands(_ key: SettingKey) throws -> [String] {
+        guard let file, let values = file.values else { return [] }
+        let source = Self.source(of: key, in: file)
+        let path = AbsoluteConfigKey(key.path)
+        let isList = (try? values.value(forKey: path, type: .string)) == nil
+        let found = try value(of: path, isList ? .stringArray : .string, in: values, source: source)
+        let commands: [String] =
+            switch found?.content {
+            case .string(let command): [command]
+            case .stringArray(let commands): commands
+            default: []
+            }
+        for command in commands {
+            // The shell would read no further than a zero byte.
+            guard !command.utf8.contains(0), command.contains(where: { !$0.isWhitespace }) else {
+                throw CommandError.badSetting(source: source, reason: "holds an empty command line")
+            }
+        }
+        return commands
+    }
+
+    /// Whether something is wanted.
+    func yesOrNo(_ key: SettingKey, flag: Bool?, default fallback: Bool) throws -> Bool {
+        if let flag { return flag }
+        guard case .bool(let isWanted) = try find(key, .bool)?.content else { return fallback }
+        return isWanted
+    }
+
+    /// One of several words; a flag's are checked when the command line is read.
+    func choice<Choice: CaseIterable & RawRepresentable<String>>(
+        _ key: SettingKey,
+        flag: Choice?,
+        default fallback: Choice
+    ) throws -> Choice {
+        if let flag { return flag }
+        guard let found = try find(key, .string), case .string(let word) = found.content else {
+            return fallback
+        }
+        guard let choice = Choice(rawValue: word) else {
+            let words = Choice.allCases.map(\.rawValue)
+            throw CommandError.badSetting(
+                source: found.source,
+                reason: "must be \(words.dropLast().joined(separator: ", ")) or "
+                    + "\(words.last ?? ""); it is '\(word)'"
+            )
+        }
+        return choice
+    }
+
     private struct Found {
         let content: ConfigContent
         let source: String
@@ -76,11 +142,15 @@ struct Settings: Sendable {
         }
         guard let file, let values = file.values else { return nil }
         return try value(
-            of: AbsoluteConfigKey([key.rawValue]),
+            of: AbsoluteConfigKey(key.path),
             type,
             in: values,
-            source: "The setting '\(key.rawValue)' in '\(file.path)'"
+            source: Self.source(of: key, in: file)
         )
+    }
+
+    private static func source(of key: SettingKey, in file: SettingsFile) -> String {
+        "The setting '\(key.rawValue)' in '\(file.path)'"
     }
 
     private func value(
@@ -101,6 +171,8 @@ struct Settings: Sendable {
         switch type {
         case .int: "a whole number"
         case .double: "a number"
+        case .bool: "true or false"
+        case .stringArray: "a command line or a list of them"
         default: "a text"
         }
     }

@@ -12,6 +12,18 @@ enum SettingKey: String, CaseIterable {
     case maxShrinkPercent = "max_shrink_percent"
     case outageBudgetMs = "outage_budget_ms"
     case deadlineSeconds = "deadline_seconds"
+    case blockers
+    case blockersAfterSeconds = "blockers_after_seconds"
+    case oldSnapshots = "old_snapshots"
+    case postponeFile = "postpone_file"
+    case republish
+    case incomingForeignKeys = "incoming_foreign_keys"
+    case hooksBeforeSwap = "hooks.before_swap"
+    case hooksAfterSwap = "hooks.after_swap"
+    case hookTimeoutSeconds = "hook_timeout_seconds"
+
+    /// Where it stands in the settings file.
+    var path: [String] { rawValue.split(separator: ".").map(String.init) }
 
     /// The environment variable, as swift-configuration spells it.
     var environmentKey: [String] {
@@ -29,7 +41,8 @@ enum SettingKey: String, CaseIterable {
         case .maxShrinkPercent: "--max-shrink"
         case .outageBudgetMs: "--outage-budget"
         case .deadlineSeconds: "--deadline"
-        case .database, .ledger, .schema, .keep, .jobs: "--\(rawValue)"
+        case .blockersAfterSeconds: "--blockers-after"
+        default: "--" + rawValue.replacing("_", with: "-")
         }
     }
 }

@@ -58,13 +58,27 @@ private struct StatusOutline: Encodable {
         let host: String
         let pid: Int64
         let startedAt: String
+        let heartbeatAt: String
+        let putLive: Int?
         let isAlive: Bool
+    }
+
+    struct Swap: Encodable {
+        let kind: String
+        let fromGeneration: Int?
+        let toGeneration: Int
+        let at: String
+        let attempts: Int?
+        let heldMilliseconds: Double?
+        let lockWaitMilliseconds: Double?
+        let longestFailedWaitMilliseconds: Double?
     }
 
     let projection: String
     let liveGeneration: Int?
     let position: String?
     let generations: [Generation]
+    let lastSwap: Swap?
     let run: Run?
 
     init(_ status: ProjectionStatus) {
@@ -82,6 +96,18 @@ private struct StatusOutline: Encodable {
                 rows: generation.rows.compactMapValues { $0 }
             )
         }
+        lastSwap = status.lastSwap.map { swap in
+            Swap(
+                kind: swap.kind,
+                fromGeneration: swap.fromGeneration,
+                toGeneration: swap.toGeneration,
+                at: swap.at,
+                attempts: swap.attempts,
+                heldMilliseconds: swap.heldMilliseconds,
+                lockWaitMilliseconds: swap.lockWaitMilliseconds,
+                longestFailedWaitMilliseconds: swap.longestFailedWaitMilliseconds
+            )
+        }
         run = status.run.map { run in
             Run(
                 run: run.id,
@@ -90,6 +116,8 @@ private struct StatusOutline: Encodable {
                 host: run.host,
                 pid: run.pid,
                 startedAt: run.startedAt,
+                heartbeatAt: run.heartbeatAt,
+                putLive: run.putLive,
                 isAlive: run.isAlive
             )
         }
@@ -101,9 +129,15 @@ extension StatusOutline {
         var fields = FieldList()
         if let position { fields.add("position", position) }
         fields.add("generations", generationLines)
+        if let lastSwap { fields.add("last swap", lastSwap.lines) }
         if let run {
-            let left = RebuildStage(rawValue: run.stage)?.leftBehind ?? "nothing"
-            let end = run.isAlive ? "since \(run.startedAt)" : "which died and left \(left)"
+            let left =
+                run.putLive.map { "generation \($0) live, whole" }
+                ?? RebuildStage(rawValue: run.stage)?.leftBehind ?? "nothing"
+            let end =
+                run.isAlive
+                ? "since \(run.startedAt)"
+                : "last heard of at \(run.heartbeatAt), which died and left \(left)"
             fields.add(
                 "run",
                 "\(run.run), \(run.command), \(run.stage), process \(run.pid) on \(run.host), \(end)"
@@ -145,5 +179,26 @@ extension StatusOutline {
             return "Next, to go back: reprise rollback \(projection)"
         }
         return "Next: reprise rebuild \(projection)"
+    }
+}
+
+extension StatusOutline.Swap {
+    /// What it was, and what it took.
+    fileprivate var lines: [String] {
+        let from = fromGeneration.map { " from generation \($0)" } ?? ""
+        let what = "\(kind)\(from) to generation \(toGeneration) at \(at)"
+        guard let heldMilliseconds, let attempts else { return [what] }
+        func figure(_ milliseconds: Double?) -> String {
+            "\(Figures.decimal(milliseconds ?? 0, digits: 1)) ms"
+        }
+        let failed =
+            attempts > 1
+            ? "; a failed one waited for \(figure(longestFailedWaitMilliseconds)) at most" : ""
+        return [
+            what,
+            "readers held up for \(figure(heldMilliseconds)), "
+                + "\(figure(lockWaitMilliseconds)) of it for locks, "
+                + "\(Figures.count(attempts, "attempt"))\(failed)",
+        ]
     }
 }

@@ -202,7 +202,8 @@ private struct KillScene: Sendable {
         _ body: (ChildProcess) async throws -> Void
     ) async throws -> ChildProcess.Outcome {
         try await RepriseProcess(scene).withRunning(
-            "rebuild shop --strategy \(strategy) --keep 0 --deadline 600",
+            // Whoever would be looked at before it is queued behind it is queued behind at once.
+            "rebuild shop --strategy \(strategy) --keep 0 --deadline 600 --outage-budget 60000",
             body: body
         ).outcome
     }

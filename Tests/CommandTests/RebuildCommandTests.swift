@@ -95,13 +95,12 @@ struct RebuildCommandTests {
 
     @Test("JSON has stable names")
     func json() async throws {
-        try await withShop { reprise, _ in
+        try await withShop { reprise, scene in
             let plan = try object(try await reprise.run("plan shop --json"))
             #expect(
                 Set(plan.keys) == [
-                    "adoptsLive", "bucketWidthMs", "buckets", "events", "from", "generation",
-                    "homeSchema", "projection", "refusals", "strategy", "tables", "to", "types",
-                    "views", "warnings",
+                    "adoptsLive", "bucketWidthMs", "buckets", "events", "findings", "from",
+                    "generation", "homeSchema", "projection", "strategy", "tables", "to", "types",
                 ]
             )
             _ = try object(try await reprise.run("rebuild shop --json"))
@@ -109,7 +108,9 @@ struct RebuildCommandTests {
             #expect(
                 Set(report.keys).isSuperset(of: [
                     "blockedMilliseconds", "copiedBytes", "droppedGenerations", "events",
-                    "generation", "isLive", "peakMemoryBytes", "position", "previousGeneration",
+                    "generation", "isLive", "lockWaitMilliseconds",
+                    "outageBudgetMilliseconds", "signalled", "peakMemoryBytes", "position",
+                    "previousGeneration",
                     "projection", "rows", "run", "seconds", "strategy", "warnings",
                 ])
             )
@@ -118,16 +119,28 @@ struct RebuildCommandTests {
             #expect((report["seconds"] as? [String: Any])?["total"] is Double)
             let status = try object(try await reprise.run("status shop --json"))
             #expect(
-                Set(status.keys) == ["generations", "liveGeneration", "position", "projection"]
+                Set(status.keys) == [
+                    "generations", "lastSwap", "liveGeneration", "position", "projection",
+                ]
             )
+            let last = try #require(status["lastSwap"] as? [String: Any])
+            #expect(last["kind"] as? String == "swap" && last["toGeneration"] as? Int == 2)
             let move = try object(try await reprise.run("rollback shop --json"))
             #expect(
                 Set(move.keys) == [
                     "attempts", "blockedMilliseconds", "generation", "kind",
-                    "longestFailedWaitMilliseconds", "position", "previousGeneration",
-                    "projection", "views",
+                    "lockWaitMilliseconds", "longestFailedWaitMilliseconds",
+                    "outageBudgetMilliseconds", "position", "previousGeneration", "projection",
+                    "signalled", "views", "warnings",
                 ]
             )
+            let kept = try await scene.database.query(
+                "SELECT report::text AS report FROM reprise.run WHERE command = 'rollback'"
+            ).first
+            let stored = try JSONSerialization.jsonObject(
+                with: Data((try kept?.string("report") ?? "").utf8)
+            )
+            #expect(stored as? NSDictionary == move as NSDictionary)
             let prune = try object(try await reprise.run("prune shop --json"))
             #expect(Set(prune.keys) == ["dropped", "postponed", "projection"])
             #expect(try array(try await reprise.run("plan --json")).count == 2)
@@ -142,10 +155,8 @@ struct RebuildCommandTests {
             #expect(both.map { $0["projection"] as? String } == ["shop", "loans"])
             try await scene.database.execute(
                 """
-                CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql
-                    AS 'BEGIN RETURN NULL; END';
-                CREATE TRIGGER note AFTER INSERT ON public.work_item
-                    FOR EACH ROW EXECUTE FUNCTION public.note()
+                CREATE FUNCTION public.note(item public.work_item) RETURNS text LANGUAGE sql
+                    AS 'SELECT ''noted'''
                 """
             )
             let half = try await reprise.run("rebuild --all --json")
@@ -163,18 +174,70 @@ struct RebuildCommandTests {
         try await withShop { reprise, scene in
             expect(try await reprise.run("rebuild shop"), exits: 0)
             try await scene.database.execute(
-                "CREATE RULE quiet AS ON DELETE TO public.order_line DO INSTEAD NOTHING"
+                "CREATE FUNCTION public.quiet(line public.order_line) RETURNS int LANGUAGE sql AS 'SELECT 1'"
             )
             let plan = try await reprise.run("plan shop")
             expect(plan, exits: 3, saying: ["The plan refuses 'shop'.", unchanged])
             #expect(plan.standardOutput.hasPrefix("shop: a rebuild is refused.\n"))
-            #expect(plan.standardOutput.contains("rule quiet"))
+            #expect(plan.standardOutput.contains("\n  refuse      "))
+            #expect(plan.standardOutput.contains("function public.quiet"))
+            let outline = try object(try await reprise.run("plan shop --json"))
+            let findings = try #require(outline["findings"] as? [[String: String]])
+            #expect(
+                findings.contains {
+                    $0["level"] == "refuse"
+                        && [$0["subject"], $0["note"]].contains {
+                            $0?.contains("function public.quiet") == true
+                        }
+                }
+            )
+            let sql = try await reprise.run("plan shop --sql")
+            expect(
+                sql,
+                exits: 3,
+                saying: ["The plan refuses 'shop'", "function public.quiet", unchanged]
+            )
+            #expect(sql.standardOutput.isEmpty)
             expect(
                 try await reprise.run("rebuild shop"),
                 exits: 3,
-                saying: ["The plan refuses 'shop'", "rule quiet", unchanged, "reprise plan shop"]
+                saying: [
+                    "The plan refuses 'shop'", "function public.quiet", unchanged,
+                    "reprise plan shop",
+                ]
             )
             #expect(try await liveGeneration(scene) == 1)
+        }
+    }
+
+    @Test("what others notice needs consent, by flag or setting, and then it is done")
+    func consent() async throws {
+        try await withShop { reprise, scene in
+            expect(try await reprise.run("rebuild shop"), exits: 0)
+            try await scene.database.execute(
+                """
+                CREATE PUBLICATION \(scene.database.name) FOR TABLE public.order_line;
+                CREATE TABLE public.complaint (order_id uuid REFERENCES public.order_summary);
+                """
+            )
+            let refused = try await reprise.run("plan shop")
+            expect(refused, exits: 3)
+            for part in ["'--republish'", "'--incoming-foreign-keys recreate'"] {
+                #expect(refused.standardOutput.contains(part))
+            }
+            expect(try await reprise.run("rebuild shop --republish"), exits: 3)
+            let flags = "shop --republish --incoming-foreign-keys recreate"
+            let planned = try await reprise.run("plan \(flags)")
+            expect(planned, exits: 0)
+            #expect(planned.standardOutput.contains("\n  warn        publication"))
+            expect(try await reprise.run("rebuild \(flags)"), exits: 0)
+            try Data("republish: true\nincoming_foreign_keys: recreate\n".utf8).write(
+                to: URL(fileURLWithPath: "\(reprise.folder)/reprise.yaml")
+            )
+            expect(try await reprise.run("rollback shop"), exits: 0)
+            expect(try await reprise.run("swap shop --no-republish"), exits: 3, saying: [unchanged])
+            expect(try await reprise.run("swap shop"), exits: 0)
+            #expect(try await liveGeneration(scene) == 2)
         }
     }
 

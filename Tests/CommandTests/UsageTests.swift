@@ -4,6 +4,18 @@ import Testing
 
 @Suite("Usage and settings")
 struct UsageTests {
+    static let mistakes = [
+        ("plan --sql", ["Error: --sql prints the cut-over of one projection", "Usage: "]),
+        ("plan shop loans --sql", ["Error: --sql prints the cut-over of one projection"]),
+        ("plan shop --all --sql", ["Error: --sql prints the cut-over of one projection"]),
+        ("plan shop --sql --json", ["Error: --sql prints SQL, --json an outline"]),
+        ("plan shop --sql --strategy truncate", ["Error: --sql prints a swap"]),
+        ("swap shop --blockers shoot", ["'shoot'", "wait", "cancel", "terminate"]),
+        ("rollback shop --old-snapshots hide", ["'hide'", "wait", "proceed"]),
+        ("plan shop --incoming-foreign-keys drop", ["'drop'", "refuse", "recreate"]),
+        ("rebuild shop --blockers-after soon", ["'soon'", "--blockers-after"]),
+    ]
+
     @Test("a mistake on the command line is status 2, with the usage")
     func usage() async throws {
         try await withScratchFolder { folder in
@@ -20,6 +32,9 @@ struct UsageTests {
                 exits: 2,
                 saying: ["--no-swap"]
             )
+            for (arguments, parts) in Self.mistakes {
+                expect(try await reprise.run(arguments), exits: 2, saying: parts)
+            }
             expect(
                 try await reprise.run("ledger create a.db --bucket-width 15"),
                 exits: 2,
@@ -118,6 +133,32 @@ struct UsageTests {
                 "max_shrink_percent: some",
                 ["'max_shrink_percent' in 'reprise.yaml' is not a number"]
             ),
+            (
+                "blockers: shoot",
+                ["'blockers' in 'reprise.yaml' must be wait, cancel or terminate; it"]
+            ),
+            ("old_snapshots: 7", ["'old_snapshots' in 'reprise.yaml' must be wait or proceed; it"]),
+            (
+                "incoming_foreign_keys: drop",
+                [
+                    "'incoming_foreign_keys' in 'reprise.yaml' must be refuse or recreate; it is 'drop'"
+                ]
+            ),
+            ("republish: perhaps", ["'republish' in 'reprise.yaml' is not true or false"]),
+            (
+                "blockers_after_seconds: -1",
+                ["'blockers_after_seconds' in 'reprise.yaml' must be 0.0 to 86400.0; it is -1.0"]
+            ),
+            ("hooks: echo", ["holds the unknown setting 'hooks'"]),
+            ("hooks: {before: echo}", ["unknown setting 'hooks.before'", "'hooks.before_swap'?"]),
+            ("hooks: {after_swap: ['']}", ["'hooks.after_swap' in 'reprise.yaml' holds an empty"]),
+            ("hooks: {before_swap: ' '}", ["'hooks.before_swap' in 'reprise.yaml' holds an empty"]),
+            (
+                "hook_timeout_seconds: 0",
+                ["'hook_timeout_seconds' in 'reprise.yaml' must be 0.1 to"]
+            ),
+            ("outage_budget_ms: 5", ["'outage_budget_ms' in 'reprise.yaml' must be 20 to 3600000"]),
+            ("postpone_file: ''", ["'postpone_file' in 'reprise.yaml' needs a path; it is empty"]),
             ("database: [a, b]", ["'database' in 'reprise.yaml' is not a text"]),
             ("- keep", ["'reprise.yaml' is not YAML of the form 'name: value'"]),
             (
@@ -169,6 +210,30 @@ struct UsageTests {
                 try await reprise.run("rebuild shop --max-shrink 101"),
                 exits: 2,
                 saying: ["--max-shrink must be 0.0 to 100.0; it is 101.0", unchanged]
+            )
+            expect(
+                try await reprise.run("swap shop", environment: ["REPRISE_REPUBLISH": "maybe"]),
+                exits: 2,
+                saying: [
+                    "The environment variable REPRISE_REPUBLISH is not true or false", unchanged,
+                ]
+            )
+            expect(
+                try await reprise.run("swap shop", environment: ["REPRISE_BLOCKERS": "shoot"]),
+                exits: 2,
+                saying: [
+                    "The environment variable REPRISE_BLOCKERS must be wait, cancel or", unchanged,
+                ]
+            )
+            expect(
+                try await reprise.run(["rollback", "shop", "--postpone-file", ""]),
+                exits: 2,
+                saying: ["--postpone-file needs a path; it is empty", unchanged]
+            )
+            expect(
+                try await reprise.run("swap shop --blockers-after 86401"),
+                exits: 2,
+                saying: ["--blockers-after must be 0.0 to 86400.0; it is 86401.0", unchanged]
             )
             expect(
                 try await reprise.run("swap shop --deadline nan"),

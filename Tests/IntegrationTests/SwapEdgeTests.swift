@@ -114,17 +114,8 @@ struct SwapEdgeTests {
         "what a swap would lose or cannot make is refused at plan time by name",
         arguments: [
             (
-                "CREATE VIEW public.v AS SELECT 1 AS id; CREATE RULE redirect AS ON INSERT TO "
-                    + "public.v DO INSTEAD INSERT INTO public.tally VALUES (new.id, 1, 'v')",
-                "redirect"
-            ),
-            (
-                "GRANT SELECT (label) ON public.tally TO %1 WITH GRANT OPTION; SET ROLE %1; "
-                    + "GRANT SELECT (label) ON public.tally TO %2", "the column label"
-            ),
-            (
                 "ALTER TABLE public.tally ADD extra int; GRANT SELECT (extra) ON public.tally TO %1",
-                "a grant on the column extra"
+                "grant on the column extra"
             ),
             ("CREATE TABLE public.other (tally_events int)", nil),
             ("DROP INDEX public.tally_events; CREATE TABLE public.tally_events ()", "tally_events"),
@@ -219,7 +210,10 @@ struct SwapEdgeTests {
             )
             try await scene.database.withConnection { reader in
                 try await reader.execute("BEGIN; SELECT FROM public.tally")
-                async let swapping = scene.rebuild(Tally.self)
+                // Generous, so that the cut-over queues however long the reader has been there.
+                var options = RebuildOptions()
+                options.patience = CutOverPatience(outageBudget: 60_000)
+                async let swapping = scene.rebuild(Tally.self, options: options)
                 try await scene.waitForCutOver(toWaitFor: "public.tally")
                 try await scene.database.execute(
                     "GRANT SELECT ON public.tally TO pg_monitor"

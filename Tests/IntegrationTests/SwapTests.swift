@@ -28,10 +28,51 @@ struct SwapTests {
         ALTER VIEW public.busy ALTER label SET DEFAULT 'd';
         COMMENT ON VIEW public.busy IS 'The busy ones.';
         GRANT SELECT ON public.busy TO %APP%;
+        SET ROLE %APP%;
+        GRANT UPDATE (label) ON public.tally TO PUBLIC;
+        RESET ROLE;
+        CREATE TABLE public.audit (id bigint);
+        CREATE FUNCTION public.on_tally() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN INSERT INTO public.audit VALUES (NEW.id); RETURN NEW; END $$;
+        CREATE TRIGGER watch AFTER INSERT OR UPDATE OF label ON public.tally
+            FOR EACH ROW WHEN (NEW.label <> 'x') EXECUTE FUNCTION public.on_tally();
+        ALTER TABLE public.tally ENABLE ALWAYS TRIGGER watch;
+        COMMENT ON TRIGGER watch ON public.tally IS 'Who changed what.';
+        CREATE RULE keep AS ON DELETE TO public.tally WHERE old.id = 9 DO INSTEAD NOTHING;
+        ALTER TABLE public.tally DISABLE RULE keep;
+        CREATE RULE forward AS ON INSERT TO public.busy DO INSTEAD
+            INSERT INTO public.tally (id, events, label) VALUES (NEW.id, 1, NEW.label);
+        ALTER TABLE public.tally ENABLE ROW LEVEL SECURITY;
+        CREATE POLICY seen ON public.tally FOR SELECT TO %APP%
+            USING (id IN (SELECT id FROM public.tally_day WHERE events > 0) OR label = 'new');
+        CREATE POLICY strict ON public.tally AS RESTRICTIVE USING (id > 0) WITH CHECK (id > 0);
+        COMMENT ON POLICY seen ON public.tally IS 'What the application may see.';
+        CREATE TABLE public.doc (id bigint);
+        ALTER TABLE public.doc ENABLE ROW LEVEL SECURITY;
+        CREATE POLICY p ON public.doc
+            USING (EXISTS (SELECT FROM public.tally AS t WHERE t.id = doc.id));
+        CREATE FUNCTION public.total() RETURNS bigint BEGIN ATOMIC
+            SELECT sum(events)::bigint FROM public.tally; END;
+        GRANT EXECUTE ON FUNCTION public.total() TO %APP%;
+        CREATE MATERIALIZED VIEW public.sums AS
+            SELECT label, sum(events) AS events FROM public.tally GROUP BY label;
+        CREATE UNIQUE INDEX sums_label ON public.sums (label);
+        COMMENT ON MATERIALIZED VIEW public.sums IS 'By label.';
+        GRANT SELECT ON public.sums TO %APP%;
+        CREATE VIEW public.over_sums AS SELECT label FROM public.sums;
+        CREATE MATERIALIZED VIEW public.counts AS SELECT count(*) AS n FROM public.busy;
+        CREATE UNIQUE INDEX counts_n ON public.counts (n);
+        CREATE PUBLICATION %APP% FOR TABLE public.tally (id, label) WHERE (id > 1),
+            TABLE public.tally_day;
+        CREATE TABLE public.child (id int PRIMARY KEY,
+            tally bigint CONSTRAINT of_tally REFERENCES public.tally ON DELETE CASCADE);
+        INSERT INTO public.child VALUES (1, 2);
+        COMMENT ON CONSTRAINT of_tally ON public.child IS 'Whose it is.';
         """
 
     @Test("pg_dump of the schema is the same before and after swap, rollback and swap back")
     func onlyTheRowsChange() async throws {
+        let consent = CarryOverConsent(republishes: true, recreatesIncomingForeignKeys: true)
         try await withTally { scene in
             let role = "reprise_app_\(scene.database.name.suffix(12))"
             try await scene.database.execute(
@@ -40,23 +81,38 @@ struct SwapTests {
             let viewsBefore = try await scene.rows(of: Self.viewOIDs)
             let before = try await SchemaDump.of(in: scene.database)
             try scene.append(counted([1, 2, 9]))
-            _ = try await scene.rebuild(Tally.self)
+            var options = RebuildOptions()
+            options.consent = consent
+            let report = try await scene.rebuild(Tally.self, options: options)
+            let others = report.warnings.filter { !$0.hasPrefix("publication") }
+            #expect(others == [], "nothing is left to be done")
             #expect(try await SchemaDump.of(in: scene.database) == before)
             #expect(try await scene.rows(of: Self.viewOIDs) == viewsBefore)
+            #expect(try await scene.database.count("public.audit") == 0)
+            #expect(try await scene.rows(of: "public.sums") == ["(new,6)"])
+            #expect(try await scene.rows(of: "public.counts") == ["(2)"])
+            let total = try await scene.database.query("SELECT public.total() AS total").first
+            #expect(try total?.int("total") == 6)
             #expect(try await scene.rows(of: "public.busy") == ["(1,new)", "(2,new)"])
             #expect(try await scene.rows(of: "public.named") == ["(new,2)", "(new,2)"])
             #expect(try await scene.database.count("public.grouped") == 4)
 
-            _ = try await scene.control(Tally.self).rollback(patience: CutOverPatience())
+            _ = try await scene.control(Tally.self).rollback(
+                patience: CutOverPatience(),
+                consent: consent
+            )
             #expect(try await SchemaDump.of(in: scene.database) == before)
             #expect(try await scene.database.count("public.grouped") == 3)
-            _ = try await scene.control(Tally.self).swap(patience: CutOverPatience())
+            _ = try await scene.control(Tally.self).swap(
+                patience: CutOverPatience(),
+                consent: consent
+            )
             #expect(try await SchemaDump.of(in: scene.database) == before)
             // Nothing hangs on the retired tables: RESTRICT can drop them.
             let pruned = try await scene.control(Tally.self).prune(keep: 0)
             #expect(pruned.postponed.isEmpty)
             #expect(pruned.dropped == [1])
-            try await scene.database.execute("DROP OWNED BY \(role); DROP ROLE \(role)")
+            try await scene.database.execute("DROP OWNED BY \(role) CASCADE; DROP ROLE \(role)")
         }
     }
 
@@ -84,18 +140,7 @@ struct SwapTests {
     @Test(
         "what a swap cannot carry over is refused by name",
         arguments: [
-            ("CREATE MATERIALIZED VIEW public.mv AS SELECT * FROM public.tally", "mv"),
-            (
-                "CREATE RULE ru AS ON DELETE TO public.tally WHERE old.id = 9 DO INSTEAD NOTHING",
-                "rule ru"
-            ),
             ("CREATE TABLE public.child (t bigint REFERENCES public.tally)", "child"),
-            ("ALTER TABLE public.tally ENABLE ROW LEVEL SECURITY", "row-level security"),
-            ("CREATE POLICY p ON public.tally USING (true)", "policy p"),
-            (
-                "CREATE FUNCTION public.f() RETURNS bigint BEGIN ATOMIC "
-                    + "SELECT max(id) FROM public.tally; END", "function"
-            ),
             (
                 "CREATE FUNCTION public.f(r public.tally) RETURNS text LANGUAGE sql AS "
                     + "'SELECT r.label'", "function"
@@ -103,10 +148,6 @@ struct SwapTests {
             ("CREATE TABLE public.u (r public.tally)", "column r of table"),
             ("CREATE TABLE public.heir () INHERITS (public.tally)", "inheritance"),
             ("CREATE PUBLICATION p FOR TABLE public.tally", "publication p"),
-            (
-                "CREATE TRIGGER g BEFORE UPDATE ON public.tally FOR EACH ROW EXECUTE FUNCTION "
-                    + "pg_catalog.suppress_redundant_updates_trigger()", "trigger g"
-            ),
         ]
     )
     func hazards(statement: String, name: String) async throws {

@@ -13,6 +13,11 @@ package struct RebuildScene: Sendable {
     /// The schema of the live tables.
     package var liveSchema = "public"
 
+    /// The same scene, where everything connects as `database` says.
+    package func connecting(to database: ScratchDatabase) -> RebuildScene {
+        RebuildScene(database: database, ledgerPath: ledgerPath, liveSchema: liveSchema)
+    }
+
     /// The same database as a rebuild sees it.
     package var target: ReadModelDatabase {
         ReadModelDatabase(conninfo: database.url, liveSchema: liveSchema)

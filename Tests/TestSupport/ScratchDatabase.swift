@@ -11,6 +11,26 @@ package struct ScratchDatabase: Sendable {
     /// What a child process can be given as `DATABASE_URL`.
     package var url: String { settings.conninfo }
 
+    /// The same database, where every session begins with `SET ROLE`.
+    ///
+    /// - Parameter role: A role's name, without spaces and quotes.
+    package func asRole(_ role: String) -> ScratchDatabase {
+        let settings = ConnectionSettings(
+            conninfo: "\(settings.conninfo) options='-c role=\(role)'",
+            applicationName: settings.applicationName
+        )
+        return ScratchDatabase(name: name, settings: settings)
+    }
+
+    /// The same database by the login of another role.
+    package func asLogin(_ role: String, password: String) -> ScratchDatabase {
+        let settings = ConnectionSettings(
+            conninfo: "\(settings.conninfo) user='\(role)' password='\(password)'",
+            applicationName: settings.applicationName
+        )
+        return ScratchDatabase(name: name, settings: settings)
+    }
+
     /// Lends a connection to `body`.
     @discardableResult
     package func withConnection<R: Sendable>(

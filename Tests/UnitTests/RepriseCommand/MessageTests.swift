@@ -1,5 +1,6 @@
 import Ledgers
 import ReadModels
+import Rebuilder
 import Testing
 
 @testable import RepriseCommand
@@ -44,6 +45,42 @@ struct MessageTests {
         #expect(ExitStatus(of: error)?.rawValue == status)
     }
 
+    @Test(
+        "a hook that fails says how readers stand, and what to type",
+        arguments: [
+            (
+                Hooks.Moment.before, CutOverKind.swap,
+                ["unchanged", "'reprise swap p --generation 2'"]
+            ),
+            (.before, .rollback, ["unchanged", "'reprise rollback p'"]),
+            (.before, .truncate, ["unchanged", "'reprise rebuild p --strategy truncate'"]),
+            (.after, .swap, ["generation 2, whole", "'reprise rollback p'"]),
+            (.after, .rollback, ["generation 2, whole", "'reprise swap p --allow-older'"]),
+            (.after, .truncate, ["generation 2, whole", "'reprise status p'"]),
+        ]
+    )
+    func hooks(moment: Hooks.Moment, kind: CutOverKind, parts: [String]) {
+        let error = HookError(
+            moment: moment,
+            number: 1,
+            count: 1,
+            ending: .exited(3),
+            cutOver: AnnouncedCutOver(
+                projection: "p",
+                kind: kind,
+                generation: 2,
+                previous: 1,
+                run: 5,
+                position: nil
+            )
+        )
+        let lines = error.description.split(separator: "\n")
+        #expect(lines.count == 3)
+        #expect(lines.first == "The hook \(moment.rawValue) of 'p' ended with status 3.")
+        #expect(zip(lines.dropFirst(), parts).allSatisfy { $0.contains($1) }, "\(error)")
+        #expect(ExitStatus(of: error)?.rawValue == (moment == .before ? 1 : 7))
+    }
+
     @Test("an error that nobody foresaw has no status of its own")
     func unforeseen() {
         struct Surprise: Error {}
@@ -73,7 +110,7 @@ struct MessageTests {
             CommandError.unknownProjection(name: "a", nearest: nil, known: ["shop"]),
             .unclearProjections(known: ["shop"]), .badSetting(source: "--keep", reason: "is odd"),
             .badSettingsFile(path: "f", reason: "is odd"), .planRefused(projections: ["shop"]),
-            .ledgerUnsound(path: "f", findings: 1),
+            .noCutOverSQL(projection: "shop"), .ledgerUnsound(path: "f", findings: 1),
         ]
     )
     func threeLines(error: CommandError) {

@@ -1,0 +1,195 @@
+import Postgres
+
+extension Gates {
+    /// What a plan says of the circumstances of a cut-over: what it would wait for, and what it can
+    /// do to others.
+    ///
+    /// - Parameters:
+    ///   - live: The live tables; none when there are none yet.
+    ///   - connection: Where to ask.
+    /// - Returns: A line each.
+    /// - Throws: What the server says.
+    static func findings(
+        of live: [UInt32],
+        on connection: PostgresConnection
+    ) async throws -> [Finding] {
+        let circumstances = Circumstances(live: live, connection: connection)
+        return try await [circumstances.version]
+            + circumstances.deadlockTimeout()
+            + circumstances.standbys()
+            + circumstances.synchronousCommit()
+            + circumstances.longTransactions()
+            + circumstances.wraparoundVacuum()
+            + circumstances.eventTriggers()
+            + circumstances.lockTable()
+    }
+}
+
+/// Looks at the server and at who is at work on the live tables.
+private struct Circumstances {
+    let live: [UInt32]
+    let connection: PostgresConnection
+
+    private static let testedVersion = 15
+
+    var version: Finding {
+        let major = Int(connection.serverVersion) / 10_000
+        let subject = "PostgreSQL \(major).\(connection.serverVersion % 10_000)"
+        if major < 14 {
+            return Finding(
+                .warn,
+                subject,
+                "older than 14: a process that dies can leave its locks until its statement ends."
+            )
+        }
+        if major > Self.testedVersion {
+            return Finding(.warn, subject, "newer than \(Self.testedVersion), the last one tested.")
+        }
+        return Finding(.ok, subject, "a version that is tested.")
+    }
+
+    func deadlockTimeout() async throws -> [Finding] {
+        let row = try await connection.query(
+            """
+            SELECT s.setting::pg_catalog.int4 AS milliseconds FROM pg_catalog.pg_settings AS s
+            WHERE s.name = 'deadlock_timeout'
+            """
+        ).first
+        guard let milliseconds = try row?.int("milliseconds") else { return [] }
+        let subject = "deadlock_timeout \(milliseconds) ms"
+        guard milliseconds < 100 else {
+            return [
+                Finding(.ok, subject, "a lock is waited for \(milliseconds * 4 / 5) ms at most.")
+            ]
+        }
+        return [
+            Finding(
+                .warn,
+                subject,
+                "a lock is waited for \(max(1, milliseconds * 4 / 5)) ms at most, so that a busy "
+                    + "table may not be had. The usual second is better."
+            )
+        ]
+    }
+
+    func standbys() async throws -> [Finding] {
+        let found = try await connection.query(
+            """
+            SELECT r.application_name, r.usename, r.pid FROM pg_catalog.pg_stat_replication AS r
+            WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_replication_slots AS s
+                WHERE s.active_pid = r.pid AND s.slot_type = 'logical')
+            ORDER BY r.pid
+            """
+        )
+        return try found.rows.map { row in
+            Finding(
+                .warn,
+                "standby '\(row["application_name"] ?? "")', pid \(try row.string("pid"))",
+                "readers there wait for a reader of the old tables, and it is cancelled after the "
+                    + "standby's max_standby_streaming_delay. Attempts that do not get their locks "
+                    + "here do the same there."
+            )
+        }
+    }
+
+    func synchronousCommit() async throws -> [Finding] {
+        let row = try await connection.query(
+            "SELECT pg_catalog.current_setting('synchronous_standby_names') AS names"
+        ).first
+        guard let names = row?["names"], !names.isEmpty else { return [] }
+        return [
+            Finding(
+                .warn,
+                "synchronous_standby_names '\(names)'",
+                "a COMMIT waits for these. A small commit before each attempt sees to it that they "
+                    + "have the load; should one stop answering during the cut-over, readers wait."
+            )
+        ]
+    }
+
+    /// Transactions that keep the cut-over from queueing.
+    func longTransactions() async throws -> [Finding] {
+        try await Blocker.holding(live, on: connection).filter {
+            $0.key.pid == nil || ($0.transactionAge ?? 0) > 1
+        }.map { blocker in
+            Finding(
+                .warn,
+                "a lock on a live table",
+                "\(blocker). The cut-over waits until it ends."
+            )
+        }
+    }
+
+    func wraparoundVacuum() async throws -> [Finding] {
+        let found = try await connection.query(
+            """
+            SELECT DISTINCT a.pid, l.relation::pg_catalog.regclass AS name
+            FROM pg_catalog.pg_locks AS l
+            JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid
+            WHERE l.locktype = 'relation' AND l.granted
+                AND l.relation = ANY ($1::pg_catalog.oid[])
+                AND l.database = (SELECT oid FROM pg_catalog.pg_database
+                    WHERE datname = pg_catalog.current_database())
+                AND a.backend_type = 'autovacuum worker'
+                AND a.query LIKE '%(to prevent wraparound)'
+            """,
+            [.ints(live.map { Int64($0) })]
+        )
+        return try found.rows.map { row in
+            Finding(
+                .warn,
+                "autovacuum of \(try row.string("name")), pid \(try row.string("pid"))",
+                "it prevents wraparound, so it does not give way: the cut-over waits until it ends."
+            )
+        }
+    }
+
+    func eventTriggers() async throws -> [Finding] {
+        let found = try await connection.query(
+            """
+            SELECT t.evtname, t.evtevent, t.evtfoid::pg_catalog.regproc AS function
+            FROM pg_catalog.pg_event_trigger AS t WHERE t.evtenabled IN ('O', 'A')
+            ORDER BY t.evtname
+            """
+        )
+        return try found.rows.map { row in
+            Finding(
+                .warn,
+                "event trigger \(try row.string("evtname"))",
+                "\(try row.string("function")) runs at \(try row.string("evtevent")), also inside "
+                    + "the cut-over: its time counts against the outage budget, and an error of it "
+                    + "undoes the cut-over."
+            )
+        }
+    }
+
+    /// The shared lock table has room for `max_locks_per_transaction` locks a connection, and one
+    /// transaction may use the room of others.
+    func lockTable() async throws -> [Finding] {
+        let row = try await connection.query(
+            """
+            SELECT pg_catalog.current_setting('max_locks_per_transaction')::pg_catalog.int8
+                * (pg_catalog.current_setting('max_connections')::pg_catalog.int8
+                    + pg_catalog.current_setting('max_prepared_transactions')::pg_catalog.int8)
+                AS room,
+                (SELECT pg_catalog.count(*) FROM (
+                    SELECT c.oid FROM pg_catalog.pg_class AS c
+                    WHERE c.oid = ANY ($1::pg_catalog.oid[])
+                    UNION ALL
+                    SELECT i.indexrelid FROM pg_catalog.pg_index AS i
+                    WHERE i.indrelid = ANY ($1::pg_catalog.oid[])) AS r) AS relations
+            """,
+            [.ints(live.map { Int64($0) })]
+        ).first
+        // The old ones and the new ones.
+        guard let row, try row.int("room") < 8 * row.int("relations") else { return [] }
+        return [
+            Finding(
+                .warn,
+                "max_locks_per_transaction",
+                "the cut-over locks about \(2 * (try row.int("relations"))) relations, and the "
+                    + "server has room for \(try row.int("room")) locks of all its sessions."
+            )
+        ]
+    }
+}

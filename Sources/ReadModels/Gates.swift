@@ -1,0 +1,181 @@
+import Postgres
+
+/// What has to be so before an attempt of a cut-over asks for its first lock.
+///
+/// Looking costs no lock, so a closed gate holds up nobody.
+struct Gates: Sendable {
+    /// The transaction that loaded the rows, and the time at which they were complete.
+    struct LoadMark: Sendable {
+        /// With its epoch.
+        let transaction: Int64
+        /// As the server writes it.
+        let completedAt: String
+    }
+
+    let run: Run
+    let patience: CutOverPatience
+    /// The live tables and the views over them: what readers lock.
+    let relations: [UInt32]
+    /// Nil when nobody has recorded it; snapshots are not looked at then.
+    let loadMark: LoadMark?
+    let readyGeneration: Int?
+
+    /// How long the flush barrier waits for a synchronous standby.
+    private static let barrierSeconds = 5
+
+    /// Fails while one of the gates is closed.
+    ///
+    /// - Parameters:
+    ///   - watch: Since when blockers have stood in the way.
+    ///   - connection: Where to ask; it is in no transaction.
+    /// - Returns: What should be known of gates that stay open by policy.
+    /// - Throws: ``LockLadder/Blocked``.
+    func pass(watch: BlockerWatch, on connection: PostgresConnection) async throws -> [String] {
+        try await lookBeforeLocking(watch, on: connection)
+        let warnings = try await lookAtSnapshots(on: connection)
+        try await flush(on: connection)
+        return warnings
+    }
+
+    /// Does not queue behind a transaction that has been open for long: it will not end within an
+    /// attempt, and readers would queue behind this session for nothing.
+    private func lookBeforeLocking(
+        _ watch: BlockerWatch,
+        on connection: PostgresConnection
+    ) async throws {
+        let limit = max(1, 5 * Double(patience.outageBudget) / 1_000)
+        let blockers = try await Blocker.holding(relations, on: connection).filter {
+            $0.key.pid != run.connection.backendPID
+        }
+        let lasting = blockers.filter { blocker in
+            let age = blocker.transactionAge ?? watch.seconds(of: blocker.key)
+            return blocker.key.pid == nil || blocker.mayBeClient && age > limit
+        }
+        guard lasting.isEmpty else {
+            throw LockLadder.Blocked(blockers: lasting, readyGeneration: readyGeneration)
+        }
+    }
+
+    /// Snapshots that are older than the load do not know its rows, and would take the new tables
+    /// for empty or for what they were not.
+    ///
+    /// `backend_xmin` alone would accuse every session that began while an older transaction was
+    /// still writing; one whose transaction began after the load knows the rows.
+    private func lookAtSnapshots(on connection: PostgresConnection) async throws -> [String] {
+        guard let loadMark else { return [] }
+        let found = try await connection.query(
+            """
+            SELECT a.pid, a.usename, a.application_name,
+                extract(epoch FROM pg_catalog.clock_timestamp() - a.xact_start) AS age
+            FROM pg_catalog.pg_stat_activity AS a
+            CROSS JOIN (SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())
+                ::pg_catalog.text::pg_catalog.int8 AS xmax) AS s
+            WHERE a.datname = pg_catalog.current_database() AND a.usesysid IS NOT NULL
+                AND coalesce(a.backend_type, 'client backend') = 'client backend'
+                AND a.pid <> pg_catalog.pg_backend_pid() AND a.backend_xmin IS NOT NULL
+                AND a.application_name <> ALL ($3::pg_catalog.text[])
+                AND s.xmax + (a.backend_xmin::pg_catalog.text::pg_catalog.int8
+                        - s.xmax % 4294967296 + 6442450944) % 4294967296 - 2147483648 <= $1
+                AND (a.xact_start IS NULL OR a.xact_start < $2::pg_catalog.timestamptz)
+            ORDER BY a.pid
+            """,
+            [.int(loadMark.transaction), .text(loadMark.completedAt), .texts(Self.loaders)]
+        )
+        let sessions = try found.rows.map { row in
+            let age = try row.optionalDouble("age").map {
+                ", its transaction open for \(Blocker.seconds($0))"
+            }
+            return "pid \(try row.string("pid")), user \(row["usename"] ?? "unknown"), application "
+                + "'\(row["application_name"] ?? "")'\(age ?? "")"
+        }
+        guard !sessions.isEmpty else { return [] }
+        switch patience.oldSnapshots {
+        case .proceed:
+            return sessions.map {
+                "A snapshot is older than the new rows, and may find other rows than it knows: \($0)."
+            }
+        case .wait:
+            throw LockLadder.Blocked(
+                reasons: sessions.map { "a snapshot that is older than the new rows: \($0)" },
+                readyGeneration: readyGeneration
+            )
+        }
+    }
+
+    /// Sessions of rebuilds at work on other tables: their long statements have snapshots, and read
+    /// no live table.
+    private static let loaders = ["reprise load", "reprise index", "reprise prune"]
+
+    /// A small synchronous commit.
+    ///
+    /// With a synchronous standby the COMMIT of a cut-over waits, locks held, until all of the load
+    /// has been flushed there; so that is waited for now.
+    private func flush(on connection: PostgresConnection) async throws {
+        let isFlushed = try await withThrowingTaskGroup(of: Bool.self) { group in
+            defer { group.cancelAll() }
+            group.addTask {
+                try await connection.query(
+                    """
+                    UPDATE reprise.run SET heartbeat_at = pg_catalog.clock_timestamp()
+                    WHERE run_id = $1
+                    """,
+                    [.int(run.id)]
+                )
+                return true
+            }
+            group.addTask {
+                try await Task.sleep(for: .seconds(Self.barrierSeconds))
+                return false
+            }
+            return try await group.next() ?? false
+        }
+        guard !isFlushed else { return }
+        throw LockLadder.Blocked(
+            reasons: [
+                "a small commit that took longer than \(Self.barrierSeconds) s: a synchronous standby "
+                    + "lags behind or is not there (synchronous_standby_names)"
+            ],
+            readyGeneration: readyGeneration
+        )
+    }
+}
+
+extension Gates.LoadMark {
+    /// That of a generation; nil when it was not recorded.
+    static func find(
+        of generation: Int,
+        of projection: String,
+        on connection: PostgresConnection
+    ) async throws -> Gates.LoadMark? {
+        let row = try await connection.query(
+            """
+            SELECT load_xid, coalesce(built_at, pg_catalog.clock_timestamp()) AS completed_at
+            FROM reprise.generation
+            WHERE projection = $1 AND generation = $2 AND load_xid IS NOT NULL
+            """,
+            [.text(projection), .int(Int64(generation))]
+        ).first
+        return try row.map {
+            Gates.LoadMark(
+                transaction: try $0.int("load_xid"),
+                completedAt: try $0.string("completed_at")
+            )
+        }
+    }
+
+    /// The present moment: for rows that are loaded in the cut-over itself.
+    static func now(on connection: PostgresConnection) async throws -> Gates.LoadMark {
+        let row = try await connection.query(
+            """
+            SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())
+                ::pg_catalog.text::pg_catalog.int8 AS transaction,
+                pg_catalog.clock_timestamp() AS completed_at
+            """
+        ).first
+        guard let row else { preconditionFailure("SELECT without FROM gave no row") }
+        return Gates.LoadMark(
+            transaction: try row.int("transaction"),
+            completedAt: try row.string("completed_at")
+        )
+    }
+}

@@ -1,0 +1,210 @@
+import Postgres
+
+/// A materialized view that reads live tables, or another such view, without a plain view between.
+///
+/// Its stored query is bound to their OIDs and cannot be replaced. So a generation has a twin of it,
+/// filled from its own tables before the cut-over, and the two change places with the tables.
+struct MaterializedView: Equatable, Sendable {
+    let oid: UInt32
+    let name: QualifiedName
+    let owner: String
+    /// The query, with names of the live schema left unqualified.
+    let query: String
+    let isPopulated: Bool
+
+    /// Takes ACCESS EXCLUSIVE, as a statement of PL/pgSQL: LOCK TABLE is not for materialized views.
+    var lock: String {
+        """
+        EXECUTE pg_catalog.format(\(SQLText.literal("ALTER MATERIALIZED VIEW %s OWNER TO %I")),
+            \(SQLText.literal(name.sql)), (SELECT pg_catalog.pg_get_userbyid(c.relowner)
+                FROM pg_catalog.pg_class AS c WHERE c.oid = \(oid)));
+        """
+    }
+
+    /// Those over the given tables, the innermost first.
+    ///
+    /// - Parameters:
+    ///   - tables: OIDs.
+    ///   - searchPath: Schemas whose names are left out of the query.
+    ///   - connection: Inside a transaction.
+    /// - Returns: The views.
+    /// - Throws: The server's error.
+    static func over(
+        _ tables: [UInt32],
+        searchPath: [String],
+        on connection: PostgresConnection
+    ) async throws -> [MaterializedView] {
+        guard !tables.isEmpty else { return [] }
+        try await connection.setSearchPath(searchPath)
+        let result = try await connection.query(overQuery, [.ints(tables.map { Int64($0) })])
+        return try result.rows.map { row in
+            var query = try row.string("definition")
+            while let last = query.last, last == ";" || last.isWhitespace { query.removeLast() }
+            return MaterializedView(
+                oid: UInt32(try row.int("oid")),
+                name: QualifiedName(
+                    schema: try row.string("schema"),
+                    name: try row.string("name")
+                ),
+                owner: try row.string("owner"),
+                query: query,
+                isPopulated: try row.bool("is_populated")
+            )
+        }
+    }
+
+    /// Those that read the tables through a plain view, and so keep their place: what they hold is
+    /// of the old tables until they are refreshed.
+    static func behindViews(
+        over tables: [UInt32],
+        on connection: PostgresConnection
+    ) async throws -> [CarriedObject] {
+        guard !tables.isEmpty else { return [] }
+        try await connection.setSearchPath([])
+        let result = try await connection.query(behindQuery, [.ints(tables.map { Int64($0) })])
+        return try result.rows.map { row in
+            let name = try row.string("name")
+            let isQuiet = try row.bool("is_quiet")
+            return CarriedObject(
+                subject: "materialized view \(name)",
+                note: isQuiet
+                    ? "refreshed after the swap, CONCURRENTLY"
+                    : "reads the tables through a view and keeps its rows: REFRESH MATERIALIZED "
+                        + "VIEW \(name) when its readers can wait",
+                followUp: isQuiet
+                    ? FollowUp(
+                        kind: .refresh,
+                        relation: UInt32(try row.int("oid")),
+                        objectName: name
+                    ) : nil
+            )
+        }
+    }
+
+    /// Statements that make and fill its twin in another schema, for a search path that begins with
+    /// that one.
+    ///
+    /// - Parameters:
+    ///   - homeSchema: Where the twin comes.
+    ///   - isFilled: False for a rehearsal.
+    ///   - connection: Inside a transaction.
+    /// - Returns: The statements, in order.
+    /// - Throws: The server's error.
+    func twin(
+        in homeSchema: String,
+        isFilled: Bool,
+        on connection: PostgresConnection
+    ) async throws -> [String] {
+        let home = QualifiedName(schema: homeSchema, name: name.name)
+        try await connection.setSearchPath([])
+        let marks = try await connection.query(
+            Self.marksQuery,
+            [.int(Int64(oid)), .text(home.sql)]
+        ).rows
+        let clauses = try marks.filter { try $0.string("kind") == "clause" }
+            .map { try $0.string("statement") }.joined(separator: " ")
+        let shape = try await TableShape.capture(
+            of: [oid],
+            for: homeSchema,
+            searchPath: [name.schema],
+            on: connection
+        )[name.name]
+        return [
+            "CREATE MATERIALIZED VIEW \(home.sql) \(clauses) AS \(query) WITH "
+                + (isFilled && isPopulated ? "DATA" : "NO DATA")
+        ]
+            + (try marks.filter { try $0.string("kind") == "mark" }
+                .map { try $0.string("statement") })
+            + DeferredDefinitions.indexes(of: shape ?? [:])
+    }
+}
+
+extension MaterializedView {
+    // `depth` counts the materialized views below: an outer one is built from an inner one's twin.
+    private static let overQuery = """
+        WITH RECURSIVE uses (upper, lower) AS (
+            SELECT DISTINCT r.ev_class, d.refobjid
+            FROM pg_catalog.pg_depend AS d
+            JOIN pg_catalog.pg_rewrite AS r ON r.oid = d.objid
+            JOIN pg_catalog.pg_class AS c ON c.oid = r.ev_class AND c.relkind = 'm'
+            WHERE d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+                AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                AND d.refobjid <> r.ev_class
+        ), found (oid, depth) AS (
+            SELECT upper, 1 FROM uses WHERE lower = ANY ($1::pg_catalog.oid[])
+            UNION
+            SELECT u.upper, f.depth + 1 FROM uses AS u JOIN found AS f ON f.oid = u.lower
+        )
+        SELECT c.oid, n.nspname AS schema, c.relname AS name,
+            pg_catalog.pg_get_userbyid(c.relowner) AS owner,
+            pg_catalog.pg_get_viewdef(c.oid) AS definition, c.relispopulated AS is_populated
+        FROM (SELECT oid, pg_catalog.max(depth) AS depth FROM found GROUP BY oid) AS f
+        JOIN pg_catalog.pg_class AS c ON c.oid = f.oid
+        JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+        ORDER BY f.depth, n.nspname, c.relname
+        """
+
+    // REFRESH … CONCURRENTLY needs a unique index over plain columns and all rows.
+    private static let behindQuery = """
+        WITH RECURSIVE uses (upper, lower) AS (
+            SELECT DISTINCT r.ev_class, d.refobjid
+            FROM pg_catalog.pg_depend AS d
+            JOIN pg_catalog.pg_rewrite AS r ON r.oid = d.objid
+            WHERE d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+                AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                AND d.refobjid <> r.ev_class
+        ), found (oid, is_behind, depth) AS (
+            SELECT u.upper, c.relkind = 'v', 1 FROM uses AS u
+            JOIN pg_catalog.pg_class AS c ON c.oid = u.upper AND c.relpersistence <> 't'
+            WHERE u.lower = ANY ($1::pg_catalog.oid[])
+            UNION
+            SELECT u.upper, f.is_behind OR c.relkind = 'v', f.depth + 1
+            FROM uses AS u
+            JOIN found AS f ON f.oid = u.lower
+            JOIN pg_catalog.pg_class AS c ON c.oid = u.upper AND c.relpersistence <> 't'
+        )
+        SELECT c.oid, c.oid::pg_catalog.regclass AS name, EXISTS (
+            SELECT FROM pg_catalog.pg_index AS i
+            WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
+                AND i.indexprs IS NULL) AS is_quiet
+        FROM (SELECT oid, pg_catalog.max(depth) AS depth FROM found WHERE is_behind GROUP BY oid) AS f
+        JOIN pg_catalog.pg_class AS c ON c.oid = f.oid
+        WHERE c.relkind = 'm' AND c.relispopulated
+        ORDER BY f.depth, 2
+        """
+
+    private static let marksQuery = """
+        SELECT 'clause' AS kind, 'USING ' || pg_catalog.quote_ident(a.amname) AS statement, 1 AS place
+        FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_am AS a ON a.oid = c.relam
+        WHERE c.oid = $1::pg_catalog.oid
+        UNION ALL
+        SELECT 'clause', 'WITH (' || pg_catalog.string_agg(pg_catalog.format('%I = %L',
+            o.option_name, o.option_value), ', ') || ')', 2
+        FROM pg_catalog.pg_class AS c, pg_catalog.pg_options_to_table(c.reloptions) AS o
+        WHERE c.oid = $1::pg_catalog.oid AND c.reloptions IS NOT NULL GROUP BY c.oid
+        UNION ALL
+        SELECT 'clause', 'TABLESPACE ' || pg_catalog.quote_ident(t.spcname), 3
+        FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_tablespace AS t ON t.oid = c.reltablespace
+        WHERE c.oid = $1::pg_catalog.oid
+        UNION ALL
+        SELECT 'mark', pg_catalog.format('COMMENT ON %s %s%s IS %L',
+            CASE d.objsubid WHEN 0 THEN 'MATERIALIZED VIEW' ELSE 'COLUMN' END, $2::pg_catalog.text,
+            '.' || pg_catalog.quote_ident(a.attname), d.description), 4
+        FROM pg_catalog.pg_description AS d
+        LEFT JOIN pg_catalog.pg_attribute AS a ON a.attrelid = d.objoid AND a.attnum = d.objsubid
+            AND d.objsubid > 0
+        WHERE d.objoid = $1::pg_catalog.oid
+            AND d.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass
+        UNION ALL
+        SELECT 'mark', pg_catalog.format('ALTER MATERIALIZED VIEW %s ALTER %I SET STATISTICS %s',
+            $2, attname, attstattarget), 5
+        FROM pg_catalog.pg_attribute
+        WHERE attrelid = $1::pg_catalog.oid AND attnum > 0 AND attstattarget >= 0
+        UNION ALL
+        SELECT 'mark', pg_catalog.format('ALTER MATERIALIZED VIEW %s ALTER %I SET (%s)', $2,
+            attname, pg_catalog.array_to_string(attoptions, ', ')), 5
+        FROM pg_catalog.pg_attribute
+        WHERE attrelid = $1::pg_catalog.oid AND attnum > 0 AND attoptions IS NOT NULL
+        ORDER BY place
+        """
+}

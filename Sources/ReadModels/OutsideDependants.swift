@@ -1,0 +1,83 @@
+import Postgres
+
+/// Objects outside the projection whose stored text is bound to the live tables' OIDs: rules on
+/// other relations, policies of other tables, functions with a `BEGIN ATOMIC` body.
+///
+/// They keep OID, owner and grants, and their text is read again when the names in it stand for the
+/// new tables. A policy that stayed with the old tables would be a hole in authorisation.
+enum OutsideDependants {
+    /// Captures them.
+    static func capture(
+        on tables: [UInt32],
+        wording: CarriedObject.Wording,
+        on connection: PostgresConnection
+    ) async throws -> [CarriedObject] {
+        var objects: [CarriedObject] = []
+        for query in [rulesQuery, functionsQuery, policiesQuery] {
+            objects += try await CarriedObject.ask(
+                query,
+                of: tables,
+                wording: wording,
+                on: connection
+            )
+        }
+        return objects
+    }
+
+    // The state of a rule (ENABLE ALWAYS and its like) stays when it is replaced.
+    private static let rulesQuery = """
+        SELECT DISTINCT pg_catalog.format('rule %I on %s', r.rulename,
+                r.ev_class::pg_catalog.regclass) AS subject,
+            'reads or writes the new table' AS note,
+            CASE WHEN c.relkind <> 'v' THEN r.ev_class::pg_catalog.regclass::pg_catalog.text END
+                AS locked,
+            NULL AS release,
+            'CREATE OR REPLACE RULE ' || pg_catalog.substr(
+                pg_catalog.pg_get_ruledef(r.oid, $2::pg_catalog.bool),
+                pg_catalog.length('CREATE RULE ') + 1) AS restore_1,
+            NULL AS restore_2, NULL AS restore_3
+        FROM pg_catalog.pg_depend AS d
+        JOIN pg_catalog.pg_rewrite AS r ON r.oid = d.objid AND r.rulename <> '_RETURN'
+        JOIN pg_catalog.pg_class AS c ON c.oid = r.ev_class
+        WHERE d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+            AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+            AND d.refobjid = ANY ($1::pg_catalog.oid[])
+            AND r.ev_class <> ALL ($1::pg_catalog.oid[])
+        ORDER BY 1
+        """
+
+    private static let functionsQuery = """
+        SELECT DISTINCT pg_catalog.pg_describe_object('pg_catalog.pg_proc'::pg_catalog.regclass,
+                f.oid, 0) AS subject,
+            'its BEGIN ATOMIC body reads the new table' AS note, NULL AS locked, NULL AS release,
+            pg_catalog.pg_get_functiondef(f.oid) AS restore_1,
+            NULL AS restore_2, NULL AS restore_3
+        FROM pg_catalog.pg_depend AS d
+        JOIN pg_catalog.pg_proc AS f ON f.oid = d.objid AND f.prosqlbody IS NOT NULL
+        WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.deptype = 'n'
+            AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+            AND d.refobjid = ANY ($1::pg_catalog.oid[]) AND $2::pg_catalog.bool IS NOT NULL
+        ORDER BY 1
+        """
+
+    private static let policiesQuery = """
+        SELECT DISTINCT pg_catalog.format('policy %I on %s', p.polname,
+                p.polrelid::pg_catalog.regclass) AS subject,
+            'looks into the new table' AS note,
+            p.polrelid::pg_catalog.regclass::pg_catalog.text AS locked, NULL AS release,
+            pg_catalog.format('ALTER POLICY %I ON %s%s%s', p.polname,
+                p.polrelid::pg_catalog.regclass,
+                ' USING (' || pg_catalog.pg_get_expr(p.polqual, p.polrelid, $2::pg_catalog.bool)
+                    || ')',
+                ' WITH CHECK (' || pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid, $2) || ')')
+                AS restore_1,
+            NULL AS restore_2, NULL AS restore_3
+        FROM pg_catalog.pg_depend AS d
+        JOIN pg_catalog.pg_policy AS p ON p.oid = d.objid
+        WHERE d.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass
+            AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+            AND d.refobjid = ANY ($1::pg_catalog.oid[])
+            AND p.polrelid <> ALL ($1::pg_catalog.oid[])
+        ORDER BY 1
+        """
+}

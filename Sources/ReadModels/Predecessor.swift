@@ -1,0 +1,62 @@
+import Postgres
+
+/// Runs that are recorded as running and do not hold their projection's lock: their process died.
+enum Predecessor {
+    /// Records their end, and says how they ended.
+    ///
+    /// - Parameters:
+    ///   - projection: The projection, whose lock the caller holds.
+    ///   - connection: Where to do so, in no transaction.
+    /// - Returns: A sentence for each; nil when there is none.
+    /// - Throws: What the server says.
+    static func bury(
+        of projection: String,
+        on connection: PostgresConnection
+    ) async throws -> String? {
+        let dead = try await connection.query(
+            """
+            SELECT run_id, command, stage, host, pid, heartbeat_at FROM reprise.run
+            WHERE projection = $1 AND state = 'running' ORDER BY run_id
+            """,
+            [.text(projection)]
+        )
+        var sentences: [String] = []
+        for row in dead.rows {
+            let run = try row.int("run_id")
+            let end = try await outcome(of: run, on: connection)
+            sentences.append(
+                "Run \(run), '\(try row.string("command"))' by process \(try row.int("pid")) on "
+                    + "\(try row.string("host")), died: it was last heard of at "
+                    + "\(try row.string("heartbeat_at")), \(try row.string("stage")); \(end)."
+            )
+            try await connection.query(
+                """
+                UPDATE reprise.run SET state = 'failed', ended_at = heartbeat_at,
+                    error = 'The process ended without a word.'
+                WHERE run_id = $1
+                """,
+                [.int(run)]
+            )
+        }
+        return sentences.isEmpty ? nil : sentences.joined(separator: " ")
+    }
+
+    /// Whether a dead run's cut-over was committed.
+    ///
+    /// Its session on the server can outlive the process for a moment, so that is waited for.
+    private static func outcome(
+        of run: Int64,
+        on connection: PostgresConnection
+    ) async throws -> String {
+        do {
+            let swap = try await connection.withTransaction { connection in
+                try await connection.execute("SET LOCAL lock_timeout = '5s'")
+                return try await CommitOutcome.row(of: run, on: connection)
+            }
+            guard let row = swap?.first else { return "it had put no generation live" }
+            return "it had put generation \(try row.int("to_generation")) live"
+        } catch let error as ServerError where error.isLockFailure {
+            return "a session of its cut-over is still at work"
+        }
+    }
+}

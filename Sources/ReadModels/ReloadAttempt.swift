@@ -1,0 +1,318 @@
+import Postgres
+import ProjectionKit
+
+/// One attempt of a reload, in one transaction.
+struct ReloadAttempt: Sendable {
+    let reload: TruncateReload
+    let encoded: [EncodedRows]
+    let position: String?
+    let events: Int
+    /// When the reload began: the new rows are newer than every snapshot of that time.
+    let began: Gates.LoadMark
+    let run: Run
+    let patience: CutOverPatience
+
+    private var projection: ProjectionTables { reload.projection }
+
+    func perform(
+        _ rung: Rung,
+        watch: BlockerWatch,
+        on connection: PostgresConnection
+    ) async throws -> CutOverResult {
+        let warnings = try await pass(watch, on: connection)
+        var state = Progress()
+        do {
+            try await connection.withTransaction { connection in
+                let fence = try await Fence.take(
+                    of: projection,
+                    in: reload.database,
+                    run: run,
+                    on: connection
+                )
+                state.relations = fence.live.oids
+                try await assertFit(fence, on: connection)
+                try await CutOverStop.pass(.prepared, on: connection)
+                state.asked = .now
+                try await lock(fence.live, rung, on: connection)
+                state.hasLocks = true
+                try await CutOverStop.pass(.locked, on: connection)
+                try await replaceRows(of: fence, on: connection)
+                try await CutOverStop.pass(.moved, on: connection)
+                state.recorded = try await record(fence, rung, on: connection)
+                try await CutOverStop.pass(.recorded, on: connection)
+                state.isCommitting = true
+                try await connection.executeShielded("COMMIT")
+            }
+        } catch let error as ServerError where error.isLockFailure && !state.hasLocks {
+            let blockers =
+                state.relations.isEmpty
+                ? try await Fence.blockers(of: projection, in: reload.database, on: connection)
+                : try await Blocker.holding(state.relations, on: connection)
+            throw LockLadder.Blocked(blockers: blockers, waited: state.waited)
+        } catch let error as ConnectionError {
+            guard state.isCommitting else {
+                guard error.isIdleTimeout else { throw error }
+                throw LockLadder.Blocked(
+                    reasons: [LockLadder.stoppedProcess],
+                    waited: state.waited
+                )
+            }
+            let outcome = CommitOutcome(database: reload.database, run: run)
+            guard try await outcome.record() != nil else { throw error }
+        }
+        return state.result(rung, position: position, warnings: warnings)
+    }
+
+    /// How far an attempt has come.
+    private struct Progress {
+        var relations: [UInt32] = []
+        var asked: ContinuousClock.Instant?
+        var hasLocks = false
+        var recorded: Recorded?
+        var isCommitting = false
+
+        /// Milliseconds since readers may have begun to queue.
+        var waited: Double { asked.map { (ContinuousClock.now - $0).milliseconds } ?? 0 }
+
+        func result(_ rung: Rung, position: String?, warnings: [String]) -> CutOverResult {
+            guard let recorded else { preconditionFailure("a COMMIT of nothing") }
+            var result = CutOverResult(
+                generation: recorded.number,
+                previous: recorded.previous,
+                position: position,
+                blockedMilliseconds: waited,
+                longestFailedWait: rung.longestFailedWait,
+                attempts: rung.attempt,
+                views: []
+            )
+            result.lockWaitMilliseconds = recorded.lockWait
+            result.positionBefore = recorded.positionBefore
+            result.warnings = warnings
+            return result
+        }
+    }
+
+    private func pass(
+        _ watch: BlockerWatch,
+        on connection: PostgresConnection
+    ) async throws -> [String] {
+        let live = try await reload.findLive(on: connection)
+        let views = try await DependentView.over(live.oids, on: connection)
+        return try await Gates(
+            run: run,
+            patience: patience,
+            relations: live.oids + views.map(\.oid),
+            loadMark: began,
+            readyGeneration: nil
+        ).pass(watch: watch, on: connection)
+    }
+
+    /// Fails when readers would step back in time, or when something keeps a truncate from working.
+    private func assertFit(_ fence: Fence, on connection: PostgresConnection) async throws {
+        try patience.guardPosition(
+            position,
+            of: fence.nextGeneration,
+            of: projection.name,
+            against: fence.checkpoint
+        )
+        let hazards = try await Hazard.ofTruncate(fence.live.oids, on: connection)
+        guard hazards.isEmpty else {
+            throw ReadModelError.refusedByPlan(
+                projection: projection.name,
+                reasons: hazards.map(\.text)
+            )
+        }
+    }
+
+    /// The generation that a reload has written, and the one it replaced.
+    private struct Recorded {
+        let number: Int
+        let previous: Int?
+        let positionBefore: String?
+        /// Milliseconds.
+        let lockWait: Double
+    }
+
+    private func lock(
+        _ live: LiveTables,
+        _ rung: Rung,
+        on connection: PostgresConnection
+    ) async throws {
+        let names = live.tables.map(\.name.sql).joined(separator: ", ")
+        // What follows takes as long as the rows need, and readers wait: that is what a reload is.
+        try await connection.execute(
+            """
+            \(rung.begin);
+            LOCK TABLE \(names) IN ACCESS EXCLUSIVE MODE;
+            \(rung.locked);
+            SET LOCAL statement_timeout = 0
+            """
+        )
+        let same = try await reload.findLive(on: connection)
+        guard same.oids == live.oids else {
+            throw ReadModelError.changedMeanwhile(
+                projection: projection.name,
+                reason: "the live tables changed during the reload"
+            )
+        }
+        try await run.assertLockHeld(on: connection)
+    }
+
+    private func replaceRows(
+        of fence: Fence,
+        on connection: PostgresConnection
+    ) async throws {
+        let triggers = try await connection.query(
+            """
+            SELECT t.tgname, t.tgenabled, n.nspname, c.relname
+            FROM pg_catalog.pg_trigger AS t
+            JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
+            JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+            WHERE t.tgrelid = ANY ($1::pg_catalog.oid[]) AND NOT t.tgisinternal
+                AND t.tgenabled <> 'D'
+            """,
+            [.ints(fence.live.oids.map { Int64($0) })]
+        )
+        for trigger in triggers.rows {
+            try await connection.execute(try alter(trigger, "DISABLE"))
+        }
+        let names = encoded.map(\.copy.target.sql).joined(separator: ", ")
+        try await connection.execute("TRUNCATE \(names)")
+        let order = try await parentsFirst(fence.live, on: connection)
+        for name in order {
+            guard let rows = encoded.first(where: { $0.copy.target.name == name }) else { continue }
+            _ = try await rows.send(on: connection)
+        }
+        // A table with pending deferred checks cannot be altered.
+        try await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        for trigger in triggers.rows {
+            let mode =
+                switch try trigger.string("tgenabled") {
+                case "A": "ENABLE ALWAYS"
+                case "R": "ENABLE REPLICA"
+                default: "ENABLE"
+                }
+            try await connection.execute(try alter(trigger, mode))
+        }
+        if let checks = projection.checks {
+            try await SQLChecks(text: checks).run(
+                projection: projection.name,
+                generation: fence.nextGeneration,
+                searchPath: [reload.database.liveSchema],
+                on: connection
+            )
+        }
+    }
+
+    /// The tables' names so that a foreign key finds its parent loaded: it is checked at the end of
+    /// each COPY.
+    ///
+    /// Where two tables refer to each other their keys must be deferrable.
+    private func parentsFirst(
+        _ live: LiveTables,
+        on connection: PostgresConnection
+    ) async throws -> [String] {
+        let result = try await connection.query(
+            """
+            SELECT DISTINCT c.relname AS child, p.relname AS parent
+            FROM pg_catalog.pg_constraint AS o
+            JOIN pg_catalog.pg_class AS c ON c.oid = o.conrelid
+            JOIN pg_catalog.pg_class AS p ON p.oid = o.confrelid
+            WHERE o.contype = 'f' AND o.conrelid = ANY ($1::pg_catalog.oid[])
+                AND o.confrelid = ANY ($1::pg_catalog.oid[]) AND o.conrelid <> o.confrelid
+            """,
+            [.ints(live.oids.map { Int64($0) })]
+        )
+        let edges = try result.rows.map { (try $0.string("child"), try $0.string("parent")) }
+        var waiting = encoded.map(\.copy.target.name)
+        var ordered: [String] = []
+        while !waiting.isEmpty {
+            let free = waiting.filter { name in
+                !edges.contains { $0.0 == name && waiting.contains($0.1) }
+            }
+            ordered += free.isEmpty ? waiting : free
+            waiting.removeAll { ordered.contains($0) }
+        }
+        return ordered
+    }
+
+    private func alter(_ trigger: QueryRow, _ mode: String) throws -> String {
+        let table = QualifiedName(
+            schema: try trigger.string("nspname"),
+            name: try trigger.string("relname")
+        )
+        let name = SQLText.identifier(try trigger.string("tgname"))
+        return "ALTER TABLE \(table.sql) \(mode) TRIGGER \(name)"
+    }
+
+    /// Writes the new generation over the old one, which shares its tables.
+    private func record(
+        _ fence: Fence,
+        _ rung: Rung,
+        on connection: PostgresConnection
+    ) async throws -> Recorded {
+        let number = fence.nextGeneration
+        if let old = fence.live.generation {
+            try await fence.live.adopt(on: connection)
+            try await Bookkeeping.setState(
+                .replaced,
+                of: old.number,
+                projection: projection.name,
+                on: connection
+            )
+            try await GenerationDrop.dropHome(of: old, on: connection)
+        }
+        var record = GenerationRecord(
+            projection: projection.name,
+            number: number,
+            state: .live,
+            liveSchema: reload.database.liveSchema,
+            runID: run.id,
+            tables: fence.live.tables.map { table in
+                let rows = encoded.first { $0.copy.target.name == table.name.name }
+                return .init(
+                    name: table.name.name,
+                    oid: table.oid,
+                    rowCount: rows?.copy.table.count
+                )
+            }
+        )
+        record.position = position
+        record.events = events
+        try await Bookkeeping.insert(record, on: connection)
+        try await connection.query(
+            "UPDATE reprise.run SET generation = $2 WHERE run_id = $1",
+            [.int(run.id), .int(Int64(number))]
+        )
+        try await connection.query(
+            """
+            INSERT INTO reprise.checkpoint (projection, generation, position) VALUES ($1, $2, $3)
+            ON CONFLICT (projection) DO UPDATE SET generation = excluded.generation,
+                position = excluded.position, updated_at = excluded.updated_at
+            """,
+            [
+                .text(projection.name), .int(Int64(number)), position.map { .text($0) } ?? .null,
+            ]
+        )
+        let swap = try await connection.query(
+            """
+            INSERT INTO reprise.swap (run_id, projection, kind, from_generation, to_generation,
+                position_before, position_after, \(rung.record.columns))
+            VALUES ($1, $2, 'truncate', $3, $4, $5, $6, \(rung.record.values))
+            RETURNING lock_wait_ms
+            """,
+            [
+                .int(run.id), .text(projection.name),
+                fence.live.generation.map { .int(Int64($0.number)) } ?? .null,
+                .int(Int64(number)), fence.checkpoint?.position.map { .text($0) } ?? .null,
+                position.map { .text($0) } ?? .null,
+            ]
+        ).first
+        return Recorded(
+            number: number,
+            previous: fence.live.generation?.number,
+            positionBefore: fence.checkpoint?.position,
+            lockWait: try swap?.optionalDouble("lock_wait_ms") ?? 0
+        )
+    }
+}

@@ -1,0 +1,275 @@
+import Postgres
+
+/// Captures what hangs on the live tables, and prepares the tables that come, while nobody waits.
+///
+/// An attempt of a swap and the rehearsal in a plan go through the same steps; the plan is rolled
+/// back.
+struct SwapDraft: Sendable {
+    let liveSchema: String
+    let target: GenerationRecord
+    let live: LiveTables
+    /// The largest values in columns with a sequence, by sequence.
+    let maxima: [UInt32: Int64]
+
+    /// What the batch is made of.
+    struct Captured: Sendable {
+        /// Views that are pointed at the new tables, outermost first.
+        var views: [DependentView] = []
+        /// What is carried over, in the order in which it is restored.
+        var objects: [CarriedObject] = []
+        var pairs: [Pair] = []
+        /// Materialized views that leave.
+        var materializedViews: [MaterializedView] = []
+        var statistics: [StatisticsMove] = []
+        /// OIDs of relations of others that are locked with the live ones.
+        var outside: [UInt32] = []
+    }
+
+    /// A relation that leaves and the one that takes its place.
+    struct Pair: Sendable {
+        let live: UInt32
+        let liveName: QualifiedName
+        let owner: String
+        let target: UInt32
+        let isTable: Bool
+
+        /// The word of ALTER for it.
+        var noun: String { isTable ? "TABLE" : "MATERIALIZED VIEW" }
+    }
+
+    /// A statistics object, which does not follow its table into another schema.
+    struct StatisticsMove: Equatable, Sendable {
+        let name: QualifiedName
+        let schema: String
+        let isLeaving: Bool
+    }
+
+    /// Does both.
+    ///
+    /// - Parameter connection: Inside a transaction in which the tables that come are locked.
+    /// - Returns: What the batch is made of.
+    /// - Throws: The server's error; ``ReadModelError/changedMeanwhile(projection:reason:)`` when a
+    ///   materialized view has no twin.
+    func prepare(on connection: PostgresConnection) async throws -> Captured {
+        var captured = Captured()
+        captured.materializedViews = try await MaterializedView.over(
+            live.oids,
+            searchPath: [liveSchema],
+            on: connection
+        )
+        captured.pairs = try pairs(captured.materializedViews)
+        let kept = captured.pairs.filter(\.isTable).map(\.live)
+        let group = live.oids + captured.materializedViews.map(\.oid)
+        let targetTables = target.tables.map(\.oid)
+        for statement in try await TableAttachments.removal(from: targetTables, on: connection) {
+            try await connection.execute(statement)
+        }
+        let rights = try await prepareRights(captured.pairs, on: connection)
+        let sequences = try await prepareSequences(on: connection)
+        captured.statistics = try await statistics(on: connection)
+        captured.views = try await DependentView.over(group, on: connection)
+        captured.objects = sequences.objects + rights
+        captured.objects += try await TableAttachments.capture(
+            on: kept,
+            wording: .qualified,
+            on: connection
+        )
+        captured.objects += captured.views.reversed().map(\.carried)
+        captured.objects += try await OutsideDependants.capture(
+            on: group,
+            wording: .qualified,
+            on: connection
+        )
+        captured.objects += try await Publications.capture(
+            of: kept,
+            wording: .qualified,
+            on: connection
+        )
+        captured.objects += try await IncomingForeignKeys.capture(to: live.oids, on: connection)
+        captured.objects += try await MaterializedView.behindViews(over: live.oids, on: connection)
+        captured.outside = try await outside(captured.objects, on: connection)
+        return captured
+    }
+
+    private func outside(
+        _ objects: [CarriedObject],
+        on connection: PostgresConnection
+    ) async throws -> [UInt32] {
+        try await connection.query(
+            """
+            SELECT t.name::pg_catalog.regclass::pg_catalog.oid AS oid
+            FROM pg_catalog.unnest($1::pg_catalog.text[]) AS t (name)
+            """,
+            [.texts(objects.compactMap(\.locked))]
+        ).rows.map { UInt32(try $0.int("oid")) }
+    }
+
+    private func pairs(_ views: [MaterializedView]) throws -> [Pair] {
+        let tables = live.tables.compactMap { table in
+            target.tables.first { $0.name == table.name.name }.map {
+                Pair(
+                    live: table.oid,
+                    liveName: table.name,
+                    owner: table.owner,
+                    target: $0.oid,
+                    isTable: true
+                )
+            }
+        }
+        return try tables
+            + views.map { view in
+                guard
+                    let twin = target.materializedViews.first(where: { $0.name == view.name.name })
+                else {
+                    throw ReadModelError.changedMeanwhile(
+                        projection: target.projection,
+                        reason: "the materialized view \(view.name.sql) was made since the "
+                            + "cut-over began"
+                    )
+                }
+                return Pair(
+                    live: view.oid,
+                    liveName: view.name,
+                    owner: view.owner,
+                    target: twin.oid,
+                    isTable: false
+                )
+            }
+    }
+
+    /// Gives the relations that come owner and grants of their live twins.
+    ///
+    /// - Returns: What can only be granted when they are in the live schema.
+    private func prepareRights(
+        _ pairs: [Pair],
+        on connection: PostgresConnection
+    ) async throws -> [CarriedObject] {
+        try await connection.setSearchPath([])
+        var objects: [CarriedObject] = []
+        for pair in pairs {
+            let home = QualifiedName(schema: target.homeSchema, name: pair.liveName.name)
+            try await own(pair, at: home, on: connection)
+            objects += try await copyRights(
+                from: pair.live,
+                to: pair.target,
+                at: home,
+                thereafter: pair.liveName,
+                on: connection
+            )
+        }
+        return objects
+    }
+
+    /// Makes the live relation's owner the owner of the one that comes.
+    ///
+    /// An owner needs CREATE on the schema that the relation is in at that moment (manual, ALTER
+    /// TABLE), and has it for as long.
+    private func own(
+        _ pair: Pair,
+        at home: QualifiedName,
+        on connection: PostgresConnection
+    ) async throws {
+        guard try await Catalogue.table(oid: pair.target, on: connection)?.owner != pair.owner
+        else { return }
+        let owner = SQLText.identifier(pair.owner)
+        let schema = SQLText.identifier(home.schema)
+        try await connection.execute(
+            """
+            GRANT CREATE ON SCHEMA \(schema) TO \(owner);
+            ALTER \(pair.noun) \(home.sql) OWNER TO \(owner);
+            REVOKE CREATE ON SCHEMA \(schema) FROM \(owner)
+            """
+        )
+    }
+
+    private func copyRights(
+        from source: UInt32,
+        to twin: UInt32,
+        at home: QualifiedName,
+        thereafter name: QualifiedName,
+        on connection: PostgresConnection
+    ) async throws -> [CarriedObject] {
+        for statement in try await TableRights.revocation(of: twin, named: home, on: connection) {
+            try await connection.execute(statement)
+        }
+        let rights = try await TableRights.copy(
+            from: source,
+            to: twin,
+            at: home,
+            thereafter: name,
+            on: connection
+        )
+        for statement in rights.byOwner { try await connection.execute(statement) }
+        guard !rights.byOwner.isEmpty || !rights.byOthers.isEmpty else { return [] }
+        return [
+            CarriedObject(
+                subject: "grants on \(name.sql)",
+                note: rights.byOthers.isEmpty
+                    ? "given on the new one" : "given on the new one, by the roles who gave them",
+                restore: rights.byOthers
+            )
+        ]
+    }
+
+    private func prepareSequences(
+        on connection: PostgresConnection
+    ) async throws -> OwnedSequences {
+        var sequences = try await OwnedSequences.capture(
+            of: live.oids,
+            for: target.tables.map(\.oid),
+            in: (target.homeSchema, liveSchema),
+            maxima: maxima,
+            on: connection
+        )
+        for statement in sequences.preparation { try await connection.execute(statement) }
+        for twin in sequences.twins {
+            sequences.objects += try await copyRights(
+                from: twin.live,
+                to: twin.target,
+                at: QualifiedName(schema: target.homeSchema, name: twin.name),
+                thereafter: QualifiedName(schema: liveSchema, name: twin.name),
+                on: connection
+            )
+        }
+        return sequences
+    }
+
+    /// A statistics object goes to its table's schema, or to where its live twin is.
+    private func statistics(
+        on connection: PostgresConnection
+    ) async throws -> [StatisticsMove] {
+        let targets = target.tables.map { Int64($0.oid) }
+        let result = try await connection.query(
+            """
+            SELECT s.stxrelid, c.relname, s.stxname, n.nspname
+            FROM pg_catalog.pg_statistic_ext AS s
+            JOIN pg_catalog.pg_namespace AS n ON n.oid = s.stxnamespace
+            JOIN pg_catalog.pg_class AS c ON c.oid = s.stxrelid
+            WHERE s.stxrelid = ANY ($1::pg_catalog.oid[]) ORDER BY s.stxname
+            """,
+            [.ints(live.oids.map { Int64($0) } + targets)]
+        )
+        let found = try result.rows.map { row in
+            (
+                table: try row.int("stxrelid"), tableName: try row.string("relname"),
+                name: QualifiedName(
+                    schema: try row.string("nspname"),
+                    name: try row.string("stxname")
+                )
+            )
+        }
+        let leaving = found.filter { !targets.contains($0.table) }
+        return found.map { statistics in
+            let isLeaving = !targets.contains(statistics.table)
+            let twin = leaving.first {
+                $0.tableName == statistics.tableName && $0.name.name == statistics.name.name
+            }
+            return StatisticsMove(
+                name: statistics.name,
+                schema: isLeaving
+                    ? live.generation?.homeSchema ?? "" : twin?.name.schema ?? liveSchema,
+                isLeaving: isLeaving
+            )
+        }
+    }
+}

@@ -1,0 +1,178 @@
+import Postgres
+import ProjectionKit
+
+/// Everything for a cut-over that may take time: which generation it is, the twins of materialized
+/// views, the values that sequences have to pass.
+///
+/// It is done once, before the first attempt, without a lock on a live table.
+struct SwapReadiness: Sendable {
+    /// The number of the generation that comes.
+    let generation: Int
+    /// The largest values in columns with a sequence, by sequence.
+    let maxima: [UInt32: Int64]
+}
+
+extension ReadModelDatabase {
+    /// Chooses the generation and gets it ready.
+    ///
+    /// - Throws: What ``cutOver(_:kind:generation:run:patience:consent:)`` throws before its first
+    ///   attempt.
+    func readySwap(
+        of projection: ProjectionTables,
+        kind: CutOverKind,
+        wanted: Int?,
+        patience: CutOverPatience,
+        consent: CarryOverConsent
+    ) async throws -> SwapReadiness {
+        let doing = "preparing the cut-over of '\(projection.name)'"
+        return try await withConnection(as: "ready", doing: doing) { connection in
+            try await connection.withTransaction { connection in
+                try await connection.execute("SET LOCAL lock_timeout = '2s'")
+                let records = try await Bookkeeping.generations(
+                    of: projection.name,
+                    on: connection
+                )
+                let live = try await LiveTables.find(
+                    of: projection.name,
+                    declared: projection.tables.map(\.name),
+                    schema: liveSchema,
+                    records: records,
+                    on: connection
+                )
+                let target = try GenerationChoice(
+                    projection: projection.name,
+                    kind: kind,
+                    wanted: wanted
+                ).choose(from: records, live: live.generation?.number)
+                if kind == .swap {
+                    try patience.guardPosition(
+                        target.position,
+                        of: target.number,
+                        of: projection.name,
+                        against: try await Bookkeeping.checkpoint(
+                            of: projection.name,
+                            on: connection
+                        )
+                    )
+                }
+                return try await ready(target, live: live, consent: consent, on: connection)
+            }
+        }
+    }
+
+    private func ready(
+        _ target: GenerationRecord,
+        live: LiveTables,
+        consent: CarryOverConsent,
+        on connection: PostgresConnection
+    ) async throws -> SwapReadiness {
+        let refusals = try await Hazard.ofSwap(live.oids, consent: consent, on: connection)
+        guard refusals.isEmpty else {
+            throw ReadModelError.refusedByPlan(
+                projection: target.projection,
+                reasons: refusals.map(\.text)
+            )
+        }
+        let orphans = try await IncomingForeignKeys.orphans(
+            of: live.oids,
+            in: target.homeSchema,
+            on: connection
+        )
+        guard orphans.isEmpty else {
+            throw ReadModelError.checkFailed(
+                projection: target.projection,
+                generation: target.number,
+                reasons: orphans
+            )
+        }
+        try await MaterializedTwins(target: target, liveSchema: liveSchema).ensure(
+            for: live,
+            on: connection
+        )
+        return SwapReadiness(
+            generation: target.number,
+            maxima: try await OwnedSequences.maxima(
+                of: target.tables.map(\.oid),
+                besides: live.oids,
+                on: connection
+            )
+        )
+    }
+}
+
+/// The materialized views of a generation that is not live, filled from its tables.
+struct MaterializedTwins: Sendable {
+    let target: GenerationRecord
+    let liveSchema: String
+
+    /// Makes those that are missing or made by another definition, in the caller's transaction.
+    ///
+    /// They are made all together or kept all together, because one can read another.
+    func ensure(for live: LiveTables, on connection: PostgresConnection) async throws {
+        let wanted = try await MaterializedView.over(
+            live.oids,
+            searchPath: [liveSchema],
+            on: connection
+        )
+        let found = try await MaterializedView.over(
+            target.tables.map(\.oid),
+            searchPath: [target.homeSchema, liveSchema],
+            on: connection
+        ).filter { $0.name.schema == target.homeSchema }
+        guard try await scripts(of: wanted, on: connection) != scripts(of: found, on: connection)
+        else { return }
+        for view in found.reversed() {
+            try await connection.execute("DROP MATERIALIZED VIEW \(view.name.sql) RESTRICT")
+        }
+        for view in wanted {
+            let script = try await view.twin(
+                in: target.homeSchema,
+                isFilled: true,
+                on: connection
+            )
+            try await connection.setSearchPath([target.homeSchema, liveSchema])
+            for statement in script { try await connection.execute(statement) }
+        }
+        try await record(wanted, on: connection)
+    }
+
+    private func scripts(
+        of views: [MaterializedView],
+        on connection: PostgresConnection
+    ) async throws -> [[String]] {
+        var scripts: [[String]] = []
+        for view in views {
+            scripts.append(
+                try await view.twin(in: target.homeSchema, isFilled: true, on: connection)
+            )
+        }
+        return scripts
+    }
+
+    private func record(
+        _ views: [MaterializedView],
+        on connection: PostgresConnection
+    ) async throws {
+        try await connection.query(
+            """
+            DELETE FROM reprise.generation_table
+            WHERE projection = $1 AND generation = $2 AND kind = 'materialized view'
+            """,
+            [.text(target.projection), .int(Int64(target.number))]
+        )
+        for view in views {
+            let home = QualifiedName(schema: target.homeSchema, name: view.name.name)
+            try await connection.query(
+                """
+                INSERT INTO reprise.generation_table
+                    (projection, generation, table_name, table_oid, kind)
+                VALUES ($1, $2, $3, $4::pg_catalog.regclass, 'materialized view')
+                """,
+                [
+                    .text(target.projection), .int(Int64(target.number)), .text(view.name.name),
+                    .text(home.sql),
+                ]
+            )
+        }
+    }
+}

@@ -1,0 +1,157 @@
+import Postgres
+
+/// What stands on the live tables themselves and guards or watches their rows: row-level security,
+/// triggers, rules.
+///
+/// It is not part of `schema.sql`, so the live table is the truth about it: a swap makes it again
+/// on the new table, in the transaction in which readers begin to see that.
+enum TableAttachments {
+    /// Captures what stands on the tables.
+    ///
+    /// Row-level security comes first: whoever has rights on a table must never have them without
+    /// its policies.
+    static func capture(
+        on tables: [UInt32],
+        wording: CarriedObject.Wording,
+        on connection: PostgresConnection
+    ) async throws -> [CarriedObject] {
+        var objects: [CarriedObject] = []
+        for query in [securityQuery, policiesQuery, triggersQuery, rulesQuery] {
+            objects += try await CarriedObject.ask(
+                query,
+                of: tables,
+                wording: wording,
+                on: connection
+            )
+        }
+        return objects
+    }
+
+    /// Statements that take everything of the kind off tables that were live before: they come back
+    /// with what stands on the live tables now.
+    ///
+    /// - Parameters:
+    ///   - tables: OIDs of tables that are not live.
+    ///   - connection: Inside a transaction.
+    /// - Returns: The statements.
+    /// - Throws: The server's error.
+    static func removal(
+        from tables: [UInt32],
+        on connection: PostgresConnection
+    ) async throws -> [String] {
+        try await connection.setSearchPath([])
+        let result = try await connection.query(
+            removalQuery,
+            [.ints(tables.map { Int64($0) })]
+        )
+        return try result.rows.map { try $0.string("statement") }
+    }
+
+    private static let securityQuery = """
+        SELECT pg_catalog.format('row-level security of %s', c.oid::pg_catalog.regclass) AS subject,
+            'switched on for the new table before anybody sees it' AS note,
+            NULL AS locked, NULL AS release,
+            CASE WHEN c.relrowsecurity THEN pg_catalog.format(
+                'ALTER TABLE %s ENABLE ROW LEVEL SECURITY', c.oid::pg_catalog.regclass) END
+                AS restore_1,
+            CASE WHEN c.relforcerowsecurity THEN pg_catalog.format(
+                'ALTER TABLE %s FORCE ROW LEVEL SECURITY', c.oid::pg_catalog.regclass) END
+                AS restore_2,
+            NULL AS restore_3
+        FROM pg_catalog.pg_class AS c
+        WHERE c.oid = ANY ($1::pg_catalog.oid[]) AND (c.relrowsecurity OR c.relforcerowsecurity)
+            AND $2::pg_catalog.bool IS NOT NULL
+        ORDER BY c.relname
+        """
+
+    private static let policiesQuery = """
+        SELECT pg_catalog.format('policy %I on %s', p.polname, p.polrelid::pg_catalog.regclass)
+                AS subject,
+            'made again on the new table' AS note, NULL AS locked, NULL AS release,
+            pg_catalog.format('CREATE POLICY %I ON %s AS %s FOR %s TO %s%s%s',
+                p.polname, p.polrelid::pg_catalog.regclass,
+                CASE WHEN p.polpermissive THEN 'PERMISSIVE' ELSE 'RESTRICTIVE' END,
+                CASE p.polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE'
+                    WHEN 'd' THEN 'DELETE' ELSE 'ALL' END,
+                (SELECT pg_catalog.string_agg(CASE WHEN o.role = 0 THEN 'PUBLIC'
+                        ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(o.role)) END, ', ')
+                 FROM pg_catalog.unnest(p.polroles) AS o (role)),
+                ' USING (' || pg_catalog.pg_get_expr(p.polqual, p.polrelid, $2::pg_catalog.bool)
+                    || ')',
+                ' WITH CHECK (' || pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid, $2) || ')')
+                AS restore_1,
+            CASE WHEN d.description IS NOT NULL THEN pg_catalog.format(
+                'COMMENT ON POLICY %I ON %s IS %L', p.polname, p.polrelid::pg_catalog.regclass,
+                d.description) END AS restore_2,
+            NULL AS restore_3
+        FROM pg_catalog.pg_policy AS p
+        LEFT JOIN pg_catalog.pg_description AS d ON d.objoid = p.oid
+            AND d.classoid = 'pg_catalog.pg_policy'::pg_catalog.regclass
+        WHERE p.polrelid = ANY ($1::pg_catalog.oid[])
+        ORDER BY p.polrelid::pg_catalog.regclass::pg_catalog.text, p.polname
+        """
+
+    // `tgenabled` is O for a trigger as CREATE TRIGGER makes it.
+    private static let triggersQuery = """
+        SELECT pg_catalog.format('trigger %I on %s', t.tgname, t.tgrelid::pg_catalog.regclass)
+                AS subject,
+            'made again on the new table; it does not fire for the rebuilt rows' AS note,
+            NULL AS locked, NULL AS release,
+            pg_catalog.pg_get_triggerdef(t.oid, $2::pg_catalog.bool) AS restore_1,
+            CASE WHEN t.tgenabled <> 'O' THEN pg_catalog.format('ALTER TABLE %s %s TRIGGER %I',
+                t.tgrelid::pg_catalog.regclass,
+                CASE t.tgenabled WHEN 'A' THEN 'ENABLE ALWAYS' WHEN 'R' THEN 'ENABLE REPLICA'
+                    ELSE 'DISABLE' END, t.tgname) END AS restore_2,
+            CASE WHEN d.description IS NOT NULL THEN pg_catalog.format(
+                'COMMENT ON TRIGGER %I ON %s IS %L', t.tgname, t.tgrelid::pg_catalog.regclass,
+                d.description) END AS restore_3
+        FROM pg_catalog.pg_trigger AS t
+        LEFT JOIN pg_catalog.pg_description AS d ON d.objoid = t.oid
+            AND d.classoid = 'pg_catalog.pg_trigger'::pg_catalog.regclass
+        WHERE t.tgrelid = ANY ($1::pg_catalog.oid[]) AND NOT t.tgisinternal
+        ORDER BY t.tgrelid::pg_catalog.regclass::pg_catalog.text, t.tgname
+        """
+
+    private static let rulesQuery = """
+        SELECT pg_catalog.format('rule %I on %s', r.rulename, r.ev_class::pg_catalog.regclass)
+                AS subject,
+            'made again on the new table' AS note, NULL AS locked, NULL AS release,
+            pg_catalog.pg_get_ruledef(r.oid, $2::pg_catalog.bool) AS restore_1,
+            CASE WHEN r.ev_enabled <> 'O' THEN pg_catalog.format('ALTER TABLE %s %s RULE %I',
+                r.ev_class::pg_catalog.regclass,
+                CASE r.ev_enabled WHEN 'A' THEN 'ENABLE ALWAYS' WHEN 'R' THEN 'ENABLE REPLICA'
+                    ELSE 'DISABLE' END, r.rulename) END AS restore_2,
+            CASE WHEN d.description IS NOT NULL THEN pg_catalog.format(
+                'COMMENT ON RULE %I ON %s IS %L', r.rulename, r.ev_class::pg_catalog.regclass,
+                d.description) END AS restore_3
+        FROM pg_catalog.pg_rewrite AS r
+        JOIN pg_catalog.pg_class AS c ON c.oid = r.ev_class AND c.relkind = 'r'
+        LEFT JOIN pg_catalog.pg_description AS d ON d.objoid = r.oid
+            AND d.classoid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+        WHERE r.ev_class = ANY ($1::pg_catalog.oid[])
+        ORDER BY r.ev_class::pg_catalog.regclass::pg_catalog.text, r.rulename
+        """
+
+    private static let removalQuery = """
+        SELECT pg_catalog.format('DROP TRIGGER %I ON %s', t.tgname,
+            t.tgrelid::pg_catalog.regclass) AS statement
+        FROM pg_catalog.pg_trigger AS t
+        WHERE t.tgrelid = ANY ($1::pg_catalog.oid[]) AND NOT t.tgisinternal
+        UNION ALL
+        SELECT pg_catalog.format('DROP RULE %I ON %s', r.rulename,
+            r.ev_class::pg_catalog.regclass)
+        FROM pg_catalog.pg_rewrite AS r
+        JOIN pg_catalog.pg_class AS c ON c.oid = r.ev_class AND c.relkind = 'r'
+        WHERE r.ev_class = ANY ($1::pg_catalog.oid[])
+        UNION ALL
+        SELECT pg_catalog.format('DROP POLICY %I ON %s', p.polname,
+            p.polrelid::pg_catalog.regclass)
+        FROM pg_catalog.pg_policy AS p WHERE p.polrelid = ANY ($1::pg_catalog.oid[])
+        UNION ALL
+        SELECT pg_catalog.format(
+            'ALTER TABLE %s DISABLE ROW LEVEL SECURITY, NO FORCE ROW LEVEL SECURITY',
+            c.oid::pg_catalog.regclass)
+        FROM pg_catalog.pg_class AS c
+        WHERE c.oid = ANY ($1::pg_catalog.oid[]) AND (c.relrowsecurity OR c.relforcerowsecurity)
+        """
+}

@@ -1,0 +1,158 @@
+import Foundation
+import Glibc
+
+/// How a hook ended.
+package enum HookEnding: Equatable, Sendable {
+    /// With this exit status; 0 is good.
+    case exited(Int32)
+    /// By a signal of this number.
+    case signalled(Int32)
+    /// It could not be started.
+    case notStarted(reason: String)
+    /// It took longer than so many seconds and was ended.
+    case tookTooLong(Double)
+}
+
+/// A command line that `/bin/sh` runs in a process group of its own, so that it can be ended with
+/// everything it has started.
+///
+/// It reads nothing, and what it writes goes to this process's standard error: standard output
+/// is for results. Foundation's `Process` promises no process group, hence `posix_spawn(3)`.
+struct HookProcess {
+    private let pid: pid_t
+
+    /// Between SIGTERM and SIGKILL.
+    private static let grace = Duration.seconds(5)
+
+    /// Runs a command line to its end, on a thread of its own.
+    ///
+    /// When the task is cancelled its process group gets SIGTERM, and SIGKILL when it still runs 5 s
+    /// later; the same when it takes too long.
+    ///
+    /// - Parameters:
+    ///   - line: What the shell reads.
+    ///   - environment: Variables that are laid over this process's own.
+    ///   - timeout: Seconds that it may take.
+    /// - Returns: How it ended.
+    /// - Throws: `CancellationError` when the process has ended.
+    static func run(
+        _ line: String,
+        environment: [String: String],
+        timeout: Double
+    ) async throws -> HookEnding {
+        try await onThread { checkCancellation in
+            var process: HookProcess?
+            let code = spawn(line, environment: environment) { process = HookProcess(pid: $0) }
+            guard let process else {
+                return .notStarted(reason: String(cString: strerror(code)))
+            }
+            return try process.end(within: timeout, checkCancellation)
+        }
+    }
+
+    private func end(
+        within timeout: Double,
+        _ checkCancellation: () throws -> Void
+    ) throws -> HookEnding {
+        let deadline = ContinuousClock.now + .seconds(timeout)
+        var pause = Pause()
+        while !hasEnded {
+            do { try checkCancellation() } catch {
+                stop()
+                throw error
+            }
+            guard ContinuousClock.now < deadline else {
+                stop()
+                return .tookTooLong(timeout)
+            }
+            pause.take()
+        }
+        return reap()
+    }
+
+    /// Whether the shell has ended; it is not reaped by this, so that its number stays its own and
+    /// a signal to the group reaches nobody else.
+    private var hasEnded: Bool {
+        var information = siginfo_t()
+        let found = waitid(P_PID, id_t(pid), &information, WEXITED | WNOHANG | WNOWAIT)
+        return found == 0 && information.si_signo == SIGCHLD
+    }
+
+    /// Ends the process and its group.
+    private func stop() {
+        kill(-pid, SIGTERM)
+        let end = ContinuousClock.now + Self.grace
+        var pause = Pause()
+        while !hasEnded, ContinuousClock.now < end { pause.take() }
+        kill(-pid, SIGKILL)
+        _ = reap()
+    }
+
+    private func reap() -> HookEnding {
+        var status: Int32 = 0
+        while waitpid(pid, &status, 0) < 0, errno == EINTR {}
+        // What the macros of wait(2) do, which Swift cannot call.
+        return status & 0x7f == 0 ? .exited(status >> 8 & 0xff) : .signalled(status & 0x7f)
+    }
+
+    private static func spawn(
+        _ line: String,
+        environment: [String: String],
+        _ started: (pid_t) -> Void
+    ) -> Int32 {
+        var attributes = posix_spawnattr_t()
+        posix_spawnattr_init(&attributes)
+        defer { posix_spawnattr_destroy(&attributes) }
+        let flags = POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK
+        posix_spawnattr_setflags(&attributes, Int16(flags))
+        posix_spawnattr_setpgroup(&attributes, 0)
+        // A command that watches for signals ignores them itself, and what is ignored stays so.
+        var signals = sigset_t()
+        sigemptyset(&signals)
+        posix_spawnattr_setsigmask(&attributes, &signals)
+        for signal in [SIGINT, SIGTERM, SIGPIPE] { sigaddset(&signals, signal) }
+        posix_spawnattr_setsigdefault(&attributes, &signals)
+
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
+        posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO)
+
+        let variables = ProcessInfo.processInfo.environment.merging(environment) { $1 }
+        return withCStrings(["sh", "-c", line]) { arguments in
+            withCStrings(variables.map { "\($0.key)=\($0.value)" }) { environment in
+                var pid: pid_t = 0
+                let code = posix_spawn(
+                    &pid,
+                    "/bin/sh",
+                    &actions,
+                    &attributes,
+                    arguments,
+                    environment
+                )
+                if code == 0 { started(pid) }
+                return code
+            }
+        }
+    }
+
+    private static func withCStrings(
+        _ strings: [String],
+        _ body: ([UnsafeMutablePointer<CChar>?]) -> Int32
+    ) -> Int32 {
+        let copies = strings.map { strdup($0) }
+        defer { for copy in copies { free(copy) } }
+        return body(copies + [nil])
+    }
+}
+
+/// Waits a little longer each time, 1 to 50 ms.
+private struct Pause {
+    private var microseconds: useconds_t = 1_000
+
+    mutating func take() {
+        usleep(microseconds)
+        microseconds = min(microseconds * 2, 50_000)
+    }
+}
