@@ -71,10 +71,10 @@ enum Bookkeeping {
                     name: try row.string("table_name"),
                     oid: UInt32(try row.int("table_oid")),
                     rowCount: try row.optionalInt("row_count").map(Int.init),
+                    isMaterializedView: try row.bool("is_materialized_view"),
                     shape: try row["shape"].map {
                         try JSONDecoder().decode([String: String].self, from: Data($0.utf8))
-                    },
-                    isMaterializedView: try row.bool("is_materialized_view")
+                    }
                 )
             )
         }

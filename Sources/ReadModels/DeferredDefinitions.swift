@@ -34,9 +34,7 @@ struct DeferredDefinitions: Sendable {
             + features.filter { $0.phase == .rows }.compactMap(\.removal)
     }
 
-    /// Statements that make everything on a table or materialized view that follows its rows, foreign
-    /// keys left out; to be run in a transaction.
-    static func indexes(of shape: TableShape) -> [String] {
+    private static func indexes(of shape: TableShape) -> [String] {
         shape.inOrder.filter { $0.phase == .rows && !$0.isTablespaceOfIndex }.flatMap { feature in
             guard feature.hasIndex else { return feature.making }
             let tablespace = SQLText.literal(shape[feature.tablespaceKey]?.value ?? "")

@@ -27,9 +27,9 @@ struct GenerationRecord: Sendable {
         let name: String
         let oid: UInt32
         var rowCount: Int?
+        var isMaterializedView = false
         /// What `schema.sql` gave the table, by ``TableFeature/key``; nil when no file made it.
         var shape: [String: String]?
-        var isMaterializedView = false
     }
 
     let projection: String

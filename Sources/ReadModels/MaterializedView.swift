@@ -108,14 +108,15 @@ struct MaterializedView: Equatable, Sendable {
             for: homeSchema,
             searchPath: [name.schema],
             on: connection
-        )[name.name]
+        )[name.name, default: [:]].filter { $0.value.phase == .rows }
+        let definitions = DeferredDefinitions([(name.name, shape)], present: [])
         return [
             "CREATE MATERIALIZED VIEW \(home.sql) \(clauses) AS \(query) WITH "
                 + (isFilled && isPopulated ? "DATA" : "NO DATA")
         ]
             + (try marks.filter { try $0.string("kind") == "mark" }
                 .map { try $0.string("statement") })
-            + DeferredDefinitions.indexes(of: shape ?? [:])
+            + definitions.tables.flatMap(\.indexes)
     }
 }
 

@@ -245,9 +245,7 @@ private struct Planning {
             shadows: created.tables,
             consent: consent
         )
-        var findings = Findings(
-            lines: created.findings + (try await rehearsal.findings(on: connection))
-        )
+        var findings = Findings(lines: try await rehearsal.findings(on: connection))
         findings.views = try await DependentView.over(live.oids, on: connection)
         if let checks = projection.checks {
             findings.lines += try await SQLChecks(text: checks).rehearse(
@@ -255,6 +253,7 @@ private struct Planning {
                 on: connection
             ).map { Finding(.refuse, nil, $0) }
         }
+        findings.lines += created.findings
         if !findings.lines.contains(where: { $0.level == .refuse }) {
             findings.sql = try await CutOverText(
                 database: database,

@@ -179,8 +179,9 @@ struct Swap: Sendable {
         )
     }
 
-    /// Fails when the live tables were altered since the generation was built: it does not have
-    /// what was put onto them. One that was live before is as it was then.
+    /// Fails when the live tables were altered since the generation was built.
+    ///
+    /// It does not have what was put onto them. One that was live before is as it was then.
     private func assertSameShape(
         _ target: GenerationRecord,
         live: LiveTables,

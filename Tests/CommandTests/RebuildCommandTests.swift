@@ -40,18 +40,37 @@ struct RebuildCommandTests {
             )
             #expect(first.standardOutput.hasPrefix("shop: generation 1 is live.\n"))
             #expect(!first.standardOutput.contains("rollback"))
+            try scene.appendShop(events: 100, seed: 12)
             let second = try await reprise.run("rebuild shop")
             expect(second, exits: 0)
             #expect(second.standardOutput.contains("generation 1, which was live before"))
             #expect(second.standardOutput.hasSuffix("reprise rollback shop\n"))
 
-            expect(try await reprise.run("rollback shop"), exits: 0)
+            let back = try await reprise.run("rollback shop")
+            expect(back, exits: 0)
+            #expect(back.standardOutput.contains("  projector   the checkpoint went back from 8"))
+            #expect(back.standardOutput.hasSuffix("reprise swap shop --allow-older\n"))
             #expect(try await liveGeneration(scene) == 1)
             let swapped = try await reprise.run("swap shop")
             expect(swapped, exits: 0)
             #expect(swapped.standardOutput.hasPrefix("shop: generation 2 is live.\n"))
             let status = try await reprise.run("status shop")
             #expect(status.standardOutput.hasPrefix("shop: generation 2 is live, since "))
+            #expect(
+                status.standardOutput.contains(
+                    "  last swap   swap from generation 1 to generation 2"
+                )
+            )
+            #expect(status.standardOutput.contains("  readers held up for "))
+            try await scene.database.execute(
+                "CREATE VIEW public.hand_made AS SELECT sku FROM shop__g1.order_line"
+            )
+            let kept = try await reprise.run("prune shop --keep 0")
+            expect(kept, exits: 0)
+            #expect(kept.standardOutput.hasPrefix("shop: nothing was dropped.\n  kept        gen"))
+            #expect(kept.standardOutput.contains("view public.hand_made"))
+            #expect(kept.standardOutput.hasSuffix("then reprise prune shop\n"))
+            try await scene.database.execute("DROP VIEW public.hand_made")
             let pruned = try await reprise.run("prune shop --keep 0")
             expect(pruned, exits: 0)
             #expect(pruned.standardOutput == "shop: dropped generation 1.\n")
@@ -79,6 +98,27 @@ struct RebuildCommandTests {
                 exits: 3,
                 saying: [unchanged, "reprise status shop"]
             )
+        }
+    }
+
+    @Test("the SQL of the cut-over is printed before it happens, and nothing else")
+    func cutOverSQL() async throws {
+        try await withShop { reprise, scene in
+            let first = try await reprise.run("plan shop --sql --ledger not-read.db")
+            expect(first, exits: 0)
+            #expect(first.standardOutput.hasPrefix("-- The cut-over of 'shop' to generation 1.\n"))
+            #expect(try await scene.database.count("pg_namespace WHERE nspname = 'reprise'") == 0)
+            expect(try await reprise.run("rebuild shop"), exits: 0)
+            try await scene.database.execute(
+                "CREATE VIEW public.paid AS SELECT order_id FROM public.order_summary"
+            )
+            let next = try await reprise.run("plan shop --sql --outage-budget 77")
+            expect(next, exits: 0)
+            #expect(next.standardError.isEmpty)
+            for part in ["SET SCHEMA \"shop__g1\"", "VIEW \"public\".\"paid\"", "COMMIT;\n"] {
+                #expect(next.standardOutput.contains(part), "\(part): \(next.standardOutput)")
+            }
+            #expect(try await liveGeneration(scene) == 1)
         }
     }
 
@@ -130,8 +170,8 @@ struct RebuildCommandTests {
                 Set(move.keys) == [
                     "attempts", "blockedMilliseconds", "generation", "kind",
                     "lockWaitMilliseconds", "longestFailedWaitMilliseconds",
-                    "outageBudgetMilliseconds", "position", "previousGeneration", "projection",
-                    "signalled", "views", "warnings",
+                    "outageBudgetMilliseconds", "position", "positionBefore",
+                    "previousGeneration", "projection", "signalled", "views", "warnings",
                 ]
             )
             let kept = try await scene.database.query(

@@ -12,6 +12,7 @@ struct RightsTests {
         let owner: String
         let viewer: String
         let reader: String
+        let app: String
         let password = "right-7719"
 
         init(of database: ScratchDatabase) {
@@ -19,9 +20,10 @@ struct RightsTests {
             owner = "\(database.name)_owner"
             viewer = "\(database.name)_viewer"
             reader = "\(database.name)_reader"
+            app = "\(database.name)_app"
         }
 
-        var all: String { [job, owner, viewer, reader].joined(separator: ", ") }
+        var all: String { [job, owner, viewer, reader, app].joined(separator: ", ") }
     }
 
     /// The command as the job's role, beside live tables that others own.
@@ -60,6 +62,7 @@ struct RightsTests {
         )
         return """
             CREATE ROLE \(roles.job) LOGIN PASSWORD '\(roles.password)' IN ROLE password_required;
+            CREATE ROLE \(roles.app) LOGIN PASSWORD '\(roles.password)' IN ROLE password_required;
             CREATE ROLE \(roles.owner);
             CREATE ROLE \(roles.viewer);
             CREATE ROLE \(roles.reader);
@@ -108,6 +111,8 @@ struct RightsTests {
             GRANT SELECT ON order_summary TO \(roles.reader);
             RESET ROLE;
             GRANT SELECT (order_id) ON order_line TO \(roles.reader);
+            GRANT USAGE ON SCHEMA public TO \(roles.app);
+            GRANT SELECT ON customer_totals TO \(roles.app);
             CREATE VIEW reports.orders AS SELECT order_id, status FROM public.order_summary;
             ALTER VIEW reports.orders OWNER TO \(roles.viewer);
             GRANT SELECT ON reports.orders TO \(roles.reader);
@@ -175,11 +180,52 @@ struct RightsTests {
             }
             #expect(try await dump(scene.database) == before)
             try await scene.database.execute("SET ROLE \(roles.reader); TABLE reports.orders")
+            try await expectSignals(reprise, scene, roles)
             // The server truncates no table that others refer to.
             try await scene.database.execute(
                 "ALTER TABLE others.complaint DROP CONSTRAINT complaint_order_id_fkey"
             )
             expect(try await reprise.run("rebuild shop --strategy truncate"), exits: 0)
+        }
+    }
+
+    /// Somebody else's session in the way is named, cancelled while it works, ended while it idles.
+    private func expectSignals(
+        _ reprise: RepriseProcess,
+        _ scene: RebuildScene,
+        _ roles: Roles
+    ) async throws {
+        let app = ConnectionSettings(
+            conninfo: "\(scene.database.url) user=\(roles.app) password=\(roles.password)",
+            applicationName: "report"
+        )
+        expect(try await reprise.run("rebuild shop"), exits: 0)
+        try await PostgresConnection.withConnection(app) { connection in
+            try await connection.execute(
+                "BEGIN; LOCK TABLE public.customer_totals IN ACCESS SHARE MODE"
+            )
+            expect(
+                try await reprise.run("rollback shop --deadline 0.5"),
+                exits: 75,
+                saying: [
+                    "pid ", "user \(roles.app), application 'report', idle in transaction for",
+                ]
+            )
+            let ended = try await reprise.run(
+                "rollback shop --blockers terminate --blockers-after 0"
+            )
+            expect(ended, exits: 0)
+            #expect(ended.standardOutput.contains("\n  signalled   "))
+        }
+        try await PostgresConnection.withConnection(app) { connection in
+            try await connection.execute(
+                "BEGIN; LOCK TABLE public.customer_totals IN ACCESS SHARE MODE"
+            )
+            let sleeping = Task { try await connection.query("SELECT pg_catalog.pg_sleep(600)") }
+            let ended = try await reprise.run("swap shop --blockers cancel --blockers-after 0")
+            expect(ended, exits: 0)
+            #expect(ended.standardOutput.contains("\n  signalled   "))
+            await #expect(throws: ServerError.self) { try await sleeping.value }
         }
     }
 }

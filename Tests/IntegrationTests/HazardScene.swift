@@ -178,7 +178,7 @@ extension HazardScene {
         }
         let plan = try await plan()
         try #require(plan.refusals == [], sourceLocation: sourceLocation)
-        try await expectSame(after: "plan", .old)
+        try await check(.old)
         try await rebuild()
         try await expectSame(after: "rebuild", .new)
         try await rollback()
@@ -188,7 +188,7 @@ extension HazardScene {
         let pruned = try await scene.control(projection).prune(keep: 0)
         #expect(pruned.postponed == [:], sourceLocation: sourceLocation)
         #expect(pruned.dropped == [0], sourceLocation: sourceLocation)
-        try await expectSame(after: "prune", .new)
+        try await check(.new)
         try await rebuild()
         try await expectSame(after: "second rebuild", .new)
     }
@@ -260,37 +260,43 @@ func withHazard(
     events: [NewEvent] = [Live.event(1, "new")],
     _ body: (HazardScene) async throws -> Void
 ) async throws {
-    try await withRebuildScene { plain in
-        var scene = plain
-        scene.liveSchema = liveSchema
-        try scene.append(events)
-        let pairs = roles.map { ($0, "\(scene.database.name)_\($0)") }
-        let hazard = HazardScene(
-            scene: scene,
-            projection: projection,
-            consent: consent,
-            roles: Dictionary(uniqueKeysWithValues: pairs)
-        )
-        try await hazard.withRealRoles {
-            let schema = SQLText.identifier(liveSchema)
-            try await hazard.execute(
-                "CREATE SCHEMA \(schema); SET search_path = \(schema); \(table)"
+    try await turnstile.pass {
+        try await withRebuildScene { plain in
+            var scene = plain
+            scene.liveSchema = liveSchema
+            try scene.append(events)
+            let pairs = roles.map { ($0, "\(scene.database.name)_\($0)") }
+            let hazard = HazardScene(
+                scene: scene,
+                projection: projection,
+                consent: consent,
+                roles: Dictionary(uniqueKeysWithValues: pairs)
             )
-            try await hazard.execute(rows)
-            try await hazard.execute(setUp)
-            try await GivenSQL.$schema.withValue(shape == .declared ? file ?? table : nil) {
-                try await body(hazard)
+            try await hazard.withRealRoles {
+                let schema = SQLText.identifier(liveSchema)
+                try await hazard.execute(
+                    "CREATE SCHEMA \(schema); SET search_path = \(schema); \(table)"
+                )
+                try await hazard.execute(rows)
+                try await hazard.execute(setUp)
+                try await GivenSQL.$schema.withValue(shape == .declared ? file ?? table : nil) {
+                    try await body(hazard)
+                }
             }
         }
     }
 }
+
+private let turnstile = Turnstile(places: 6)
 
 extension HazardScene {
     /// Makes the roles for the time of `body`: they belong to the whole cluster.
     fileprivate func withRealRoles(_ body: () async throws -> Void) async throws {
         let names = roles.values.map { SQLText.identifier($0) }
         try await database.execute(names.map { "CREATE ROLE \($0);" }.joined())
-        let drop = names.map { "DROP OWNED BY \($0) CASCADE; DROP ROLE \($0);" }.joined()
+        let drop =
+            names.map { "DROP OWNED BY \($0) CASCADE;" }.joined()
+            + names.map { "DROP ROLE \($0);" }.joined()
         do {
             try await body()
         } catch {

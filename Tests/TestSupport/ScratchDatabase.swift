@@ -78,6 +78,23 @@ package func withScratchDatabase<R: Sendable>(
     )
     let id = UUID().uuidString.filter { $0 != "-" }.lowercased()
     let name = "reprise_test_\(id)"
+    await DatabaseSlots.shared.take()
+    do {
+        let result = try await withDatabase(name, on: server, isolation: isolation, body)
+        await DatabaseSlots.shared.giveBack()
+        return result
+    } catch {
+        await DatabaseSlots.shared.giveBack()
+        throw error
+    }
+}
+
+private func withDatabase<R: Sendable>(
+    _ name: String,
+    on server: ConnectionSettings,
+    isolation: isolated (any Actor)? = #isolation,
+    _ body: (ScratchDatabase) async throws -> R
+) async throws -> R {
     // template0 is never connected to, so that tests at the same time do not refuse each other.
     try await onServer(server, "CREATE DATABASE \(name) TEMPLATE template0")
     do {
@@ -89,6 +106,30 @@ package func withScratchDatabase<R: Sendable>(
         // The first error is the one worth reading.
         try? await onServer(server, "DROP DATABASE IF EXISTS \(name) WITH (FORCE)")
         throw error
+    }
+}
+
+/// How many scratch databases there may be at once.
+///
+/// Swift Testing begins all tests together. On two cores they would only get in each other's way,
+/// until the server has no connection left and every wait is a long one.
+private actor DatabaseSlots {
+    static let shared = DatabaseSlots()
+
+    private var free = 8
+    private var waiters: [CheckedContinuation<Void, Never>] = []
+
+    func take() async {
+        guard free == 0 else {
+            free -= 1
+            return
+        }
+        await withCheckedContinuation { waiters.append($0) }
+    }
+
+    func giveBack() {
+        guard waiters.isEmpty else { return waiters.removeFirst().resume() }
+        free += 1
     }
 }
 
