@@ -1,3 +1,4 @@
+import Foundation
 import Migrations
 import Postgres
 
@@ -57,7 +58,7 @@ enum Bookkeeping {
     ) async throws -> [GenerationRecord] {
         let tables = try await connection.query(
             """
-            SELECT generation, table_name, table_oid, row_count,
+            SELECT generation, table_name, table_oid, row_count, shape,
                 kind = 'materialized view' AS is_materialized_view
             FROM reprise.generation_table WHERE projection = $1 ORDER BY table_name
             """,
@@ -70,7 +71,10 @@ enum Bookkeeping {
                     name: try row.string("table_name"),
                     oid: UInt32(try row.int("table_oid")),
                     rowCount: try row.optionalInt("row_count").map(Int.init),
-                    isMaterializedView: try row.bool("is_materialized_view")
+                    isMaterializedView: try row.bool("is_materialized_view"),
+                    shape: try row["shape"].map {
+                        try JSONDecoder().decode([String: String].self, from: Data($0.utf8))
+                    }
                 )
             )
         }
@@ -123,13 +127,16 @@ enum Bookkeeping {
             try await connection.query(
                 """
                 INSERT INTO reprise.generation_table
-                    (projection, generation, table_name, table_oid, row_count)
-                VALUES ($1, $2, $3, $4, $5)
+                    (projection, generation, table_name, table_oid, row_count, shape)
+                VALUES ($1, $2, $3, $4, $5, $6)
                 """,
                 [
                     .text(generation.projection), .int(Int64(generation.number)),
                     .text(table.name), .int(Int64(table.oid)),
                     table.rowCount.map { .int(Int64($0)) } ?? .null,
+                    try table.shape.map {
+                        .text(String(decoding: try JSONEncoder().encode($0), as: UTF8.self))
+                    } ?? .null,
                 ]
             )
         }

@@ -236,13 +236,6 @@ private struct Planning {
             liveSchema: database.liveSchema,
             live: live
         ).create(on: connection, isForLoading: false)
-        if projection.schema == nil {
-            // A view that groups by the primary key cannot be made without it.
-            try await connection.setSearchPath([created.homeSchema, database.liveSchema])
-            for statement in created.definitions.tables.flatMap(\.indexes) {
-                try await connection.execute(statement)
-            }
-        }
         let rehearsal = SwapRehearsal(
             live: live,
             liveSchema: database.liveSchema,
@@ -258,15 +251,7 @@ private struct Planning {
                 on: connection
             ).map { Finding(.refuse, nil, $0) }
         }
-        let lost =
-            projection.schema == nil
-            ? []
-            : try await HandMade.warnings(
-                on: live,
-                against: created.homeSchema,
-                on: connection
-            )
-        findings.lines += (created.warnings + lost).map { Finding(.warn, nil, $0) }
+        findings.lines += created.findings
         if !findings.lines.contains(where: { $0.level == .refuse }) {
             findings.sql = try await CutOverText(
                 database: database,

@@ -178,7 +178,7 @@ extension HazardScene {
         }
         let plan = try await plan()
         try #require(plan.refusals == [], sourceLocation: sourceLocation)
-        try await expectSame(after: "plan", .old)
+        try await check(.old)
         try await rebuild()
         try await expectSame(after: "rebuild", .new)
         try await rollback()
@@ -188,7 +188,7 @@ extension HazardScene {
         let pruned = try await scene.control(projection).prune(keep: 0)
         #expect(pruned.postponed == [:], sourceLocation: sourceLocation)
         #expect(pruned.dropped == [0], sourceLocation: sourceLocation)
-        try await expectSame(after: "prune", .new)
+        try await check(.new)
         try await rebuild()
         try await expectSame(after: "second rebuild", .new)
     }
@@ -198,6 +198,8 @@ extension HazardScene {
     /// - Parameters:
     ///   - names: What the refusals name.
     ///   - truncates: Whether `--strategy truncate` is named as the way out, and is one.
+    ///   - sourceLocation: Where it is expected.
+    /// - Throws: What the server says.
     func isRefused(
         naming names: String...,
         truncates: Bool = false,
@@ -247,6 +249,7 @@ extension HazardScene {
 ///   - consent: What the swap may do that others notice.
 ///   - events: What the ledger holds.
 ///   - body: The case.
+/// - Throws: What `body` throws.
 func withHazard(
     _ shape: Shape = .cloned,
     in liveSchema: String = "s",
@@ -290,7 +293,9 @@ extension HazardScene {
     fileprivate func withRealRoles(_ body: () async throws -> Void) async throws {
         let names = roles.values.map { SQLText.identifier($0) }
         try await database.execute(names.map { "CREATE ROLE \($0);" }.joined())
-        let drop = names.map { "DROP OWNED BY \($0) CASCADE; DROP ROLE \($0);" }.joined()
+        let drop =
+            names.map { "DROP OWNED BY \($0) CASCADE;" }.joined()
+            + names.map { "DROP ROLE \($0);" }.joined()
         do {
             try await body()
         } catch {
