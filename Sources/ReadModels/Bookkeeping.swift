@@ -1,3 +1,4 @@
+import Foundation
 import Migrations
 import Postgres
 
@@ -31,6 +32,13 @@ enum Bookkeeping {
         }
     }
 
+    /// Applies the migrations that are missing where there are others already: commands that only
+    /// look do not make the schema, and know one version of it.
+    static func bringUpToDate(on connection: PostgresConnection) async throws {
+        guard try await version(on: connection) > 0 else { return }
+        try await migrate(on: connection)
+    }
+
     /// The highest migration applied; 0 when the schema is not there.
     static func version(on connection: PostgresConnection) async throws -> Int {
         let exists = try await connection.query(
@@ -50,7 +58,7 @@ enum Bookkeeping {
     ) async throws -> [GenerationRecord] {
         let tables = try await connection.query(
             """
-            SELECT generation, table_name, table_oid, row_count,
+            SELECT generation, table_name, table_oid, row_count, shape,
                 kind = 'materialized view' AS is_materialized_view
             FROM reprise.generation_table WHERE projection = $1 ORDER BY table_name
             """,
@@ -63,7 +71,10 @@ enum Bookkeeping {
                     name: try row.string("table_name"),
                     oid: UInt32(try row.int("table_oid")),
                     rowCount: try row.optionalInt("row_count").map(Int.init),
-                    isMaterializedView: try row.bool("is_materialized_view")
+                    isMaterializedView: try row.bool("is_materialized_view"),
+                    shape: try row["shape"].map {
+                        try JSONDecoder().decode([String: String].self, from: Data($0.utf8))
+                    }
                 )
             )
         }
@@ -116,13 +127,16 @@ enum Bookkeeping {
             try await connection.query(
                 """
                 INSERT INTO reprise.generation_table
-                    (projection, generation, table_name, table_oid, row_count)
-                VALUES ($1, $2, $3, $4, $5)
+                    (projection, generation, table_name, table_oid, row_count, shape)
+                VALUES ($1, $2, $3, $4, $5, $6)
                 """,
                 [
                     .text(generation.projection), .int(Int64(generation.number)),
                     .text(table.name), .int(Int64(table.oid)),
                     table.rowCount.map { .int(Int64($0)) } ?? .null,
+                    try table.shape.map {
+                        .text(String(decoding: try JSONEncoder().encode($0), as: UTF8.self))
+                    } ?? .null,
                 ]
             )
         }

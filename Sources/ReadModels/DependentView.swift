@@ -94,7 +94,7 @@ struct DependentView: Equatable, Sendable {
             pg_catalog.pg_get_viewdef(c.oid) AS definition,
             (SELECT pg_catalog.string_agg(
                 pg_catalog.quote_ident(o.option_name) || '='
-                    || pg_catalog.quote_literal(o.option_value), E'\\n' ORDER BY o.option_name)
+                    || pg_catalog.quote_literal(o.option_value), E'\\n')
              FROM pg_catalog.pg_options_to_table(c.reloptions) AS o) AS options,
             (SELECT pg_catalog.count(*) FROM reachable AS r JOIN direct AS v ON v.oid = r.lower
              WHERE r.upper = c.oid) AS reach

@@ -20,7 +20,7 @@ struct FollowUp: Equatable, Sendable {
     let objectName: String
 
     /// The statement that records it.
-    func record(run: Run) -> String {
+    func record(run: RunMark) -> String {
         """
         INSERT INTO reprise.follow_up (run_id, projection, kind, relation, object_name)
         VALUES (\(run.id), \(SQLText.literal(run.projection)), '\(kind.rawValue)', \(relation), \

@@ -73,7 +73,7 @@ extension ReadModelDatabase {
             homeSchema: loaded.created.homeSchema,
             rows: loaded.rows,
             bytes: loaded.bytes,
-            warnings: loaded.created.warnings
+            warnings: loaded.created.findings.filter { $0.level == .warn }.map(\.text)
         )
     }
 }
@@ -191,7 +191,13 @@ private struct GenerationLoad: Sendable {
             liveSchema: database.liveSchema,
             homeSchemaOID: created.homeSchemaOID,
             runID: run.id,
-            tables: created.tables.map { .init(name: $0.name.name, oid: $0.oid) }
+            tables: created.tables.map { table in
+                .init(
+                    name: table.name.name,
+                    oid: table.oid,
+                    shape: created.shapes[table.name.name]?.mapValues(\.value)
+                )
+            }
         )
         record.position = position
         record.events = events

@@ -28,6 +28,8 @@ struct GenerationRecord: Sendable {
         let oid: UInt32
         var rowCount: Int?
         var isMaterializedView = false
+        /// What `schema.sql` gave the table, by ``TableFeature/key``; nil when no file made it.
+        var shape: [String: String]?
     }
 
     let projection: String

@@ -103,12 +103,13 @@ struct MaterializedView: Equatable, Sendable {
         ).rows
         let clauses = try marks.filter { try $0.string("kind") == "clause" }
             .map { try $0.string("statement") }.joined(separator: " ")
-        let definitions = try await DeferredDefinitions.capture(
-            of: [name.name],
-            in: name.schema,
+        let shape = try await TableShape.capture(
+            of: [oid],
+            for: homeSchema,
             searchPath: [name.schema],
             on: connection
-        )
+        )[name.name, default: [:]].filter { $0.value.phase == .rows }
+        let definitions = DeferredDefinitions([(name.name, shape)], present: [])
         return [
             "CREATE MATERIALIZED VIEW \(home.sql) \(clauses) AS \(query) WITH "
                 + (isFilled && isPopulated ? "DATA" : "NO DATA")

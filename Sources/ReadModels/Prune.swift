@@ -32,7 +32,7 @@ extension ReadModelDatabase {
                 .sorted { $0.retiredRank < $1.retiredRank }.dropFirst(keep)
             let overtaken = older.filter { $0.state == .ready }
             var result = PruneResult()
-            result.warnings = [run.predecessor].compactMap(\.self)
+            result.warnings = run.notes
             for generation in retired + overtaken {
                 if let reason = try await GenerationDrop.dropIfFree(generation, on: connection) {
                     result.postponed[generation.number] = reason

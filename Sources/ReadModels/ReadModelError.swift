@@ -63,7 +63,8 @@ extension ReadModelError: CustomStringConvertible {
         case .refused(let reason):
             (
                 reason, Self.unchanged,
-                "Check the role, its password (PGPASSWORD, ~/.pgpass) and its rights."
+                "Check the role, its password (PGPASSWORD, ~/.pgpass) and its rights; docs/operating.md "
+                    + "has a script that grants them."
             )
         case .server(let doing, let reason):
             (

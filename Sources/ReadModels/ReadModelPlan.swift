@@ -58,15 +58,18 @@ extension ReadModelDatabase {
     ///   - projection: The projection.
     ///   - strategy: The strategy asked for.
     ///   - consent: What a swap may do that others notice.
+    ///   - patience: The limits of the cut-over, for its SQL.
     /// - Returns: The plan, with what it refuses.
     /// - Throws: ``ReadModelError`` when the server cannot be asked. What the plan refuses is in
     ///   the plan.
     package func plan(
         _ projection: ProjectionTables,
         strategy: Strategy,
-        consent: CarryOverConsent = CarryOverConsent()
+        consent: CarryOverConsent = CarryOverConsent(),
+        patience: CutOverPatience = CutOverPatience()
     ) async throws -> ReadModelPlan {
         try await withConnection(as: "plan", doing: "planning '\(projection.name)'") { connection in
+            try await Bookkeeping.bringUpToDate(on: connection)
             try await connection.execute("BEGIN")
             do {
                 try await connection.execute("SET LOCAL lock_timeout = '2s'")
@@ -74,7 +77,8 @@ extension ReadModelDatabase {
                     database: self,
                     projection: projection,
                     strategy: strategy,
-                    consent: consent
+                    consent: consent,
+                    patience: patience
                 ).plan(on: connection)
                 try await connection.executeShielded("ROLLBACK")
                 return plan
@@ -100,6 +104,7 @@ private struct Planning {
     let projection: ProjectionTables
     let strategy: Strategy
     let consent: CarryOverConsent
+    let patience: CutOverPatience
 
     func plan(on connection: PostgresConnection) async throws -> ReadModelPlan {
         let records =
@@ -133,10 +138,12 @@ private struct Planning {
         if refusals.isEmpty {
             findings = try await inspect(
                 live,
+                records: records,
                 generation: number,
                 strategy: strategy,
                 on: connection
             )
+            findings.lines += try await Gates.findings(of: live.oids, on: connection)
         }
         if strategy != self.strategy {
             findings.lines.append(
@@ -177,6 +184,7 @@ private struct Planning {
 
     private func inspect(
         _ live: LiveTables,
+        records: [GenerationRecord],
         generation: Int,
         strategy: Strategy,
         on connection: PostgresConnection
@@ -191,7 +199,13 @@ private struct Planning {
             }
             switch strategy {
             case .truncate: return try await inspectTruncate(live, on: connection)
-            case .swap: return try await inspectSwap(live, generation: generation, on: connection)
+            case .swap:
+                return try await inspectSwap(
+                    live,
+                    records: records,
+                    generation: generation,
+                    on: connection
+                )
             }
         } catch ReadModelError.refusedByPlan(_, let reasons) {
             return Findings(lines: reasons.map { Finding(.refuse, nil, $0) })
@@ -212,6 +226,7 @@ private struct Planning {
 
     private func inspectSwap(
         _ live: LiveTables,
+        records: [GenerationRecord],
         generation: Int,
         on connection: PostgresConnection
     ) async throws -> Findings {
@@ -221,13 +236,6 @@ private struct Planning {
             liveSchema: database.liveSchema,
             live: live
         ).create(on: connection, isForLoading: false)
-        if projection.schema == nil {
-            // A view that groups by the primary key cannot be made without it.
-            try await connection.setSearchPath([created.homeSchema, database.liveSchema])
-            for statement in created.definitions.tables.flatMap(\.indexes) {
-                try await connection.execute(statement)
-            }
-        }
         let rehearsal = SwapRehearsal(
             live: live,
             liveSchema: database.liveSchema,
@@ -243,15 +251,16 @@ private struct Planning {
                 on: connection
             ).map { Finding(.refuse, nil, $0) }
         }
-        let lost =
-            projection.schema == nil
-            ? []
-            : try await HandMade.warnings(
-                on: live,
-                against: created.homeSchema,
-                on: connection
-            )
-        findings.lines += (created.warnings + lost).map { Finding(.warn, nil, $0) }
+        findings.lines += created.findings
+        if !findings.lines.contains(where: { $0.level == .refuse }) {
+            findings.sql = try await CutOverText(
+                database: database,
+                projection: projection.name,
+                live: live,
+                records: records,
+                patience: patience
+            ).text(of: generation, created, on: connection)
+        }
         return findings
     }
 }

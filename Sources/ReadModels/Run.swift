@@ -10,8 +10,9 @@ package struct Run: Sendable {
     /// The projection it works on.
     package let projection: String
 
-    /// How an earlier run ended that died, as a sentence; nil when none did.
-    package let predecessor: String?
+    /// How an earlier run ended that died, and what of a swap's remains could not be done, as
+    /// sentences.
+    package internal(set) var notes: [String]
 
     let database: ReadModelDatabase
     let connection: PostgresConnection
@@ -60,18 +61,34 @@ package struct Run: Sendable {
     }
 
     /// Returns a row while the session that holds the run's lock is alive.
-    var lockQuery: String {
-        """
-        SELECT FROM pg_catalog.pg_locks
-        WHERE locktype = 'advisory' AND granted AND pid = \(connection.backendPID) AND objsubid = 1
-            AND (classid::pg_catalog.int8 << 32 | objid::pg_catalog.int8)
-                = pg_catalog.hashtextextended(\(SQLText.literal(Run.lockName(of: projection))), 0)
-        """
+    private var lockQuery: String { mark.lockQuery }
+
+    /// The run as the statements of a cut-over name it.
+    var mark: RunMark {
+        RunMark(id: id, projection: projection, backendPID: connection.backendPID)
     }
 
     static let lostLock = "the run lost its lock, because its session has ended"
 
     static func lockName(of projection: String) -> String { "reprise run \(projection)" }
+}
+
+/// What the text of a cut-over knows of its run.
+struct RunMark: Sendable {
+    let id: Int64
+    let projection: String
+    /// The session that holds the run's lock.
+    let backendPID: Int32
+
+    /// Returns a row while that session is alive.
+    var lockQuery: String {
+        """
+        SELECT FROM pg_catalog.pg_locks
+        WHERE locktype = 'advisory' AND granted AND pid = \(backendPID) AND objsubid = 1
+            AND (classid::pg_catalog.int8 << 32 | objid::pg_catalog.int8)
+                = pg_catalog.hashtextextended(\(SQLText.literal(Run.lockName(of: projection))), 0)
+        """
+    }
 }
 
 extension ReadModelDatabase {
@@ -105,11 +122,7 @@ extension ReadModelDatabase {
             )
             do {
                 try await Leftovers(of: projection).drop(on: connection)
-                let result = try await withHeartbeat(of: run) { try await body(run) }
-                // What the run did is committed. A row that goes on saying "running" is set right
-                // by the next run; an error here would say that nothing happened.
-                try? await run.end(state: "done", error: nil)
-                return result
+                return try await finish(run, body)
             } catch {
                 // The first error is the one worth reading; if its record cannot be written, the
                 // next run finds this one without a heartbeat.
@@ -117,6 +130,21 @@ extension ReadModelDatabase {
                 throw error
             }
         }
+    }
+
+    private func finish<Result: Sendable>(
+        _ run: Run,
+        _ body: @Sendable (Run) async throws -> Result
+    ) async throws -> Result {
+        let result = try await withHeartbeat(of: run) {
+            var run = run
+            run.notes += await FollowUps(projection: run.projection, database: self).perform()
+            return try await body(run)
+        }
+        // What the run did is committed. A row that goes on saying "running" is set right by the
+        // next run; an error here would say that nothing happened.
+        try? await run.end(state: "done", error: nil)
+        return result
     }
 
     private func begin(
@@ -153,7 +181,7 @@ extension ReadModelDatabase {
         return Run(
             id: id,
             projection: projection,
-            predecessor: predecessor,
+            notes: [predecessor].compactMap(\.self),
             database: self,
             connection: connection
         )

@@ -37,7 +37,10 @@ struct SchemaFile: Sendable {
                 + "setup.sql."
         }
         reasons += try await objects(Self.marksQuery, on: connection).map {
-            "schema.sql makes \($0), which a swap does not carry over."
+            "schema.sql makes \($0). Put it onto the live table: a swap carries it over to the new one."
+        }
+        reasons += try await objects(Self.unloggedQuery, on: connection).map {
+            "schema.sql makes the unlogged table \($0): a crash of the server would empty it."
         }
         reasons += try await tablesWithRows(on: connection).map {
             "schema.sql puts rows into '\($0)'; only events make rows."
@@ -171,11 +174,6 @@ extension SchemaFile {
         WHERE c.relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1)
             AND NOT t.tgisinternal
         UNION ALL
-        SELECT 'a sequence for a serial or identity column, ' || c.relname
-        FROM pg_catalog.pg_class AS c
-        WHERE c.relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1)
-            AND c.relkind = 'S'
-        UNION ALL
         SELECT 'rule ' || r.rulename || ' on ' || c.relname
         FROM pg_catalog.pg_rewrite AS r
         JOIN pg_catalog.pg_class AS c ON c.oid = r.ev_class AND c.relkind IN ('r', 'p')
@@ -186,12 +184,17 @@ extension SchemaFile {
         JOIN pg_catalog.pg_class AS c ON c.oid = p.polrelid
         WHERE c.relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1)
         UNION ALL
-        SELECT CASE c.relpersistence WHEN 'p' THEN 'row-level security on ' ELSE 'unlogged table '
-            END || c.relname
+        SELECT 'row-level security on ' || c.relname
         FROM pg_catalog.pg_class AS c
         WHERE c.relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1)
-            AND c.relkind IN ('r', 'p')
-            AND (c.relrowsecurity OR c.relforcerowsecurity OR c.relpersistence <> 'p')
+            AND c.relkind IN ('r', 'p') AND (c.relrowsecurity OR c.relforcerowsecurity)
+        ORDER BY 1
+        """
+
+    private static let unloggedQuery = """
+        SELECT c.relname AS object FROM pg_catalog.pg_class AS c
+        WHERE c.relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1)
+            AND c.relkind IN ('r', 'p') AND c.relpersistence <> 'p'
         ORDER BY 1
         """
 

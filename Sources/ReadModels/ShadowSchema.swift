@@ -16,7 +16,10 @@ struct ShadowSchema: Sendable {
         let tables: [TableDescription]
         let bindings: [TableBinding]
         let definitions: DeferredDefinitions
-        let warnings: [String]
+        /// What `schema.sql` gave each table, by the table's name; none when they are clones.
+        let shapes: [String: TableShape]
+        /// What became of what is on the live tables, and other remarks.
+        let findings: [Finding]
     }
 
     /// The home schema's name.
@@ -26,13 +29,17 @@ struct ShadowSchema: Sendable {
 
     /// Creates the schema and the tables, and matches them with the row types.
     ///
+    /// Everything that the tables are to have is made on them while they are empty, so that what
+    /// does not fit is found now. Foreign keys of live tables are only tried.
+    ///
     /// - Parameters:
     ///   - connection: Inside a transaction, which it leaves with a search path of its own.
     ///   - isForLoading: Whether indexes and constraints are taken off again. Without that no
     ///     table that a foreign key refers to is locked against readers.
     /// - Returns: What was created, and the definitions of indexes and constraints.
     /// - Throws: ``ReadModelError/refusedByPlan(projection:reasons:)`` when the name is taken, the
-    ///   file holds anything but tables, or a row type does not fit.
+    ///   file holds anything but tables, something on a live table does not fit the new one, or a
+    ///   row type does not.
     func create(on connection: PostgresConnection, isForLoading: Bool) async throws -> Created {
         let schemaOID = try await createSchema(on: connection)
         if let schema = projection.schema {
@@ -47,10 +54,24 @@ struct ShadowSchema: Sendable {
             try await cloneLiveTables(on: connection)
         }
         let tables = try await describeTables(on: connection)
+        try await connection.revokeAll(inHome: homeSchema)
+        let found = try await TableShape.capture(
+            of: tables.map(\.oid),
+            for: homeSchema,
+            searchPath: [homeSchema, liveSchema],
+            on: connection
+        )
+        let merges = try await merge(found, on: connection)
+        try await connection.setSearchPath([homeSchema, liveSchema])
+        let refusals = try await CarriedFeatures(
+            merges: merges,
+            isClone: projection.schema == nil
+        ).make(on: connection)
+        guard refusals.isEmpty else { throw refusal(refusals) }
         let (bindings, warnings) = try await bind(tables, on: connection)
-        let definitions = try await captureDefinitions(on: connection)
-        // A clone has none yet, and these would be the live tables'.
-        if isForLoading && projection.schema != nil {
+        let definitions = definitions(of: merges, on: found)
+        if isForLoading {
+            try await connection.setSearchPath([homeSchema, liveSchema])
             for statement in definitions.removal { try await connection.execute(statement) }
         }
         return Created(
@@ -59,8 +80,68 @@ struct ShadowSchema: Sendable {
             tables: tables,
             bindings: bindings,
             definitions: definitions,
-            warnings: warnings
+            shapes: projection.schema == nil ? [:] : found,
+            findings: try await merges.flatMap(\.findings) + invalidIndexes(on: connection)
+                + warnings.map { Finding(.warn, nil, $0) }
         )
+    }
+
+    /// What each table is to have, in the order the projection declares them.
+    private func merge(
+        _ found: [String: TableShape],
+        on connection: PostgresConnection
+    ) async throws -> [ShapeMerge] {
+        let shapes = try await TableShape.capture(
+            of: live.oids,
+            for: homeSchema,
+            searchPath: [liveSchema],
+            on: connection
+        )
+        return projection.tables.map { table in
+            let name = QualifiedName(schema: liveSchema, name: table.name).description
+            let made = found[table.name] ?? [:]
+            guard let shape = shapes[table.name] else {
+                return ShapeMerge(table: name, file: made)
+            }
+            guard projection.schema != nil else {
+                return ShapeMerge(table: name, clone: made, live: shape)
+            }
+            let record = live.generation?.tables.first { $0.name == table.name }?.shape
+            return ShapeMerge(table: name, file: made, live: shape, record: record)
+        }
+    }
+
+    private func definitions(
+        of merges: [ShapeMerge],
+        on found: [String: TableShape]
+    ) -> DeferredDefinitions {
+        let names = projection.tables.map(\.name)
+        let present = zip(names, merges).map { name, merge in
+            // Foreign keys of live tables were undone at once.
+            merge.shape.filter { $0.value.phase != .keys }
+                .merging((found[name] ?? [:]).filter { $0.value.phase == .keys }) { $1 }
+        }
+        return DeferredDefinitions(
+            zip(names, merges).map { ($0, $1.shape) },
+            present: present
+        )
+    }
+
+    /// Says which indexes of live tables nothing can use: they are not carried over.
+    private func invalidIndexes(on connection: PostgresConnection) async throws -> [Finding] {
+        let result = try await connection.query(
+            ShapeQuery.invalidIndexes,
+            [.ints(live.oids.map { Int64($0) })]
+        )
+        return try result.rows.map {
+            let table = QualifiedName(schema: liveSchema, name: try $0.string("table_name"))
+            return Finding(
+                .warn,
+                "index \(try $0.string("name")) on \(table)",
+                "it is invalid, as a failed CREATE INDEX CONCURRENTLY leaves it, so it is not "
+                    + "carried over. DROP it, or REINDEX it first if it is wanted."
+            )
+        }
     }
 
     private func createSchema(on connection: PostgresConnection) async throws -> UInt32 {
@@ -85,7 +166,10 @@ struct ShadowSchema: Sendable {
         return UInt32(oid)
     }
 
+    /// Makes tables with the columns of the live ones and nothing else.
     private func cloneLiveTables(on connection: PostgresConnection) async throws {
+        // The role or the database may have another default than the live tables were made with.
+        try await connection.execute("SET LOCAL default_tablespace = ''")
         for table in projection.tables {
             let live = QualifiedName(schema: liveSchema, name: table.name)
             guard let real = try await Catalogue.table(live, on: connection) else {
@@ -96,36 +180,21 @@ struct ShadowSchema: Sendable {
             guard real.kind == "r" else {
                 throw refusal(["\(live.sql) is not a plain table, so it cannot be cloned."])
             }
-            let options = try await connection.query(
+            let home = QualifiedName(schema: homeSchema, name: table.name)
+            let method = try await connection.query(
                 """
-                SELECT option_name || '=' || pg_catalog.quote_literal(option_value) AS option
-                FROM pg_catalog.pg_class,
-                    LATERAL pg_catalog.pg_options_to_table(reloptions)
-                WHERE oid = $1::pg_catalog.oid
+                SELECT m.amname FROM pg_catalog.pg_class AS c
+                JOIN pg_catalog.pg_am AS m ON m.oid = c.relam
+                WHERE c.oid = $1::pg_catalog.oid
                 """,
                 [.int(Int64(real.oid))]
-            )
-            let list = try options.rows.map { try $0.string("option") }.joined(separator: ", ")
-            let home = QualifiedName(schema: homeSchema, name: table.name)
+            ).first?.string("amname")
             try await connection.execute(
                 """
                 CREATE TABLE \(home.sql) (LIKE \(live.sql) INCLUDING DEFAULTS \
-                INCLUDING CONSTRAINTS INCLUDING GENERATED INCLUDING STORAGE \
-                INCLUDING COMPRESSION INCLUDING COMMENTS)\(list.isEmpty ? "" : " WITH (\(list))")
+                INCLUDING GENERATED INCLUDING IDENTITY) USING \(SQLText.identifier(method ?? "heap"))
                 """
             )
-            let comment = try await connection.query(
-                "SELECT pg_catalog.obj_description($1::pg_catalog.oid, 'pg_class') AS comment",
-                [.int(Int64(real.oid))]
-            ).first?["comment"]
-            if let comment {
-                try await connection.execute(
-                    "COMMENT ON TABLE \(home.sql) IS \(SQLText.literal(comment))"
-                )
-            }
-            let marks = try await CloneMarks.statements(of: real, for: home, on: connection)
-            try await connection.setSearchPath([homeSchema, liveSchema])
-            for statement in marks { try await connection.execute(statement) }
         }
     }
 
@@ -181,26 +250,6 @@ struct ShadowSchema: Sendable {
         return (bindings, warnings)
     }
 
-    private func captureDefinitions(
-        on connection: PostgresConnection
-    ) async throws -> DeferredDefinitions {
-        let names = projection.tables.map(\.name)
-        guard projection.schema != nil else {
-            return try await .capture(
-                of: names,
-                in: liveSchema,
-                searchPath: [liveSchema],
-                on: connection
-            )
-        }
-        return try await .capture(
-            of: names,
-            in: homeSchema,
-            searchPath: [homeSchema, liveSchema],
-            on: connection
-        )
-    }
-
     private func refusal(_ reasons: [String]) -> ReadModelError {
         .refusedByPlan(projection: projection.name, reasons: reasons)
     }
@@ -240,5 +289,33 @@ extension PostgresConnection {
         )
         let keys = try Dictionary(grouping: result.rows) { try $0.int("indexrelid") }
         return try keys.values.map { try $0.map { try $0.string("attname") } }
+    }
+
+    /// Takes from everybody but the owners what default privileges gave them on a home schema and
+    /// on what is in it.
+    ///
+    /// They would read rows that row-level security is to hide, before it is there.
+    func revokeAll(inHome homeSchema: String) async throws {
+        let statements = try await query(
+            """
+            SELECT DISTINCT pg_catalog.format('REVOKE ALL ON %s FROM %s', g.object,
+                CASE g.grantee WHEN 0 THEN 'PUBLIC'
+                    ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(g.grantee)) END)
+                AS statement
+            FROM (
+                SELECT pg_catalog.format('SCHEMA %I', n.nspname) AS object, a.grantee
+                FROM pg_catalog.pg_namespace AS n, pg_catalog.aclexplode(n.nspacl) AS a
+                WHERE n.nspname = $1 AND a.grantee <> n.nspowner
+                UNION ALL
+                SELECT pg_catalog.format('TABLE %I.%I', n.nspname, c.relname), a.grantee
+                FROM pg_catalog.pg_class AS c
+                JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = $1
+                CROSS JOIN LATERAL pg_catalog.aclexplode(c.relacl) AS a
+                WHERE a.grantee <> c.relowner
+            ) AS g
+            """,
+            [.text(homeSchema)]
+        )
+        for row in statements.rows { try await execute(try row.string("statement")) }
     }
 }

@@ -34,15 +34,15 @@ enum ShapeQuery {
             SELECT s.*, r.relname, r.target, pg_catalog.quote_ident(s.stxname) AS quoted,
                 pg_catalog.format('%I.%I', $2::pg_catalog.text, s.stxname) AS name,
                 pg_catalog.pg_get_statisticsobjdef(s.oid) AS text,
-                pg_catalog.format('CREATE STATISTICS %s.%I', s.stxnamespace::pg_catalog.regnamespace,
-                    s.stxname) AS head,
+                pg_catalog.format('CREATE STATISTICS %s.%I',
+                    s.stxnamespace::pg_catalog.regnamespace, s.stxname) AS head,
                 pg_catalog.format(' FROM %s', r.oid::pg_catalog.regclass) AS tail
             FROM relation AS r
             JOIN pg_catalog.pg_statistic_ext AS s ON s.stxrelid = r.oid
         ),
         identity AS (
-            SELECT a.*, s.seqrelid, s.seqstart, s.seqincrement, s.seqmin, s.seqmax, s.seqcache,
-                s.seqcycle, q.relname AS sequence_name
+            SELECT a.*, s.seqrelid, s.seqtypid, s.seqstart, s.seqincrement, s.seqmin, s.seqmax,
+                s.seqcache, s.seqcycle, q.relname AS sequence_name
             FROM column_of AS a
             JOIN pg_catalog.pg_depend AS d
                 ON d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
@@ -56,6 +56,16 @@ enum ShapeQuery {
             \(objects) UNION ALL \(columns) UNION ALL \(settings) UNION ALL \(comments)
         )
         SELECT * FROM feature ORDER BY table_name, key
+        """
+
+    /// A row for each index that nothing can use.
+    static let invalidIndexes = """
+        SELECT c.relname AS table_name, pg_catalog.quote_ident(x.relname) AS name
+        FROM pg_catalog.pg_index AS i
+        JOIN pg_catalog.pg_class AS x ON x.oid = i.indexrelid
+        JOIN pg_catalog.pg_class AS c ON c.oid = i.indrelid
+        WHERE i.indrelid = ANY ($1::pg_catalog.oid[]) AND NOT i.indisvalid
+        ORDER BY c.relname, x.relname
         """
 
     // What the server writes before the access method is known by heart, so it can be cut off.
@@ -131,9 +141,14 @@ enum ShapeQuery {
                 AND pg_catalog.right(text, pg_catalog.length(tail)) = tail) AS b
         """
 
-    // PostgreSQL 15.20 stamps every column with an option of its own, pg_attver: it differs from table
-    // to table, SET and RESET leave it as it is, pg_dump leaves it out, and older servers do not know it.
+    // Debian's PostgreSQL 15.20 stamps every column with an option of its own, pg_attver. It differs
+    // from table to table, SET and RESET leave it as it is, pg_dump leaves it out, and older servers
+    // do not know it.
     private static let columns = """
+        SELECT relname, 'column ' || quoted, pg_catalog.format_type(atttypid, atttypmod), NULL,
+            NULL, 'table', 0, NULL, NULL, NULL, NULL
+        FROM column_of
+        UNION ALL
         SELECT a.relname, 'default of column ' || a.quoted, v.value, NULL, 'column ' || a.quoted,
             'table', 2, v.make, NULL, v.change, NULL
         FROM column_of AS a
@@ -161,12 +176,13 @@ enum ShapeQuery {
         FROM identity
         UNION ALL
         SELECT relname, 'sequence options of column ' || quoted, o.options, NULL,
-            'default of column ' || quoted, 'table', 2, alter || o.options || ' RESTART', NULL,
-            NULL, NULL
+            'default of column ' || quoted, 'table', 2,
+            \(onSequence("ALTER SEQUENCE %s %s RESTART", argument: "o.options")),
+            NULL, NULL, NULL
         FROM identity
         CROSS JOIN LATERAL (
-            SELECT pg_catalog.format('SET START WITH %s SET INCREMENT BY %s SET MINVALUE %s '
-                'SET MAXVALUE %s SET CACHE %s SET %s', seqstart, seqincrement, seqmin, seqmax,
+            SELECT pg_catalog.format('AS %s START WITH %s INCREMENT BY %s MINVALUE %s MAXVALUE %s '
+                'CACHE %s %s', seqtypid::pg_catalog.regtype, seqstart, seqincrement, seqmin, seqmax,
                 seqcache, CASE WHEN seqcycle THEN 'CYCLE' ELSE 'NO CYCLE' END) AS options) AS o
         UNION ALL
         SELECT relname, s.key || ' of column ' || quoted, s.value, NULL, 'column ' || quoted,
@@ -204,15 +220,18 @@ enum ShapeQuery {
                 pg_catalog.format('ALTER TABLE %s SET TABLESPACE %I', target, t.spcname)
             FROM pg_catalog.pg_tablespace AS t WHERE t.oid = reltablespace
             UNION ALL
-            SELECT 'setting ' || o.option_name, o.option_value, NULL, 'table', 2,
+            SELECT 'setting ' || o.option_name, o.option_value, NULL, 'table', o.place - 1000,
                 pg_catalog.format('ALTER TABLE %s SET (%I = %L)', target, o.option_name,
                     o.option_value)
-            FROM pg_catalog.pg_options_to_table(reloptions) AS o
+            FROM pg_catalog.pg_options_to_table(reloptions)
+                WITH ORDINALITY AS o (option_name, option_value, place)
             UNION ALL
-            SELECT 'setting toast.' || o.option_name, o.option_value, NULL, 'table', 2,
+            SELECT 'setting toast.' || o.option_name, o.option_value, NULL, 'table',
+                o.place - 1000,
                 pg_catalog.format('ALTER TABLE %s SET (toast.%I = %L)', target, o.option_name,
                     o.option_value)
-            FROM pg_catalog.pg_class AS t, pg_catalog.pg_options_to_table(t.reloptions) AS o
+            FROM pg_catalog.pg_class AS t, pg_catalog.pg_options_to_table(t.reloptions)
+                WITH ORDINALITY AS o (option_name, option_value, place)
             WHERE t.oid = relation.reltoastrelid
             UNION ALL
             SELECT 'replica identity', n.name, NULL, 'table', 2,

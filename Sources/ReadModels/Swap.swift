@@ -158,11 +158,12 @@ struct Swap: Sendable {
                 reasons: refusals.map(\.text)
             )
         }
+        try await assertSameShape(target, live: fence.live, on: connection)
         try await assertAtHome(target, on: connection)
         try await lock(target, on: connection)
         return SwapBatch(
             kind: kind,
-            run: run,
+            run: run.mark,
             target: target,
             fence: fence,
             retiredHome: try await retiredHome(fence.live, on: connection),
@@ -174,6 +175,25 @@ struct Swap: Sendable {
                 maxima: readied.maxima
             ).prepare(on: connection),
             fingerprint: fingerprint
+        )
+    }
+
+    /// Fails when the live tables were altered since the generation was built.
+    ///
+    /// It does not have what was put onto them. One that was live before is as it was then.
+    private func assertSameShape(
+        _ target: GenerationRecord,
+        live: LiveTables,
+        on connection: PostgresConnection
+    ) async throws {
+        guard target.state == .ready, let built = target.liveShape, !live.tables.isEmpty,
+            try await LiveShape.digest(of: live.oids, on: connection) != built
+        else { return }
+        throw ReadModelError.changedMeanwhile(
+            projection: projection.name,
+            reason: "the live tables' columns, indexes, constraints or settings were changed since "
+                + "generation \(target.number) was built, which does not have the change. "
+                + "'reprise rebuild \(projection.name)' carries it over"
         )
     }
 

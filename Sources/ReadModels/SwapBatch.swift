@@ -7,7 +7,7 @@ import Postgres
 /// process.
 struct SwapBatch: Sendable {
     let kind: CutOverKind
-    let run: Run
+    let run: RunMark
     let target: GenerationRecord
     let fence: Fence
     /// Where the live tables go; nil when there are none.

@@ -21,6 +21,7 @@ struct SwapRehearsal: Sendable {
             homeSchema: homeSchema
         ).findings(on: connection)
         findings += try await leaving(on: connection)
+        findings += try await changedColumns(on: connection)
         let kept = live.tables.filter { table in
             shadows.contains { $0.name.name == table.name.name }
         }.map(\.oid)
@@ -156,6 +157,35 @@ struct SwapRehearsal: Sendable {
             + MaterializedView.behindViews(over: live.oids, on: connection).map {
                 $0.followUp == nil ? Finding(.warn, $0.subject, $0.note) : $0.finding
             }
+    }
+
+    /// Tables whose rows look different from outside.
+    private func changedColumns(on connection: PostgresConnection) async throws -> [Finding] {
+        let result = try await connection.query(
+            """
+            SELECT c.relname FROM pg_catalog.pg_class AS c
+            JOIN pg_catalog.pg_class AS s ON s.relname = c.relname
+                AND s.oid = ANY ($2::pg_catalog.oid[])
+            WHERE c.oid = ANY ($1::pg_catalog.oid[]) AND ARRAY(
+                SELECT ROW(a.attname, a.atttypid, a.atttypmod)::pg_catalog.text
+                FROM pg_catalog.pg_attribute AS a
+                WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
+            ) <> ARRAY(
+                SELECT ROW(a.attname, a.atttypid, a.atttypmod)::pg_catalog.text
+                FROM pg_catalog.pg_attribute AS a
+                WHERE a.attrelid = s.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum)
+            ORDER BY 1
+            """,
+            [.ints(live.oids.map { Int64($0) }), .ints(shadows.map { Int64($0.oid) })]
+        )
+        return try result.rows.map {
+            Finding(
+                .warn,
+                "columns of \(try $0.string("relname"))",
+                "they change: a session that has prepared SELECT * gets the error 'cached plan must "
+                    + "not change result type' (0A000) once; one that names its columns does not"
+            )
+        }
     }
 
     /// What hangs on tables that the new generation does not have.

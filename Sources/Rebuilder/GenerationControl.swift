@@ -24,7 +24,8 @@ package struct GenerationControl: Sendable {
         hooks: Hooks = Hooks(),
         notice: @escaping @Sendable (String) -> Void = { _ in }
     ) async throws -> CutOverResult {
-        try await move(.swap, to: generation, patience, consent, hooks, notice)
+        let terms = Terms(patience: patience, consent: consent, hooks: hooks, notice: notice)
+        return try await move(.swap, to: generation, terms)
     }
 
     /// Brings the previous generation back, with the position it stood at.
@@ -38,7 +39,8 @@ package struct GenerationControl: Sendable {
         hooks: Hooks = Hooks(),
         notice: @escaping @Sendable (String) -> Void = { _ in }
     ) async throws -> CutOverResult {
-        try await move(.rollback, to: generation, patience, consent, hooks, notice)
+        let terms = Terms(patience: patience, consent: consent, hooks: hooks, notice: notice)
+        return try await move(.rollback, to: generation, terms)
     }
 
     /// Drops retired generations but the newest `keep`.
@@ -59,36 +61,41 @@ package struct GenerationControl: Sendable {
         try await database.status(of: tables.name)
     }
 
+    /// What a move is asked with.
+    private struct Terms: Sendable {
+        let patience: CutOverPatience
+        let consent: CarryOverConsent
+        let hooks: Hooks
+        let notice: @Sendable (String) -> Void
+    }
+
     private func move(
         _ kind: CutOverKind,
         to generation: Int?,
-        _ patience: CutOverPatience,
-        _ consent: CarryOverConsent,
-        _ hooks: Hooks,
-        _ notice: @escaping @Sendable (String) -> Void
+        _ terms: Terms
     ) async throws -> CutOverResult {
         try await database.withRun(
             of: tables.name,
             command: kind.rawValue,
             strategy: Strategy.swap.rawValue
         ) { run in
-            if let predecessor = run.predecessor { notice(predecessor) }
             let announced =
-                hooks.isEmpty ? nil : try await announce(kind, generation, patience, run)
-            if let announced { try await self.run(hooks, .before, announced, run) }
+                terms.hooks.isEmpty
+                ? nil : try await announce(kind, generation, terms.patience, run)
+            if let announced { try await self.run(terms.hooks, .before, announced, run) }
             try await run.enter(stage: RebuildStage.cuttingOver.rawValue)
             var result = try await database.cutOver(
                 tables,
                 kind: kind,
                 generation: announced?.generation ?? generation,
                 run: run,
-                patience: patience,
-                consent: consent,
-                notice: notice
+                patience: terms.patience,
+                consent: terms.consent,
+                notice: terms.notice
             )
-            result.warnings = [run.predecessor].compactMap(\.self) + result.warnings
-            let recorded = await record(result, of: kind, patience, run)
-            if let announced { try await self.run(hooks, .after, announced, run) }
+            result.warnings = run.notes + result.warnings
+            let recorded = await record(result, of: kind, terms.patience, run)
+            if let announced { try await self.run(terms.hooks, .after, announced, run) }
             return recorded
         }
     }

@@ -98,7 +98,8 @@ package struct Rebuild: Sendable {
             readModel: try await database.plan(
                 tables,
                 strategy: options.strategy,
-                consent: options.consent
+                consent: options.consent,
+                patience: options.patience
             ),
             lastRebuild: try await database.lastRebuild(of: tables.name)
         )
@@ -119,7 +120,7 @@ package struct Rebuild: Sendable {
             strategy: options.strategy.rawValue
         ) { run in
             var clock = StageClock()
-            if let predecessor = run.predecessor { progress(.warning(predecessor)) }
+            run.notes.forEach { progress(.warning($0)) }
             try await enter(.planning, run)
             let plan = try await approvedPlan()
             plan.warnings.forEach { progress(.warning($0)) }
@@ -133,8 +134,7 @@ package struct Rebuild: Sendable {
                 ? try await reload(folded, plan: plan, run: run, clock: &clock)
                 : try await buildAndSwap(folded, plan: plan, run: run, clock: &clock)
             let failure = try await afterSwap(&report, run: run, clock: &clock)
-            report.warnings =
-                [run.predecessor].compactMap(\.self) + plan.warnings + report.warnings
+            report.warnings = run.notes + plan.warnings + report.warnings
             report.seconds = clock.seconds
             report.peakMemoryBytes = Memory.peak
             try await run.record(report: try report.json)
@@ -233,8 +233,8 @@ extension Rebuild {
             copiedBytes: built.bytes
         )
         guard options.swaps else { return report }
-        try await runHooks(.before, report.announced(.swap, previous: plan.liveGeneration), run)
-        clock.lap(\.hooks)
+        let announced = report.announced(.swap, previous: plan.liveGeneration)
+        try await runHooks(.before, announced, run, &clock)
         try await enter(.cuttingOver, run)
         let result = try await database.cutOver(
             tables,
@@ -265,8 +265,7 @@ extension Rebuild {
             run: run.id,
             position: folded.position.map { "\($0)" }
         )
-        try await runHooks(.before, announced, run)
-        clock.lap(\.hooks)
+        try await runHooks(.before, announced, run, &clock)
         try await enter(.cuttingOver, run)
         let result = try await database.reload(
             tables,
@@ -307,8 +306,7 @@ extension Rebuild {
         let kind = report.strategy == Strategy.truncate.rawValue ? CutOverKind.truncate : .swap
         do {
             let announced = report.announced(kind, previous: report.previousGeneration)
-            defer { clock.lap(\.hooks) }
-            try await runHooks(.after, announced, run)
+            try await runHooks(.after, announced, run, &clock)
         } catch let error as HookError {
             return error
         }
@@ -319,9 +317,11 @@ extension Rebuild {
     private func runHooks(
         _ moment: Hooks.Moment,
         _ cutOver: AnnouncedCutOver,
-        _ run: Run
+        _ run: Run,
+        _ clock: inout StageClock
     ) async throws {
         guard !options.hooks.commands(moment).isEmpty else { return }
+        defer { clock.lap(\.hooks) }
         try await enter(moment.stage, run)
         try await options.hooks.run(moment, of: cutOver)
     }

@@ -47,15 +47,17 @@ struct SwapCommand: AsyncParsableCommand {
         let patience = try cutOver.patience(settings, allowsOlder: allowOlder)
         let consent = try consent.consent(settings)
         let hooks = try settings.hooks()
+        let logger = general.logger
         let result = try await interruptible(projection) {
             try await control.swap(
                 to: generation,
                 patience: patience,
                 consent: consent,
                 hooks: hooks,
-                notice: { general.logger.warning("\($0)") }
+                notice: { logger.warning("\($0)") }
             )
         }
+        result.warnings.forEach { logger.warning("\($0)") }
         let report = MoveReport(projection: projection, kind: .swap, result, patience: patience)
         print(json ? try report.json : MoveText(report).text)
     }
@@ -104,15 +106,17 @@ struct RollbackCommand: AsyncParsableCommand {
         let patience = try cutOver.patience(settings, allowsOlder: true)
         let consent = try consent.consent(settings)
         let hooks = try settings.hooks()
+        let logger = general.logger
         let result = try await interruptible(projection) {
             try await control.rollback(
                 to: generation,
                 patience: patience,
                 consent: consent,
                 hooks: hooks,
-                notice: { general.logger.warning("\($0)") }
+                notice: { logger.warning("\($0)") }
             )
         }
+        result.warnings.forEach { logger.warning("\($0)") }
         let report = MoveReport(projection: projection, kind: .rollback, result, patience: patience)
         print(json ? try report.json : MoveText(report).text)
     }

@@ -36,6 +36,7 @@ struct PlanCommand: AsyncParsableCommand {
     @Flag(help: "Print the SQL of one projection's cut-over, as it would be sent.")
     var sql = false
 
+    @OptionGroup var cutOver: CutOverOptions
     @OptionGroup var consent: ConsentOptions
     @OptionGroup var ledger: LedgerOptions
     @OptionGroup var database: DatabaseOptions
@@ -57,10 +58,16 @@ struct PlanCommand: AsyncParsableCommand {
         let settings = try general.settings()
         let database = try database.database(settings)
         let consent = try consent.consent(settings)
+        let patience = try cutOver.patience(settings, allowsOlder: false)
         if sql {
             for projection in chosen {
                 let tables = ProjectionTables(projection)
-                let plan = try await database.plan(tables, strategy: strategy, consent: consent)
+                let plan = try await database.plan(
+                    tables,
+                    strategy: strategy,
+                    consent: consent,
+                    patience: patience
+                )
                 print(try plan.approvedSQL)
             }
             return
@@ -70,6 +77,7 @@ struct PlanCommand: AsyncParsableCommand {
         var options = RebuildOptions()
         options.strategy = strategy
         options.consent = consent
+        options.patience = patience
         var outlines: [PlanOutline] = []
         for projection in chosen {
             let rebuild = Rebuild(

@@ -18,11 +18,14 @@ struct ContentionTests {
         }
     }
 
-    private func expectGenerationOne(_ scene: RebuildScene) async throws {
-        let row = try await scene.database.query(
+    private func liveGeneration(_ scene: RebuildScene) async throws -> Int64? {
+        try await scene.database.query(
             "SELECT generation FROM reprise.live WHERE projection = 'shop'"
-        ).first
-        #expect(try row?.int("generation") == 1)
+        ).first?.int("generation")
+    }
+
+    private func expectGenerationOne(_ scene: RebuildScene) async throws {
+        #expect(try await liveGeneration(scene) == 1)
     }
 
     @Test("a second run at the same time is told who is at work")
@@ -101,6 +104,27 @@ struct ContentionTests {
             }
             try await expectGenerationOne(scene)
             expect(try await reprise.run("swap shop"), exits: 0)
+        }
+    }
+
+    @Test("while the postpone file is there nothing is cut over, and the command says so")
+    func postponed() async throws {
+        try await withShop { reprise, scene in
+            let file = "\(reprise.folder)/hold"
+            for command in ["rebuild", "rollback", "swap"] {
+                #expect(FileManager.default.createFile(atPath: file, contents: nil))
+                let line = "\(command) shop --deadline 5 --postpone-file hold"
+                let before = try await liveGeneration(scene)
+                let (during, outcome) = try await reprise.withRunning(line) { child in
+                    try await child.waitForText("as long as the file 'hold' is there")
+                    let during = try await liveGeneration(scene)
+                    try FileManager.default.removeItem(atPath: file)
+                    return during
+                }
+                expect(outcome, exits: 0)
+                #expect(during == before)
+                #expect(try await liveGeneration(scene) != before)
+            }
         }
     }
 

@@ -40,18 +40,37 @@ struct RebuildCommandTests {
             )
             #expect(first.standardOutput.hasPrefix("shop: generation 1 is live.\n"))
             #expect(!first.standardOutput.contains("rollback"))
+            try scene.appendShop(events: 100, seed: 12)
             let second = try await reprise.run("rebuild shop")
             expect(second, exits: 0)
             #expect(second.standardOutput.contains("generation 1, which was live before"))
             #expect(second.standardOutput.hasSuffix("reprise rollback shop\n"))
 
-            expect(try await reprise.run("rollback shop"), exits: 0)
+            let back = try await reprise.run("rollback shop")
+            expect(back, exits: 0)
+            #expect(back.standardOutput.contains("  projector   the checkpoint went back from 8"))
+            #expect(back.standardOutput.hasSuffix("reprise swap shop --allow-older\n"))
             #expect(try await liveGeneration(scene) == 1)
             let swapped = try await reprise.run("swap shop")
             expect(swapped, exits: 0)
             #expect(swapped.standardOutput.hasPrefix("shop: generation 2 is live.\n"))
             let status = try await reprise.run("status shop")
             #expect(status.standardOutput.hasPrefix("shop: generation 2 is live, since "))
+            #expect(
+                status.standardOutput.contains(
+                    "  last swap   swap from generation 1 to generation 2"
+                )
+            )
+            #expect(status.standardOutput.contains("  readers held up for "))
+            try await scene.database.execute(
+                "CREATE VIEW public.hand_made AS SELECT sku FROM shop__g1.order_line"
+            )
+            let kept = try await reprise.run("prune shop --keep 0")
+            expect(kept, exits: 0)
+            #expect(kept.standardOutput.hasPrefix("shop: nothing was dropped.\n  kept        gen"))
+            #expect(kept.standardOutput.contains("view public.hand_made"))
+            #expect(kept.standardOutput.hasSuffix("then reprise prune shop\n"))
+            try await scene.database.execute("DROP VIEW public.hand_made")
             let pruned = try await reprise.run("prune shop --keep 0")
             expect(pruned, exits: 0)
             #expect(pruned.standardOutput == "shop: dropped generation 1.\n")
@@ -79,6 +98,27 @@ struct RebuildCommandTests {
                 exits: 3,
                 saying: [unchanged, "reprise status shop"]
             )
+        }
+    }
+
+    @Test("the SQL of the cut-over is printed before it happens, and nothing else")
+    func cutOverSQL() async throws {
+        try await withShop { reprise, scene in
+            let first = try await reprise.run("plan shop --sql --ledger not-read.db")
+            expect(first, exits: 0)
+            #expect(first.standardOutput.hasPrefix("-- The cut-over of 'shop' to generation 1.\n"))
+            #expect(try await scene.database.count("pg_namespace WHERE nspname = 'reprise'") == 0)
+            expect(try await reprise.run("rebuild shop"), exits: 0)
+            try await scene.database.execute(
+                "CREATE VIEW public.paid AS SELECT order_id FROM public.order_summary"
+            )
+            let next = try await reprise.run("plan shop --sql --outage-budget 77")
+            expect(next, exits: 0)
+            #expect(next.standardError.isEmpty)
+            for part in ["SET SCHEMA \"shop__g1\"", "VIEW \"public\".\"paid\"", "COMMIT;\n"] {
+                #expect(next.standardOutput.contains(part), "\(part): \(next.standardOutput)")
+            }
+            #expect(try await liveGeneration(scene) == 1)
         }
     }
 
@@ -130,9 +170,8 @@ struct RebuildCommandTests {
                 Set(move.keys) == [
                     "attempts", "blockedMilliseconds", "generation", "kind",
                     "lockWaitMilliseconds", "longestFailedWaitMilliseconds",
-                    "outageBudgetMilliseconds", "position", "positionBefore", "previousGeneration",
-                    "projection",
-                    "signalled", "views", "warnings",
+                    "outageBudgetMilliseconds", "position", "positionBefore",
+                    "previousGeneration", "projection", "signalled", "views", "warnings",
                 ]
             )
             let kept = try await scene.database.query(
@@ -156,10 +195,8 @@ struct RebuildCommandTests {
             #expect(both.map { $0["projection"] as? String } == ["shop", "loans"])
             try await scene.database.execute(
                 """
-                CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql
-                    AS 'BEGIN RETURN NULL; END';
-                CREATE TRIGGER note AFTER INSERT ON public.work_item
-                    FOR EACH ROW EXECUTE FUNCTION public.note()
+                CREATE FUNCTION public.note(item public.work_item) RETURNS text LANGUAGE sql
+                    AS 'SELECT ''noted'''
                 """
             )
             let half = try await reprise.run("rebuild --all --json")
@@ -177,32 +214,70 @@ struct RebuildCommandTests {
         try await withShop { reprise, scene in
             expect(try await reprise.run("rebuild shop"), exits: 0)
             try await scene.database.execute(
-                "CREATE RULE quiet AS ON DELETE TO public.order_line DO INSTEAD NOTHING"
+                "CREATE FUNCTION public.quiet(line public.order_line) RETURNS int LANGUAGE sql AS 'SELECT 1'"
             )
             let plan = try await reprise.run("plan shop")
             expect(plan, exits: 3, saying: ["The plan refuses 'shop'.", unchanged])
             #expect(plan.standardOutput.hasPrefix("shop: a rebuild is refused.\n"))
             #expect(plan.standardOutput.contains("\n  refuse      "))
-            #expect(plan.standardOutput.contains("rule quiet"))
+            #expect(plan.standardOutput.contains("function public.quiet"))
             let outline = try object(try await reprise.run("plan shop --json"))
             let findings = try #require(outline["findings"] as? [[String: String]])
             #expect(
                 findings.contains {
                     $0["level"] == "refuse"
                         && [$0["subject"], $0["note"]].contains {
-                            $0?.contains("rule quiet") == true
+                            $0?.contains("function public.quiet") == true
                         }
                 }
             )
             let sql = try await reprise.run("plan shop --sql")
-            expect(sql, exits: 3, saying: ["The plan refuses 'shop'", "rule quiet", unchanged])
+            expect(
+                sql,
+                exits: 3,
+                saying: ["The plan refuses 'shop'", "function public.quiet", unchanged]
+            )
             #expect(sql.standardOutput.isEmpty)
             expect(
                 try await reprise.run("rebuild shop"),
                 exits: 3,
-                saying: ["The plan refuses 'shop'", "rule quiet", unchanged, "reprise plan shop"]
+                saying: [
+                    "The plan refuses 'shop'", "function public.quiet", unchanged,
+                    "reprise plan shop",
+                ]
             )
             #expect(try await liveGeneration(scene) == 1)
+        }
+    }
+
+    @Test("what others notice needs consent, by flag or setting, and then it is done")
+    func consent() async throws {
+        try await withShop { reprise, scene in
+            expect(try await reprise.run("rebuild shop"), exits: 0)
+            try await scene.database.execute(
+                """
+                CREATE PUBLICATION \(scene.database.name) FOR TABLE public.order_line;
+                CREATE TABLE public.complaint (order_id uuid REFERENCES public.order_summary);
+                """
+            )
+            let refused = try await reprise.run("plan shop")
+            expect(refused, exits: 3)
+            for part in ["'--republish'", "'--incoming-foreign-keys recreate'"] {
+                #expect(refused.standardOutput.contains(part))
+            }
+            expect(try await reprise.run("rebuild shop --republish"), exits: 3)
+            let flags = "shop --republish --incoming-foreign-keys recreate"
+            let planned = try await reprise.run("plan \(flags)")
+            expect(planned, exits: 0)
+            #expect(planned.standardOutput.contains("\n  warn        publication"))
+            expect(try await reprise.run("rebuild \(flags)"), exits: 0)
+            try Data("republish: true\nincoming_foreign_keys: recreate\n".utf8).write(
+                to: URL(fileURLWithPath: "\(reprise.folder)/reprise.yaml")
+            )
+            expect(try await reprise.run("rollback shop"), exits: 0)
+            expect(try await reprise.run("swap shop --no-republish"), exits: 3, saying: [unchanged])
+            expect(try await reprise.run("swap shop"), exits: 0)
+            #expect(try await liveGeneration(scene) == 2)
         }
     }
 

@@ -11,7 +11,7 @@ struct HostileTable: Sendable, CustomTestStringConvertible {
     static let all = [
         HostileTable(LongName.self), HostileTable(LongMultibyteName.self),
         HostileTable(QuotedName.self), HostileTable(KeywordName.self),
-        HostileTable(CombiningName.self),
+        HostileTable(CombiningName.self), HostileTable(LateMultibyteName.self),
     ]
 
     private init<Name: TableName>(_ name: Name.Type) {
@@ -30,6 +30,11 @@ enum LongName: TableName {
 
 enum LongMultibyteName: TableName {
     static let text = "x" + String(repeating: "é", count: 31)
+}
+
+/// 62 bytes, of which the last two are one character.
+enum LateMultibyteName: TableName {
+    static let text = String(repeating: "n", count: 60) + "é"
 }
 
 enum QuotedName: TableName {

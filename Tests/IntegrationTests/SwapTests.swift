@@ -161,32 +161,6 @@ struct SwapTests {
         }
     }
 
-    @Test("what stands on a live table by hand and not in schema.sql is named at plan time")
-    func handMade() async throws {
-        try await withTally { scene in
-            #expect(try await scene.plan(Tally.self).warnings.isEmpty)
-            try await scene.database.execute(
-                """
-                CREATE INDEX hand ON public.tally (label);
-                ALTER TABLE public.tally ADD CONSTRAINT short CHECK (length(label) < 99);
-                CREATE STATISTICS public.extra ON events, label FROM public.tally;
-                COMMENT ON COLUMN public.tally.label IS 'by hand';
-                ALTER TABLE public.tally_day SET (fillfactor = 70);
-                """
-            )
-            let plan = try await scene.plan(Tally.self)
-            #expect(plan.refusals.isEmpty)
-            #expect(
-                plan.warnings.map { $0.components(separatedBy: " is not in")[0] } == [
-                    "constraint short on public.tally", "index hand on public.tally",
-                    "statistics object extra on public.tally",
-                    "the comment on column label of table public.tally",
-                    "the setting fillfactor=70 of public.tally_day",
-                ]
-            )
-        }
-    }
-
     @Test("default privileges do not leak onto the new tables")
     func defaultPrivileges() async throws {
         try await withTally { scene in

@@ -13,19 +13,14 @@ package struct RebuildScene: Sendable {
     /// The schema of the live tables.
     package var liveSchema = "public"
 
-    /// How a rebuild reaches the database, when not as the test does.
-    package var conninfo: String?
+    /// The same scene, where everything connects as `database` says.
+    package func connecting(to database: ScratchDatabase) -> RebuildScene {
+        RebuildScene(database: database, ledgerPath: ledgerPath, liveSchema: liveSchema)
+    }
 
     /// The same database as a rebuild sees it.
     package var target: ReadModelDatabase {
-        ReadModelDatabase(conninfo: conninfo ?? database.url, liveSchema: liveSchema)
-    }
-
-    /// A scene.
-    package init(database: ScratchDatabase, ledgerPath: String, conninfo: String? = nil) {
-        self.database = database
-        self.ledgerPath = ledgerPath
-        self.conninfo = conninfo
+        ReadModelDatabase(conninfo: database.url, liveSchema: liveSchema)
     }
 
     /// Appends events of the shop workload.
@@ -80,19 +75,25 @@ package struct RebuildScene: Sendable {
 
 /// Runs `body` with a database and an empty ledger of its own.
 package func withRebuildScene<Result: Sendable>(
+    liveSchema: String = "public",
     _ body: (RebuildScene) async throws -> Result
 ) async throws -> Result {
-    try await withScratchDatabase { try await withRebuildScene(on: $0, body) }
+    try await withScratchDatabase {
+        try await withRebuildScene(on: $0, liveSchema: liveSchema, body)
+    }
 }
 
 /// Runs `body` with an empty ledger beside a database.
 func withRebuildScene<Result: Sendable>(
     on database: ScratchDatabase,
+    liveSchema: String = "public",
     _ body: (RebuildScene) async throws -> Result
 ) async throws -> Result {
     try await withScratchFolder { folder in
         let path = "\(folder)/ledger.db"
         _ = try SQLiteLedger.create(path: path)
-        return try await body(RebuildScene(database: database, ledgerPath: path))
+        return try await body(
+            RebuildScene(database: database, ledgerPath: path, liveSchema: liveSchema)
+        )
     }
 }

@@ -10,13 +10,29 @@ package enum SchemaDump {
     package static func of(_ schema: String = "public", in database: ScratchDatabase) async throws
         -> String
     {
+        try await lines(["--schema", schema], in: database).joined(separator: "\n")
+    }
+
+    /// The definitions in a whole database but the generations' homes and the bookkeeping, line by
+    /// line: publications, event triggers and whatever else stands in no schema among them.
+    package static func ofEverything(in database: ScratchDatabase) async throws -> [String] {
+        try await lines(
+            ["--exclude-schema", "reprise", "--exclude-schema", "*__g[0-9]*"],
+            in: database
+        )
+    }
+
+    private static func lines(
+        _ choice: [String],
+        in database: ScratchDatabase
+    ) async throws -> [String] {
         let dump = try await ChildProcess.run(
             "pg_dump",
-            ["--schema-only", "--schema", schema, "--dbname", database.url]
+            ["--schema-only", "--dbname", database.url] + choice
         )
         guard dump.status == 0 else { throw Failed(description: dump.standardError) }
         return dump.standardOutput.split(separator: "\n", omittingEmptySubsequences: true)
             .filter { !$0.hasPrefix("-- Dumped") && !$0.hasPrefix("\\") }
-            .joined(separator: "\n")
+            .map(String.init)
     }
 }

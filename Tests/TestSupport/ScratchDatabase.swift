@@ -11,6 +11,26 @@ package struct ScratchDatabase: Sendable {
     /// What a child process can be given as `DATABASE_URL`.
     package var url: String { settings.conninfo }
 
+    /// The same database, where every session begins with `SET ROLE`.
+    ///
+    /// - Parameter role: A role's name, without spaces and quotes.
+    package func asRole(_ role: String) -> ScratchDatabase {
+        let settings = ConnectionSettings(
+            conninfo: "\(settings.conninfo) options='-c role=\(role)'",
+            applicationName: settings.applicationName
+        )
+        return ScratchDatabase(name: name, settings: settings)
+    }
+
+    /// The same database by the login of another role.
+    package func asLogin(_ role: String, password: String) -> ScratchDatabase {
+        let settings = ConnectionSettings(
+            conninfo: "\(settings.conninfo) user='\(role)' password='\(password)'",
+            applicationName: settings.applicationName
+        )
+        return ScratchDatabase(name: name, settings: settings)
+    }
+
     /// Lends a connection to `body`.
     @discardableResult
     package func withConnection<R: Sendable>(
@@ -58,6 +78,17 @@ package func withScratchDatabase<R: Sendable>(
     )
     let id = UUID().uuidString.filter { $0 != "-" }.lowercased()
     let name = "reprise_test_\(id)"
+    return try await turnstile.pass(isolation: isolation) {
+        try await withDatabase(name, on: server, isolation: isolation, body)
+    }
+}
+
+private func withDatabase<R: Sendable>(
+    _ name: String,
+    on server: ConnectionSettings,
+    isolation: isolated (any Actor)? = #isolation,
+    _ body: (ScratchDatabase) async throws -> R
+) async throws -> R {
     // template0 is never connected to, so that tests at the same time do not refuse each other.
     try await onServer(server, "CREATE DATABASE \(name) TEMPLATE template0")
     do {
@@ -71,6 +102,10 @@ package func withScratchDatabase<R: Sendable>(
         throw error
     }
 }
+
+/// How many scratch databases and private servers there are at once: on two cores more of them only get in each other's
+/// way, until every wait is a long one and the server has no connection left.
+let turnstile = Turnstile(places: 6)
 
 /// Runs a statement although the test may have been cancelled, by a time limit for example.
 private func onServer(_ server: ConnectionSettings, _ sql: String) async throws {

@@ -1,0 +1,71 @@
+import Postgres
+
+/// The SQL of a swap, for people who want to read it before it runs.
+struct CutOverText: Sendable {
+    let database: ReadModelDatabase
+    let projection: String
+    let live: LiveTables
+    let records: [GenerationRecord]
+    let patience: CutOverPatience
+
+    /// Writes down what an attempt would send, in a transaction that the caller rolls back.
+    ///
+    /// - Parameters:
+    ///   - generation: The number of the generation that was rehearsed.
+    ///   - created: Its tables, at home, with twins of materialized views beside them.
+    ///   - connection: Inside the transaction that made them.
+    /// - Returns: The guard, the fence, and the one message that ends in COMMIT.
+    /// - Throws: ``ReadModelError``, ``ServerError``.
+    func text(
+        of generation: Int,
+        _ created: ShadowSchema.Created,
+        on connection: PostgresConnection
+    ) async throws -> String {
+        var target = GenerationRecord(
+            projection: projection,
+            number: generation,
+            state: .ready,
+            liveSchema: database.liveSchema,
+            homeSchemaOID: created.homeSchemaOID,
+            tables: created.tables.map { .init(name: $0.name.name, oid: $0.oid) }
+        )
+        target.materializedViews = try await MaterializedView.over(
+            created.tables.map(\.oid),
+            searchPath: [created.homeSchema],
+            on: connection
+        ).map { .init(name: $0.name.name, oid: $0.oid, isMaterializedView: true) }
+        let batch = SwapBatch(
+            kind: .swap,
+            run: RunMark(id: 0, projection: projection, backendPID: 0),
+            target: target,
+            fence: Fence(records: records, live: live, checkpoint: nil),
+            retiredHome: live.tables.isEmpty ? nil : live.generation?.homeSchema,
+            liveSchema: database.liveSchema,
+            captured: try await SwapDraft(
+                liveSchema: database.liveSchema,
+                target: target,
+                live: live,
+                maxima: [:]
+            ).prepare(on: connection),
+            fingerprint: ""
+        )
+        return """
+            -- The cut-over of '\(projection)' to generation \(generation).
+            -- OIDs of new tables, the run's number and the fingerprint are those of a rehearsal.
+
+            -- Guard and fence: no reader and no writer waits.
+            BEGIN;
+            \(guarded)SELECT FROM reprise.checkpoint WHERE projection = \
+            \(SQLText.literal(projection)) FOR UPDATE;
+
+            -- One message, from the first exclusive lock to COMMIT.
+            \(batch.sql(Rung(budget: patience.outageBudget)));
+            """
+    }
+
+    private var guarded: String {
+        guard !live.tables.isEmpty else { return "" }
+        let names = live.tables.map(\.name.sql).joined(separator: ", ")
+        return "LOCK TABLE \(names) IN SHARE UPDATE EXCLUSIVE MODE;\n"
+    }
+}

@@ -1,0 +1,231 @@
+import Foundation
+import Postgres
+import ProjectionKit
+import TestSupport
+import Testing
+
+@Suite("A role that is no superuser")
+struct RightsTests {
+    /// Roles of one test.
+    private struct Roles {
+        let job: String
+        let owner: String
+        let viewer: String
+        let reader: String
+        let app: String
+        let password = "right-7719"
+
+        init(of database: ScratchDatabase) {
+            job = "\(database.name)_job"
+            owner = "\(database.name)_owner"
+            viewer = "\(database.name)_viewer"
+            reader = "\(database.name)_reader"
+            app = "\(database.name)_app"
+        }
+
+        var all: String { [job, owner, viewer, reader, app].joined(separator: ", ") }
+    }
+
+    /// The command as the job's role, beside live tables that others own.
+    private func withJob(
+        _ body: (RepriseProcess, RebuildScene, Roles) async throws -> Void
+    ) async throws {
+        try await withRebuildScene { scene in
+            let database = scene.database
+            let known = try await database.query(
+                "SELECT FROM pg_roles WHERE rolname = 'password_required'"
+            )
+            guard !known.rows.isEmpty else {
+                // Only the sandbox's servers ask for passwords over the socket.
+                print("NOT TESTED: this server has no role password_required, see scripts/sandbox")
+                return
+            }
+            let roles = Roles(of: database)
+            try scene.appendShop(events: 1_000, seed: 31)
+            try await database.execute(try setup(roles))
+            do {
+                var reprise = RepriseProcess(scene)
+                reprise.databaseURL = "\(database.url) user=\(roles.job) password=\(roles.password)"
+                try await body(reprise, scene, roles)
+                try await database.execute(cleaning(roles))
+            } catch {
+                _ = try? await database.execute(cleaning(roles))
+                throw error
+            }
+        }
+    }
+
+    private func setup(_ roles: Roles) throws -> String {
+        let schema = try String(
+            contentsOf: Self.file("Projections/Shop/schema.sql"),
+            encoding: .utf8
+        )
+        return """
+            CREATE ROLE \(roles.job) LOGIN PASSWORD '\(roles.password)' IN ROLE password_required;
+            CREATE ROLE \(roles.app) LOGIN PASSWORD '\(roles.password)' IN ROLE password_required;
+            CREATE ROLE \(roles.owner);
+            CREATE ROLE \(roles.viewer);
+            CREATE ROLE \(roles.reader);
+            REVOKE ALL ON SCHEMA public FROM PUBLIC;
+            GRANT USAGE ON SCHEMA public TO \(roles.viewer), \(roles.reader);
+            CREATE SCHEMA reports AUTHORIZATION \(roles.viewer);
+            GRANT USAGE ON SCHEMA reports TO \(roles.reader);
+            SET search_path = public;
+            \(schema);
+            DO $do$
+            DECLARE name text;
+            BEGIN
+                FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' LOOP
+                    EXECUTE format('ALTER TABLE %I OWNER TO \(roles.owner)', name);
+                END LOOP;
+                FOR name IN SELECT stxname FROM pg_statistic_ext LOOP
+                    EXECUTE format('ALTER STATISTICS %I OWNER TO \(roles.owner)', name);
+                END LOOP;
+            END
+            $do$;
+            CREATE SCHEMA others AUTHORIZATION \(roles.viewer);
+            CREATE TABLE others.complaint (order_id uuid REFERENCES order_summary);
+            CREATE TABLE others.doc (sku text);
+            ALTER TABLE others.doc ENABLE ROW LEVEL SECURITY;
+            CREATE POLICY known ON others.doc USING (sku IN (SELECT sku FROM public.order_line));
+            CREATE FUNCTION others.note() RETURNS trigger LANGUAGE plpgsql
+                AS 'BEGIN RETURN NULL; END';
+            REVOKE ALL ON FUNCTION others.note() FROM PUBLIC;
+            CREATE TRIGGER note AFTER INSERT ON order_line
+                FOR EACH ROW EXECUTE FUNCTION others.note();
+            ALTER TABLE order_line ENABLE ROW LEVEL SECURITY;
+            CREATE POLICY all_of_it ON order_line TO \(roles.reader) USING (true);
+            CREATE RULE quiet AS ON DELETE TO customer_totals DO INSTEAD NOTHING;
+            CREATE FUNCTION others.lines() RETURNS bigint BEGIN ATOMIC
+                SELECT count(*) FROM public.order_line; END;
+            CREATE MATERIALIZED VIEW others.totals AS SELECT sum(orders) FROM customer_totals;
+            CREATE PUBLICATION \(roles.owner) FOR TABLE customer_totals;
+            ALTER TABLE others.complaint OWNER TO \(roles.viewer);
+            ALTER TABLE others.doc OWNER TO \(roles.viewer);
+            ALTER FUNCTION others.lines() OWNER TO \(roles.viewer);
+            ALTER MATERIALIZED VIEW others.totals OWNER TO \(roles.viewer);
+            GRANT SELECT ON customer_totals TO \(roles.viewer);
+            ALTER PUBLICATION \(roles.owner) OWNER TO \(roles.owner);
+            GRANT SELECT ON order_summary TO \(roles.viewer) WITH GRANT OPTION;
+            SET ROLE \(roles.viewer);
+            GRANT SELECT ON order_summary TO \(roles.reader);
+            RESET ROLE;
+            GRANT SELECT (order_id) ON order_line TO \(roles.reader);
+            GRANT USAGE ON SCHEMA public TO \(roles.app);
+            GRANT SELECT ON customer_totals TO \(roles.app);
+            CREATE VIEW reports.orders AS SELECT order_id, status FROM public.order_summary;
+            ALTER VIEW reports.orders OWNER TO \(roles.viewer);
+            GRANT SELECT ON reports.orders TO \(roles.reader);
+            """
+    }
+
+    private func cleaning(_ roles: Roles) -> String {
+        "DROP OWNED BY \(roles.all) CASCADE; DROP ROLE \(roles.all)"
+    }
+
+    private static func file(_ path: String) -> URL {
+        URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../../\(path)")
+    }
+
+    /// The block of a document that begins with a comment of that name.
+    private func script(_ name: String, in document: String) throws -> String {
+        let text = try String(contentsOf: Self.file(document), encoding: .utf8)
+        let blocks = text.components(separatedBy: "\n```sql\n").dropFirst()
+            .map { $0.components(separatedBy: "\n```\n")[0] }
+        return try #require(blocks.first { $0.hasPrefix("-- \(name):") })
+    }
+
+    private func grant(_ roles: Roles, _ scene: RebuildScene) async throws {
+        let outcome = try await ChildProcess.run(
+            "psql",
+            [
+                "-X", "-q", "-v", "ON_ERROR_STOP=1", "-v", "job=\(roles.job)", "-v",
+                "schema=public",
+                "-d", scene.database.url,
+            ],
+            input: try script("grants.sql", in: "docs/operating.md")
+        )
+        try #require(outcome.status == 0, "\(outcome.standardError)")
+    }
+
+    private func dump(_ database: ScratchDatabase) async throws -> [String] {
+        try await [
+            SchemaDump.of(in: database), SchemaDump.of("reports", in: database),
+            SchemaDump.of("others", in: database),
+        ]
+    }
+
+    @Test(
+        "with the documented grants it does everything, and without them the plan says what lacks"
+    )
+    func everything() async throws {
+        try await withJob { reprise, scene, roles in
+            expect(
+                try await reprise.run("plan shop"),
+                exits: 5,
+                saying: ["permission denied", unchanged]
+            )
+            try await grant(roles, scene)
+            try await grant(roles, scene)
+            let before = try await dump(scene.database)
+            try Data("republish: true\nincoming_foreign_keys: recreate\n".utf8).write(
+                to: URL(fileURLWithPath: "\(reprise.folder)/reprise.yaml")
+            )
+            expect(try await reprise.run("plan shop"), exits: 0)
+            for line in [
+                "rebuild shop", "rebuild shop --no-swap", "swap shop", "rollback shop",
+                "swap shop --allow-older", "status shop", "prune shop --keep 0",
+            ] {
+                expect(try await reprise.run(line), exits: 0)
+            }
+            #expect(try await dump(scene.database) == before)
+            try await scene.database.execute("SET ROLE \(roles.reader); TABLE reports.orders")
+            try await expectSignals(reprise, scene, roles)
+            // The server truncates no table that others refer to.
+            try await scene.database.execute(
+                "ALTER TABLE others.complaint DROP CONSTRAINT complaint_order_id_fkey"
+            )
+            expect(try await reprise.run("rebuild shop --strategy truncate"), exits: 0)
+        }
+    }
+
+    /// Somebody else's session in the way is named, cancelled while it works, ended while it idles.
+    private func expectSignals(
+        _ reprise: RepriseProcess,
+        _ scene: RebuildScene,
+        _ roles: Roles
+    ) async throws {
+        let app = ConnectionSettings(
+            conninfo: "\(scene.database.url) user=\(roles.app) password=\(roles.password)",
+            applicationName: "report"
+        )
+        expect(try await reprise.run("rebuild shop"), exits: 0)
+        try await PostgresConnection.withConnection(app) { connection in
+            try await connection.execute(
+                "BEGIN; LOCK TABLE public.customer_totals IN ACCESS SHARE MODE"
+            )
+            expect(
+                try await reprise.run("rollback shop --deadline 0.5"),
+                exits: 75,
+                saying: [
+                    "pid ", "user \(roles.app), application 'report', idle in transaction for",
+                ]
+            )
+            let ended = try await reprise.run(
+                "rollback shop --blockers terminate --blockers-after 0"
+            )
+            expect(ended, exits: 0)
+            #expect(ended.standardOutput.contains("\n  signalled   "))
+        }
+        try await PostgresConnection.withConnection(app) { connection in
+            try await connection.execute(
+                "BEGIN; LOCK TABLE public.customer_totals IN ACCESS SHARE MODE"
+            )
+            let sleeping = Task { try await connection.query("SELECT pg_catalog.pg_sleep(600)") }
+            let ended = try await reprise.run("swap shop --blockers cancel --blockers-after 0")
+            expect(ended, exits: 0)
+            #expect(ended.standardOutput.contains("\n  signalled   "))
+            await #expect(throws: ServerError.self) { try await sleeping.value }
+        }
+    }
+}
