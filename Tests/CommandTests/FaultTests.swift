@@ -43,6 +43,31 @@ struct FaultTests {
         }
     }
 
+    @Test(
+        "of a process that stood still is made good by another attempt",
+        arguments: ["swap", "rebuild"]
+    )
+    func goesOn(command: String) async throws {
+        try await withRebuildScene { scene in
+            let shop = try await FaultScene.twoGenerations(in: scene)
+            try await shop.standStill(
+                at: "prepared",
+                of: command == "swap" ? "swap shop" : "rebuild shop --strategy truncate",
+                session: command == "swap" ? "reprise swap" : "reprise reload"
+            )
+        }
+    }
+
+    @Test("that is the server's crash during the load leaves the old rows, and a rebuild follows")
+    func crashInLoad() async throws {
+        try await PrivateServer.with { server in
+            try await server.withScene { scene in
+                let shop = try await FaultScene.twoGenerations(in: scene)
+                try await shop.crashInLoad(server)
+            }
+        }
+    }
+
     @Test("that is the server's crash leaves one generation whole, as the bookkeeping says")
     func crash() async throws {
         try await PrivateServer.with { server in
@@ -152,6 +177,62 @@ struct FaultScene: Sendable {
         try await expectNextCommand(saysDied: true, isNew: false)
     }
 
+    /// Stops a process for longer than its locks last, and lets it go on.
+    func standStill(at step: String, of command: String, session: String) async throws {
+        let outcome = try await stopped(at: step, of: command) { child, keeper in
+            child.signal(SIGSTOP)
+            try await keeper.execute("SELECT pg_advisory_unlock_all()")
+            try await expectLocksGone(from: session)
+            child.signal(SIGCONT)
+        }
+        expect(outcome, exits: 0)
+        let swap = try await scene.database.query(
+            "SELECT attempts FROM reprise.swap ORDER BY swap_id DESC LIMIT 1"
+        ).first
+        #expect(try swap?.int("attempts") ?? 0 > 1)
+        #expect(try await scene.shopDigest() == digests[2])
+    }
+
+    /// Crashes the server while rows are copied.
+    func crashInLoad(_ server: PrivateServer) async throws {
+        let live = try await liveGeneration()
+        try await scene.database.execute(
+            """
+            CREATE FUNCTION public.wait_here(bigint) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
+                IF pg_catalog.current_setting('application_name') = 'reprise load' THEN
+                    PERFORM pg_catalog.pg_advisory_xact_lock_shared(4711);
+                END IF;
+                RETURN true;
+            END $$;
+            ALTER TABLE public.order_line ADD CHECK (public.wait_here(quantity));
+            """
+        )
+        let outcome = try await scene.database.withConnection { keeper in
+            try await keeper.execute("SELECT pg_advisory_lock(4711)")
+            return try await reprise.withRunning("rebuild shop") { _ in
+                try await waitUntilStopped("COPY")
+                try await server.stop(.immediate)
+            }.outcome
+        }
+        expect(outcome, exits: 5, saying: [unchanged])
+        try await server.start()
+        #expect(try await liveGeneration() == live)
+        try await expectWhole()
+        let next = try await reprise.run("rebuild shop")
+        expect(next, exits: 0, saying: ["; it had put no generation live."])
+        #expect(try await scene.shopDigest() == digests[2])
+    }
+
+    private func waitUntilStopped(_ what: String) async throws {
+        try await scene.database.waitUntil(
+            "\(what) waits for the test's lock",
+            """
+            SELECT FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
+            WHERE d.datname = current_database() AND l.locktype = 'advisory' AND NOT l.granted
+            """
+        )
+    }
+
     /// Runs a command that waits at a step for as long as `body` lasts.
     private func stopped(
         at step: String,
@@ -167,14 +248,7 @@ struct FaultScene: Sendable {
                 command,
                 environment: ["REPRISE_STOP_AT": step]
             ) { child in
-                try await scene.database.waitUntil(
-                    "'\(command)' stops at '\(step)'",
-                    """
-                    SELECT FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
-                    WHERE d.datname = current_database() AND l.locktype = 'advisory'
-                        AND NOT l.granted
-                    """
-                )
+                try await waitUntilStopped("'\(command)' at '\(step)'")
                 try await body(child, keeper)
             }.outcome
         }

@@ -110,12 +110,8 @@ struct BlockerTests {
                 \(grant.replacing("%", with: role))
                 """
             )
-            let asRole = RebuildScene(
-                database: scene.database,
-                ledgerPath: scene.ledgerPath,
-                conninfo: "\(scene.database.url) options='-c role=\(role)'"
-            )
-            let outcome = await Result { try await blocked(asRole) }
+            let asRole = scene.connecting(to: scene.database.asRole(role))
+            let outcome = await Result { try await blocked(asRole, by: scene.database) }
             try await scene.database.execute(
                 "DROP OWNED BY \(role) CASCADE; DROP ROLE \(role)"
             )
@@ -125,9 +121,12 @@ struct BlockerTests {
     }
 
     /// What a cut-over says that is blocked to its deadline.
-    private func blocked(_ scene: RebuildScene) async throws -> String {
+    private func blocked(
+        _ scene: RebuildScene,
+        by database: ScratchDatabase
+    ) async throws -> String {
         try await makeBuiltTally(in: scene)
-        return try await scene.database.withConnection { blocker in
+        return try await database.withConnection { blocker in
             try await blocker.execute("BEGIN; SELECT FROM public.tally")
             let error = await #expect(throws: ReadModelError.self) {
                 _ = try await scene.control(Tally.self).swap(

@@ -40,6 +40,13 @@ package struct PrivateServer: Sendable {
         settings: [String] = [],
         _ body: (PrivateServer) async throws -> R
     ) async throws -> R {
+        try await turnstile.pass { try await withNew(settings, body) }
+    }
+
+    private static func withNew<R: Sendable>(
+        _ settings: [String],
+        _ body: (PrivateServer) async throws -> R
+    ) async throws -> R {
         // Short, because a socket's path holds 107 bytes at most; and outside of the home folder,
         // where the server's user may not enter.
         var template = Array("/tmp/reprise-XXXXXX".utf8CString)

@@ -103,9 +103,9 @@ private func withDatabase<R: Sendable>(
     }
 }
 
-/// How many scratch databases there are at once: on two cores more of them only get in each other's
+/// How many scratch databases and private servers there are at once: on two cores more of them only get in each other's
 /// way, until every wait is a long one and the server has no connection left.
-private let turnstile = Turnstile(places: 6)
+let turnstile = Turnstile(places: 6)
 
 /// Runs a statement although the test may have been cancelled, by a time limit for example.
 private func onServer(_ server: ConnectionSettings, _ sql: String) async throws {
