@@ -13,6 +13,9 @@ package struct RebuildScene: Sendable {
     /// The schema of the live tables.
     package var liveSchema = "public"
 
+    /// How a rebuild reaches the database, when not as the test does.
+    package var conninfo: String?
+
     /// The same scene, where everything connects as `database` says.
     package func connecting(to database: ScratchDatabase) -> RebuildScene {
         RebuildScene(database: database, ledgerPath: ledgerPath, liveSchema: liveSchema)
@@ -20,7 +23,14 @@ package struct RebuildScene: Sendable {
 
     /// The same database as a rebuild sees it.
     package var target: ReadModelDatabase {
-        ReadModelDatabase(conninfo: database.url, liveSchema: liveSchema)
+        ReadModelDatabase(conninfo: conninfo ?? database.url, liveSchema: liveSchema)
+    }
+
+    /// A scene.
+    package init(database: ScratchDatabase, ledgerPath: String, conninfo: String? = nil) {
+        self.database = database
+        self.ledgerPath = ledgerPath
+        self.conninfo = conninfo
     }
 
     /// Appends events of the shop workload.
@@ -78,13 +88,22 @@ package func withRebuildScene<Result: Sendable>(
     liveSchema: String = "public",
     _ body: (RebuildScene) async throws -> Result
 ) async throws -> Result {
+    try await withScratchDatabase {
+        try await withRebuildScene(on: $0, liveSchema: liveSchema, body)
+    }
+}
+
+/// Runs `body` with an empty ledger beside a database.
+func withRebuildScene<Result: Sendable>(
+    on database: ScratchDatabase,
+    liveSchema: String = "public",
+    _ body: (RebuildScene) async throws -> Result
+) async throws -> Result {
     try await withScratchFolder { folder in
-        try await withScratchDatabase { database in
-            let path = "\(folder)/ledger.db"
-            _ = try SQLiteLedger.create(path: path)
-            return try await body(
-                RebuildScene(database: database, ledgerPath: path, liveSchema: liveSchema)
-            )
-        }
+        let path = "\(folder)/ledger.db"
+        _ = try SQLiteLedger.create(path: path)
+        return try await body(
+            RebuildScene(database: database, ledgerPath: path, liveSchema: liveSchema)
+        )
     }
 }
