@@ -27,9 +27,15 @@ package struct RebuildScene: Sendable {
     }
 
     /// A scene.
-    package init(database: ScratchDatabase, ledgerPath: String, conninfo: String? = nil) {
+    package init(
+        database: ScratchDatabase,
+        ledgerPath: String,
+        liveSchema: String = "public",
+        conninfo: String? = nil
+    ) {
         self.database = database
         self.ledgerPath = ledgerPath
+        self.liveSchema = liveSchema
         self.conninfo = conninfo
     }
 
