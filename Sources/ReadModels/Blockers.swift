@@ -65,6 +65,10 @@ struct Blocker: Sendable, CustomStringConvertible {
         )
     }
 
+    /// What is known of the holders that a query over `pg_locks` finds.
+    ///
+    /// A prepared transaction has no session. Its locks keep the virtual transaction number of the
+    /// session it was made in, and one of them is on its own transaction number.
     private static func find(
         _ locks: String,
         _ parameters: [PostgresValue],
@@ -81,8 +85,10 @@ struct Blocker: Sendable, CustomStringConvertible {
                     AS state_age
             FROM (\(locks)) AS l
             LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid
-            LEFT JOIN pg_catalog.pg_prepared_xacts AS p
-                ON l.pid IS NULL AND l.virtualtransaction = '-1/' || p.transaction
+            LEFT JOIN pg_catalog.pg_locks AS x ON l.pid IS NULL AND x.pid IS NULL
+                AND x.locktype = 'transactionid'
+                AND x.virtualtransaction = l.virtualtransaction
+            LEFT JOIN pg_catalog.pg_prepared_xacts AS p ON p.transaction = x.transactionid
             WHERE l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()
             ORDER BY l.pid, l.virtualtransaction
             """,

@@ -89,7 +89,8 @@ struct Gates: Sendable {
     /// `backend_xmin` alone would accuse every session that began while an older transaction was
     /// still writing; one whose transaction began after the load knows the rows.
     private func lookAtSnapshots(on connection: PostgresConnection) async throws -> [String] {
-        guard let loadMark else { return [] }
+        // Where there were no tables nobody can have expected other rows in them.
+        guard let loadMark, !live.isEmpty else { return [] }
         let found = try await connection.query(
             """
             SELECT a.pid, a.usename, a.application_name,

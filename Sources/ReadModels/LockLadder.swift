@@ -160,12 +160,14 @@ struct LockLadder: Sendable {
                 readyGeneration: blocked.readyGeneration
             )
         }
+        let causes =
+            blocked.blockers.map { blocker in
+                blocker.description + (climb.notes[blocker.key].map { "; \($0)" } ?? "")
+            } + blocked.reasons
         return .cutOverBlocked(
             projection: run.projection,
             attempts: climb.attempts,
-            blockers: blocked.blockers.map { blocker in
-                blocker.description + (climb.notes[blocker.key].map { "; \($0)" } ?? "")
-            } + blocked.reasons,
+            blockers: causes.isEmpty ? ["somebody who has let go by now"] : causes,
             readyGeneration: blocked.readyGeneration
         )
     }

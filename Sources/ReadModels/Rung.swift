@@ -41,7 +41,8 @@ struct Rung: Sendable {
         self.attempt = attempt
         self.budget = budget
         self.lockTimeout = min(lockTimeout, forLocks)
-        locksTimeout = min(2 * lockTimeout, forLocks)
+        // On a busy machine locks that are free can take that long as well.
+        locksTimeout = min(max(2 * lockTimeout, 100), forLocks)
         self.longestFailedWait = longestFailedWait
     }
 

@@ -24,9 +24,10 @@ package struct PrivateServer: Sendable {
 
     private let folder: String
     private let data: String
+    private var socket: String { "\(data).socket" }
 
     /// How to reach it.
-    package var conninfo: String { "host=\(data)/socket port=5432 user=reprise dbname=postgres" }
+    package var conninfo: String { "host=\(socket) port=5432 user=reprise dbname=postgres" }
 
     /// Runs `body` with a new cluster, and deletes it afterwards, also when `body` throws.
     ///
@@ -65,10 +66,15 @@ package struct PrivateServer: Sendable {
 
     /// Starts it and waits until it takes connections.
     package func start() async throws {
-        try await Self.served(
-            "pg_ctl",
-            ["start", "-w", "-t", "60", "-D", data, "-l", "\(data).log"]
-        )
+        do {
+            try await Self.served(
+                "pg_ctl",
+                ["start", "-w", "-t", "60", "-D", data, "-l", "\(data).log"]
+            )
+        } catch {
+            let log = try await ChildProcess.run("tail", ["-n", "20", "\(data).log"])
+            throw Failed(description: "\(error)\n\(log.standardOutput)")
+        }
     }
 
     /// Stops it.
@@ -101,8 +107,8 @@ package struct PrivateServer: Sendable {
             "pg_basebackup",
             ["-d", conninfo, "-D", standby.data, "-R", "-X", "stream", "-c", "fast"]
         )
-        try await Self.served("mkdir", ["-m", "0700", "-p", "\(standby.data)/socket"])
-        let socket = ["unix_socket_directories = '\(standby.data)/socket'"]
+        try await Self.served("mkdir", ["-m", "0700", "-p", "\(standby.socket)"])
+        let socket = ["unix_socket_directories = '\(standby.socket)'"]
         try await standby.append(socket + settings)
         do {
             try await standby.start()
@@ -125,9 +131,9 @@ extension PrivateServer {
                 "--locale=C.UTF-8",
             ]
         )
-        try await Self.served("mkdir", ["-m", "0700", "\(data)/socket"])
+        try await Self.served("mkdir", ["-m", "0700", "\(socket)"])
         let own = [
-            "listen_addresses = ''", "unix_socket_directories = '\(data)/socket'",
+            "listen_addresses = ''", "unix_socket_directories = '\(socket)'",
             "unix_socket_permissions = 0700", "fsync = off", "shared_buffers = 16MB",
             "max_prepared_transactions = 5",
         ]

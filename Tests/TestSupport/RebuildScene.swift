@@ -13,6 +13,9 @@ package struct RebuildScene: Sendable {
     /// The schema of the live tables.
     package var liveSchema = "public"
 
+    /// How a rebuild reaches the database, when not as the test does.
+    package var conninfo: String?
+
     /// The same scene, where everything connects as `database` says.
     package func connecting(to database: ScratchDatabase) -> RebuildScene {
         RebuildScene(database: database, ledgerPath: ledgerPath, liveSchema: liveSchema)
@@ -20,7 +23,20 @@ package struct RebuildScene: Sendable {
 
     /// The same database as a rebuild sees it.
     package var target: ReadModelDatabase {
-        ReadModelDatabase(conninfo: database.url, liveSchema: liveSchema)
+        ReadModelDatabase(conninfo: conninfo ?? database.url, liveSchema: liveSchema)
+    }
+
+    /// A scene.
+    package init(
+        database: ScratchDatabase,
+        ledgerPath: String,
+        liveSchema: String = "public",
+        conninfo: String? = nil
+    ) {
+        self.database = database
+        self.ledgerPath = ledgerPath
+        self.liveSchema = liveSchema
+        self.conninfo = conninfo
     }
 
     /// Appends events of the shop workload.
