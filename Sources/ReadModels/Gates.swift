@@ -14,8 +14,8 @@ struct Gates: Sendable {
 
     let run: Run
     let patience: CutOverPatience
-    /// The live tables and the views over them: what readers lock.
-    let relations: [UInt32]
+    /// The live tables.
+    let live: [UInt32]
     /// Nil when nobody has recorded it; snapshots are not looked at then.
     let loadMark: LoadMark?
     let readyGeneration: Int?
@@ -44,6 +44,7 @@ struct Gates: Sendable {
         on connection: PostgresConnection
     ) async throws {
         let limit = max(1, 5 * Double(patience.outageBudget) / 1_000)
+        let relations = try await relations(on: connection)
         let blockers = try await Blocker.holding(relations, on: connection).filter {
             $0.key.pid != run.connection.backendPID
         }
@@ -54,6 +55,32 @@ struct Gates: Sendable {
         guard lasting.isEmpty else {
             throw LockLadder.Blocked(blockers: lasting, readyGeneration: readyGeneration)
         }
+    }
+
+    /// What the cut-over will ask to have for itself, or more: the live tables, views over them, other
+    /// tables whose keys and policies refer to them.
+    private func relations(on connection: PostgresConnection) async throws -> [UInt32] {
+        try await connection.query(
+            """
+            WITH RECURSIVE relation AS (
+                SELECT u.oid FROM pg_catalog.unnest($1::pg_catalog.oid[]) AS u (oid)
+                UNION
+                SELECT coalesce(w.ev_class, p.polrelid) FROM relation AS r
+                JOIN pg_catalog.pg_depend AS d ON d.refobjid = r.oid
+                    AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                LEFT JOIN pg_catalog.pg_rewrite AS w ON w.oid = d.objid
+                    AND d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+                LEFT JOIN pg_catalog.pg_policy AS p ON p.oid = d.objid
+                    AND d.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass
+                WHERE coalesce(w.ev_class, p.polrelid) IS NOT NULL
+            )
+            SELECT r.oid FROM relation AS r
+            UNION
+            SELECT k.conrelid FROM pg_catalog.pg_constraint AS k
+            WHERE k.contype = 'f' AND k.confrelid = ANY ($1::pg_catalog.oid[])
+            """,
+            [.ints(live.map { Int64($0) })]
+        ).rows.map { UInt32(try $0.int("oid")) }
     }
 
     /// Snapshots that are older than the load do not know its rows, and would take the new tables

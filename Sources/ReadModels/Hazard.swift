@@ -135,7 +135,7 @@ enum Hazard {
         SELECT pg_catalog.format('publication %I of %s', p.pubname, c.oid::pg_catalog.regclass)
             AS subject, 'subscribers do not get the rebuilt rows and would go on with the old ones. '
             || 'With ''--republish'' the new table takes its place in the publication, and they have '
-            || 'to copy it anew' AS note
+            || 'to copy it anew. ''--strategy truncate'' sends them the rows' AS note
         FROM pg_catalog.pg_publication AS p
         JOIN pg_catalog.pg_class AS c ON c.oid = ANY ($1::pg_catalog.oid[])
         WHERE p.puballtables

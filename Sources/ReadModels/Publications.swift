@@ -16,8 +16,8 @@ enum Publications {
     private static let query = """
         SELECT pg_catalog.format('publication %I of %s', p.pubname,
                 r.prrelid::pg_catalog.regclass) AS subject,
-            'lists the new table; subscribers must copy it anew (ALTER SUBSCRIPTION … REFRESH '
-                || 'PUBLICATION after TRUNCATE there)' AS note,
+            'lists the new table; subscribers keep the old rows until they copy it anew '
+                || '(docs/operating.md says how: to refresh the subscription is not enough)' AS note,
             NULL AS locked,
             pg_catalog.format('ALTER PUBLICATION %I DROP TABLE ONLY %s', p.pubname,
                 r.prrelid::pg_catalog.regclass) AS release,

@@ -97,11 +97,10 @@ struct ReloadAttempt: Sendable {
         on connection: PostgresConnection
     ) async throws -> [String] {
         let live = try await reload.findLive(on: connection)
-        let views = try await DependentView.over(live.oids, on: connection)
         return try await Gates(
             run: run,
             patience: patience,
-            relations: live.oids + views.map(\.oid),
+            live: live.oids,
             loadMark: began,
             readyGeneration: nil
         ).pass(watch: watch, on: connection)

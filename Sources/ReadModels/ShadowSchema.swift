@@ -54,6 +54,7 @@ struct ShadowSchema: Sendable {
             try await cloneLiveTables(on: connection)
         }
         let tables = try await describeTables(on: connection)
+        try await connection.revokeAll(inHome: homeSchema)
         let found = try await TableShape.capture(
             of: tables.map(\.oid),
             for: homeSchema,
@@ -288,5 +289,33 @@ extension PostgresConnection {
         )
         let keys = try Dictionary(grouping: result.rows) { try $0.int("indexrelid") }
         return try keys.values.map { try $0.map { try $0.string("attname") } }
+    }
+
+    /// Takes from everybody but the owners what default privileges gave them on a home schema and
+    /// on what is in it.
+    ///
+    /// They would read rows that row-level security is to hide, before it is there.
+    func revokeAll(inHome homeSchema: String) async throws {
+        let statements = try await query(
+            """
+            SELECT DISTINCT pg_catalog.format('REVOKE ALL ON %s FROM %s', g.object,
+                CASE g.grantee WHEN 0 THEN 'PUBLIC'
+                    ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(g.grantee)) END)
+                AS statement
+            FROM (
+                SELECT pg_catalog.format('SCHEMA %I', n.nspname) AS object, a.grantee
+                FROM pg_catalog.pg_namespace AS n, pg_catalog.aclexplode(n.nspacl) AS a
+                WHERE n.nspname = $1 AND a.grantee <> n.nspowner
+                UNION ALL
+                SELECT pg_catalog.format('TABLE %I.%I', n.nspname, c.relname), a.grantee
+                FROM pg_catalog.pg_class AS c
+                JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = $1
+                CROSS JOIN LATERAL pg_catalog.aclexplode(c.relacl) AS a
+                WHERE a.grantee <> c.relowner
+            ) AS g
+            """,
+            [.text(homeSchema)]
+        )
+        for row in statements.rows { try await execute(try row.string("statement")) }
     }
 }

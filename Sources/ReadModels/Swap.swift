@@ -77,14 +77,13 @@ struct Swap: Sendable {
         on connection: PostgresConnection
     ) async throws -> [String] {
         let seen = try await Fence.look(at: projection, in: database, on: connection)
-        let chosen = try chosen(in: seen)
-        let views = try await DependentView.over(seen.live.oids, on: connection)
+        let target = try chosen(in: seen)
         return try await Gates(
             run: run,
             patience: patience,
-            relations: seen.live.oids + views.map(\.oid),
-            loadMark: try await .find(of: chosen.number, of: projection.name, on: connection),
-            readyGeneration: chosen.number
+            live: seen.live.oids,
+            loadMark: try await .find(of: target.number, of: projection.name, on: connection),
+            readyGeneration: target.number
         ).pass(watch: watch, on: connection)
     }
 

@@ -133,6 +133,7 @@ struct MaterializedTwins: Sendable {
             try await connection.setSearchPath([target.homeSchema, liveSchema])
             for statement in script { try await connection.execute(statement) }
         }
+        try await connection.revokeAll(inHome: target.homeSchema)
         try await record(wanted, on: connection)
     }
 

@@ -233,7 +233,7 @@ extension KillScene {
                     try await behindReader { child in
                         child.signal(SIGKILL)
                         // The batch is with the server, which would go on with it.
-                        try await waitUntil(
+                        try await scene.database.waitUntil(
                             "the lock has timed out",
                             "SELECT WHERE NOT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"
                         )
@@ -274,7 +274,7 @@ extension KillScene {
         return try await scene.database.withConnection { keeper in
             try await keeper.execute("SELECT pg_advisory_lock(4711)")
             let outcome = try await start { child in
-                try await waitUntil(
+                try await scene.database.waitUntil(
                     "'\(session)' waits at the gate",
                     """
                     SELECT FROM pg_stat_activity WHERE datname = current_database()
@@ -297,7 +297,7 @@ extension KillScene {
         try await scene.database.withConnection { reader in
             try await reader.execute("BEGIN; SELECT FROM public.order_summary LIMIT 1")
             return try await start { child in
-                try await waitUntil(
+                try await scene.database.waitUntil(
                     "the cut-over waits for its locks",
                     """
                     SELECT FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'
@@ -320,7 +320,7 @@ extension KillScene {
             [.text(session)]
         )
         #expect(ended.rows.count == 1)
-        try await waitUntil(
+        try await scene.database.waitUntil(
             "'\(session)' is gone",
             """
             SELECT WHERE NOT EXISTS (SELECT FROM pg_stat_activity
@@ -334,18 +334,7 @@ extension KillScene {
 // MARK: - Looking
 
 extension KillScene {
-    /// All rows of the live tables, as one number.
-    func digest() async throws -> String {
-        let row = try await scene.database.query(
-            """
-            SELECT md5(string_agg(line, E'\\n' ORDER BY line)) AS digest FROM (
-                SELECT 's' || t AS line FROM public.order_summary AS t
-                UNION ALL SELECT 'l' || t FROM public.order_line AS t
-                UNION ALL SELECT 'c' || t FROM public.customer_totals AS t) AS all_rows
-            """
-        ).first
-        return try #require(try row?.string("digest"))
-    }
+    func digest() async throws -> String { try await scene.shopDigest() }
 
     // A generation's own three numbers, one of them through a view: no two generations share one.
     private static let counts = """
@@ -371,7 +360,7 @@ extension KillScene {
 
     /// Waits until no session of the command is left, and with it none of its locks.
     func expectLocksGone() async throws {
-        try await waitUntil(
+        try await scene.database.waitUntil(
             "every session of the killed run is gone",
             """
             SELECT WHERE NOT EXISTS (SELECT FROM pg_stat_activity
@@ -413,20 +402,5 @@ extension KillScene {
         #expect(schemas.isEmpty)
         try await expectLocksGone()
         return after
-    }
-
-    /// Asks again and again until a query returns a row; a minute is more than any run takes.
-    private func waitUntil(
-        _ what: String,
-        _ sql: String,
-        _ parameters: [PostgresValue] = []
-    ) async throws {
-        try await scene.database.withConnection { connection in
-            let begin = ContinuousClock.now
-            while try await connection.query(sql, parameters).rows.isEmpty {
-                try #require(ContinuousClock.now - begin < .seconds(60), "never: \(what)")
-                await Task.yield()
-            }
-        }
     }
 }

@@ -48,12 +48,13 @@ struct RepriseProcess {
     /// Runs it beside `body`.
     func withRunning<Result>(
         _ line: String,
+        environment: [String: String] = [:],
         body: (ChildProcess) async throws -> Result
     ) async throws -> (result: Result, outcome: ChildProcess.Outcome) {
         try await ChildProcess.withRunning(
             "env",
-            try prefix(dropping: [:]) + Self.words(line),
-            environment: laidOver([:]),
+            try prefix(dropping: environment) + Self.words(line),
+            environment: laidOver(environment),
             body
         )
     }

@@ -198,6 +198,8 @@ extension HazardScene {
     /// - Parameters:
     ///   - names: What the refusals name.
     ///   - truncates: Whether `--strategy truncate` is named as the way out, and is one.
+    ///   - sourceLocation: Where it is expected.
+    /// - Throws: What the server says.
     func isRefused(
         naming names: String...,
         truncates: Bool = false,
@@ -247,6 +249,7 @@ extension HazardScene {
 ///   - consent: What the swap may do that others notice.
 ///   - events: What the ledger holds.
 ///   - body: The case.
+/// - Throws: What `body` throws.
 func withHazard(
     _ shape: Shape = .cloned,
     in liveSchema: String = "s",
@@ -260,34 +263,30 @@ func withHazard(
     events: [NewEvent] = [Live.event(1, "new")],
     _ body: (HazardScene) async throws -> Void
 ) async throws {
-    try await turnstile.pass {
-        try await withRebuildScene { plain in
-            var scene = plain
-            scene.liveSchema = liveSchema
-            try scene.append(events)
-            let pairs = roles.map { ($0, "\(scene.database.name)_\($0)") }
-            let hazard = HazardScene(
-                scene: scene,
-                projection: projection,
-                consent: consent,
-                roles: Dictionary(uniqueKeysWithValues: pairs)
+    try await withRebuildScene { plain in
+        var scene = plain
+        scene.liveSchema = liveSchema
+        try scene.append(events)
+        let pairs = roles.map { ($0, "\(scene.database.name)_\($0)") }
+        let hazard = HazardScene(
+            scene: scene,
+            projection: projection,
+            consent: consent,
+            roles: Dictionary(uniqueKeysWithValues: pairs)
+        )
+        try await hazard.withRealRoles {
+            let schema = SQLText.identifier(liveSchema)
+            try await hazard.execute(
+                "CREATE SCHEMA \(schema); SET search_path = \(schema); \(table)"
             )
-            try await hazard.withRealRoles {
-                let schema = SQLText.identifier(liveSchema)
-                try await hazard.execute(
-                    "CREATE SCHEMA \(schema); SET search_path = \(schema); \(table)"
-                )
-                try await hazard.execute(rows)
-                try await hazard.execute(setUp)
-                try await GivenSQL.$schema.withValue(shape == .declared ? file ?? table : nil) {
-                    try await body(hazard)
-                }
+            try await hazard.execute(rows)
+            try await hazard.execute(setUp)
+            try await GivenSQL.$schema.withValue(shape == .declared ? file ?? table : nil) {
+                try await body(hazard)
             }
         }
     }
 }
-
-private let turnstile = Turnstile(places: 6)
 
 extension HazardScene {
     /// Makes the roles for the time of `body`: they belong to the whole cluster.

@@ -137,11 +137,30 @@ struct HazardViewTests {
         let setUp = """
             CREATE VIEW s.v1 AS SELECT v FROM s.live;
             CREATE MATERIALIZED VIEW s.mv AS SELECT v FROM s.v1;
+            CREATE UNIQUE INDEX mvu ON s.mv (v);
             """
         try await withHazard(shape, setUp: setUp) { hazard in
             try await hazard.passes { epoch in
                 try await hazard.expect("SELECT v FROM s.mv", gives: epoch.rawValue)
             }
+        }
+    }
+
+    @Test(
+        "H07: one that cannot be refreshed beside its readers keeps its rows, and the plan says so"
+    )
+    func materializedViewWithoutKey() async throws {
+        let setUp = """
+            CREATE VIEW s.v1 AS SELECT v FROM s.live;
+            CREATE MATERIALIZED VIEW s.mv AS SELECT v FROM s.v1;
+            """
+        try await withHazard(.cloned, setUp: setUp) { hazard in
+            let warnings = try await hazard.plan().warnings
+            #expect(warnings.contains { $0.contains("REFRESH MATERIALIZED VIEW s.mv") })
+            try await hazard.rebuild()
+            try await hazard.expect("SELECT v FROM s.mv", gives: "old")
+            try await hazard.execute("REFRESH MATERIALIZED VIEW s.mv")
+            try await hazard.expect("SELECT v FROM s.mv", gives: "new")
         }
     }
 }

@@ -158,7 +158,8 @@ private enum KitchenSink {
         CREATE VIEW s.inner_view WITH (security_barrier = true, check_option = local) AS
             SELECT id, v FROM s.purchase WHERE v <> 'z';
         CREATE VIEW s.outer_view AS SELECT i.id, i.v, c.boss, t.v AS item
-            FROM s.inner_view AS i JOIN s.customer AS c ON c.id = i.id JOIN s.item AS t USING (id);
+            FROM s.inner_view AS i JOIN s.customer AS c ON c.id = i.id
+            JOIN s.item AS t ON t.id = i.id;
         CREATE VIEW s.grouped AS SELECT id, v, count(*) FROM s.item GROUP BY id;
         ALTER VIEW s.inner_view ALTER v SET DEFAULT 'd';
         COMMENT ON VIEW s.inner_view IS 'c';

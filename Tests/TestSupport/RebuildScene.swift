@@ -78,13 +78,22 @@ package func withRebuildScene<Result: Sendable>(
     liveSchema: String = "public",
     _ body: (RebuildScene) async throws -> Result
 ) async throws -> Result {
+    try await withScratchDatabase {
+        try await withRebuildScene(on: $0, liveSchema: liveSchema, body)
+    }
+}
+
+/// Runs `body` with an empty ledger beside a database.
+func withRebuildScene<Result: Sendable>(
+    on database: ScratchDatabase,
+    liveSchema: String = "public",
+    _ body: (RebuildScene) async throws -> Result
+) async throws -> Result {
     try await withScratchFolder { folder in
-        try await withScratchDatabase { database in
-            let path = "\(folder)/ledger.db"
-            _ = try SQLiteLedger.create(path: path)
-            return try await body(
-                RebuildScene(database: database, ledgerPath: path, liveSchema: liveSchema)
-            )
-        }
+        let path = "\(folder)/ledger.db"
+        _ = try SQLiteLedger.create(path: path)
+        return try await body(
+            RebuildScene(database: database, ledgerPath: path, liveSchema: liveSchema)
+        )
     }
 }

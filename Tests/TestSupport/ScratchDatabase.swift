@@ -78,14 +78,8 @@ package func withScratchDatabase<R: Sendable>(
     )
     let id = UUID().uuidString.filter { $0 != "-" }.lowercased()
     let name = "reprise_test_\(id)"
-    await DatabaseSlots.shared.take()
-    do {
-        let result = try await withDatabase(name, on: server, isolation: isolation, body)
-        await DatabaseSlots.shared.giveBack()
-        return result
-    } catch {
-        await DatabaseSlots.shared.giveBack()
-        throw error
+    return try await turnstile.pass(isolation: isolation) {
+        try await withDatabase(name, on: server, isolation: isolation, body)
     }
 }
 
@@ -109,29 +103,9 @@ private func withDatabase<R: Sendable>(
     }
 }
 
-/// How many scratch databases there may be at once.
-///
-/// Swift Testing begins all tests together. On two cores they would only get in each other's way,
-/// until the server has no connection left and every wait is a long one.
-private actor DatabaseSlots {
-    static let shared = DatabaseSlots()
-
-    private var free = 8
-    private var waiters: [CheckedContinuation<Void, Never>] = []
-
-    func take() async {
-        guard free == 0 else {
-            free -= 1
-            return
-        }
-        await withCheckedContinuation { waiters.append($0) }
-    }
-
-    func giveBack() {
-        guard waiters.isEmpty else { return waiters.removeFirst().resume() }
-        free += 1
-    }
-}
+/// How many scratch databases there are at once: on two cores more of them only get in each other's
+/// way, until every wait is a long one and the server has no connection left.
+private let turnstile = Turnstile(places: 6)
 
 /// Runs a statement although the test may have been cancelled, by a time limit for example.
 private func onServer(_ server: ConnectionSettings, _ sql: String) async throws {

@@ -1,0 +1,179 @@
+internal import Foundation
+internal import Glibc
+internal import Postgres
+
+/// A PostgreSQL cluster of a test's own, for tests that crash a server or set what holds for all of
+/// it.
+///
+/// It listens on a Unix socket that its own user alone may use. As root it steps down to the user
+/// `postgres`, or `nobody`, because PostgreSQL refuses to run as root.
+package struct PrivateServer: Sendable {
+    /// A program of the server failed.
+    package struct Failed: Error, CustomStringConvertible {
+        /// Which one, and what it wrote.
+        package let description: String
+    }
+
+    /// How to stop a server.
+    package enum Stop: String, Sendable {
+        /// Sessions are ended, and everything is written.
+        case fast
+        /// As a crash: nothing is written, and the next start recovers.
+        case immediate
+    }
+
+    private let folder: String
+    private let data: String
+
+    /// How to reach it.
+    package var conninfo: String { "host=\(data)/socket port=5432 user=reprise dbname=postgres" }
+
+    /// Runs `body` with a new cluster, and deletes it afterwards, also when `body` throws.
+    ///
+    /// - Parameters:
+    ///   - settings: Lines of `postgresql.conf`.
+    ///   - body: What to do with it.
+    /// - Returns: What `body` returned.
+    /// - Throws: ``Failed``, or what `body` threw.
+    package static func with<R: Sendable>(
+        settings: [String] = [],
+        _ body: (PrivateServer) async throws -> R
+    ) async throws -> R {
+        // Short, because a socket's path holds 107 bytes at most; and outside of the home folder,
+        // where the server's user may not enter.
+        var template = Array("/tmp/reprise-XXXXXX".utf8CString)
+        guard let made = mkdtemp(&template) else {
+            throw Failed(description: "no folder could be made in /tmp")
+        }
+        let folder = String(cString: made)
+        let server = PrivateServer(folder: folder, data: "\(folder)/primary")
+        do {
+            if geteuid() == 0 {
+                try await program("chown", ["\(serverUser):", folder])
+            }
+            try await server.initialise(settings)
+            try await server.start()
+            let result = try await body(server)
+            try await server.remove()
+            return result
+        } catch {
+            // The first error is the one worth reading.
+            try? await server.remove()
+            throw error
+        }
+    }
+
+    /// Starts it and waits until it takes connections.
+    package func start() async throws {
+        try await Self.served(
+            "pg_ctl",
+            ["start", "-w", "-t", "60", "-D", data, "-l", "\(data).log"]
+        )
+    }
+
+    /// Stops it.
+    package func stop(_ mode: Stop) async throws {
+        try await Self.served(
+            "pg_ctl",
+            ["stop", "-w", "-t", "60", "-D", data, "-m", mode.rawValue]
+        )
+    }
+
+    /// Runs `body` with a database and an empty ledger on it.
+    package func withScene<R: Sendable>(
+        _ body: (RebuildScene) async throws -> R
+    ) async throws -> R {
+        let settings = ConnectionSettings(conninfo: conninfo, applicationName: "reprise tests")
+        try await PostgresConnection.withConnection(settings) {
+            try await $0.execute("CREATE DATABASE scene")
+        }
+        let database = ScratchDatabase(name: "scene", settings: try settings.withDatabase("scene"))
+        return try await withRebuildScene(on: database, body)
+    }
+
+    /// Runs `body` with a hot standby of it.
+    package func withStandby<R: Sendable>(
+        settings: [String] = [],
+        _ body: (PrivateServer) async throws -> R
+    ) async throws -> R {
+        let standby = PrivateServer(folder: folder, data: "\(folder)/standby")
+        try await Self.served(
+            "pg_basebackup",
+            ["-d", conninfo, "-D", standby.data, "-R", "-X", "stream", "-c", "fast"]
+        )
+        try await Self.served("mkdir", ["-m", "0700", "-p", "\(standby.data)/socket"])
+        let socket = ["unix_socket_directories = '\(standby.data)/socket'"]
+        try await standby.append(socket + settings)
+        do {
+            try await standby.start()
+            let result = try await body(standby)
+            try await standby.stop(.immediate)
+            return result
+        } catch {
+            try? await standby.stop(.immediate)
+            throw error
+        }
+    }
+}
+
+extension PrivateServer {
+    private func initialise(_ settings: [String]) async throws {
+        try await Self.served(
+            "initdb",
+            [
+                "-D", data, "--username=reprise", "--auth=trust", "--no-sync", "--encoding=UTF8",
+                "--locale=C.UTF-8",
+            ]
+        )
+        try await Self.served("mkdir", ["-m", "0700", "\(data)/socket"])
+        let own = [
+            "listen_addresses = ''", "unix_socket_directories = '\(data)/socket'",
+            "unix_socket_permissions = 0700", "fsync = off", "shared_buffers = 16MB",
+            "max_prepared_transactions = 5",
+        ]
+        try await append(own + settings)
+    }
+
+    private func append(_ lines: [String]) async throws {
+        try await Self.served(
+            "sh",
+            ["-c", "printf '%s\\n' \"$@\" >> '\(data)/postgresql.conf'", "sh"] + lines
+        )
+    }
+
+    private func remove() async throws {
+        try? await stop(.immediate)
+        try await Self.program("rm", ["-rf", "--", folder])
+    }
+
+    private static let serverUser = getpwnam("postgres") == nil ? "nobody" : "postgres"
+
+    /// Runs a program as the server's user, PostgreSQL's own before others of that name.
+    private static func served(_ name: String, _ arguments: [String]) async throws {
+        let stepDown =
+            geteuid() == 0
+            ? ["setpriv", "--reuid=\(serverUser)", "--regid=\(serverUser)", "--init-groups"] : []
+        // Foundation takes a process for alive as long as somebody has the socket open that it
+        // inherits; a server that pg_ctl starts would.
+        let script = """
+            cd /; PATH="$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -1):$PATH"
+            for fd in $(ls /proc/self/fd); do ((fd < 3)) || eval "exec $fd>&-"; done
+            exec "$@"
+            """
+        try await program("bash", ["-c", script, "bash"] + stepDown + [name] + arguments)
+    }
+
+    private static func program(_ name: String, _ arguments: [String]) async throws {
+        let outcome = try await ChildProcess.run(
+            name,
+            arguments,
+            environment: ["LC_ALL": "C.UTF-8"]
+        )
+        guard outcome.status == 0 else {
+            throw Failed(
+                description: "\(name) \(arguments.joined(separator: " ")): "
+                    + outcome.standardOutput + outcome.standardError
+            )
+        }
+    }
+}
