@@ -9,7 +9,7 @@ struct HazardNameTests {
         "H20, H21: names of 63 bytes, of many bytes a character and full of quotes stay exact",
         arguments: zip(
             HostileTable.all,
-            HostileTable.all.indices.map { $0.isMultiple(of: 2) ? .declared : .cloned }
+            HostileTable.all.indices.map { $0.isMultiple(of: 2) ? Shape.declared : .cloned }
         )
     )
     func names(_ table: HostileTable, shape: Shape) async throws {
