@@ -136,6 +136,8 @@ private struct Planning {
         }
         var findings = Findings(lines: refusals.map { Finding(.refuse, nil, $0) })
         if refusals.isEmpty {
+            // First: what a file of SQL fails at leaves the transaction without answers.
+            let gates = try await Gates.findings(of: live.oids, on: connection)
             findings = try await inspect(
                 live,
                 records: records,
@@ -143,7 +145,7 @@ private struct Planning {
                 strategy: strategy,
                 on: connection
             )
-            findings.lines += try await Gates.findings(of: live.oids, on: connection)
+            findings.lines += gates
         }
         if strategy != self.strategy {
             findings.lines.append(

@@ -294,24 +294,26 @@ extension PostgresConnection {
     /// Takes from everybody but the owners what default privileges gave them on a home schema and
     /// on what is in it.
     ///
-    /// They would read rows that row-level security is to hide, before it is there.
+    /// They would read rows that row-level security is to hide, before it is there. Tables that
+    /// were live and come back have grants that others have passed on: CASCADE takes them along, of
+    /// this object alone.
     func revokeAll(inHome homeSchema: String) async throws {
         let statements = try await query(
             """
-            SELECT DISTINCT pg_catalog.format('REVOKE ALL ON %s FROM %s', g.object,
+            SELECT DISTINCT pg_catalog.format('REVOKE ALL ON %s FROM %s CASCADE', g.object,
                 CASE g.grantee WHEN 0 THEN 'PUBLIC'
                     ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(g.grantee)) END)
                 AS statement
             FROM (
                 SELECT pg_catalog.format('SCHEMA %I', n.nspname) AS object, a.grantee
                 FROM pg_catalog.pg_namespace AS n, pg_catalog.aclexplode(n.nspacl) AS a
-                WHERE n.nspname = $1 AND a.grantee <> n.nspowner
+                WHERE n.nspname = $1 AND a.grantee <> n.nspowner AND a.grantor = n.nspowner
                 UNION ALL
                 SELECT pg_catalog.format('TABLE %I.%I', n.nspname, c.relname), a.grantee
                 FROM pg_catalog.pg_class AS c
                 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = $1
                 CROSS JOIN LATERAL pg_catalog.aclexplode(c.relacl) AS a
-                WHERE a.grantee <> c.relowner
+                WHERE a.grantee <> c.relowner AND a.grantor = c.relowner
             ) AS g
             """,
             [.text(homeSchema)]

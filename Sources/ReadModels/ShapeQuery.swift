@@ -186,27 +186,30 @@ enum ShapeQuery {
                 seqcache, CASE WHEN seqcycle THEN 'CYCLE' ELSE 'NO CYCLE' END) AS options) AS o
         UNION ALL
         SELECT relname, s.key || ' of column ' || quoted, s.value, NULL, 'column ' || quoted,
-            'table', 2, alter || s.make, NULL, NULL, NULL
+            'table', s.rank, alter || s.make, NULL, NULL, NULL
         FROM column_of
         CROSS JOIN LATERAL (
-            SELECT 'statistics target' AS key, attstattarget::pg_catalog.text AS value,
-                'SET STATISTICS ' || attstattarget AS make WHERE attstattarget >= 0
+            SELECT 'statistics target' AS key, attstattarget::pg_catalog.text AS value, 2 AS rank,
+                'SET STATISTICS ' || attstattarget AS make
+            WHERE attstattarget >= 0
             UNION ALL
-            SELECT o.option_name, o.option_value, pg_catalog.format('SET (%I = %L)', o.option_name,
-                o.option_value)
-            FROM pg_catalog.pg_options_to_table(attoptions) AS o
+            SELECT o.option_name, o.option_value, 100 + o.place,
+                pg_catalog.format('SET (%I = %L)', o.option_name, o.option_value)
+            FROM pg_catalog.pg_options_to_table(attoptions)
+                WITH ORDINALITY AS o (option_name, option_value, place)
             WHERE o.option_name <> 'pg_attver'
             UNION ALL
-            SELECT 'storage', n.name, 'SET STORAGE ' || n.name
+            SELECT 'storage', n.name, 2, 'SET STORAGE ' || n.name
             FROM pg_catalog.pg_type AS t, LATERAL (SELECT CASE attstorage WHEN 'p' THEN 'PLAIN'
                 WHEN 'e' THEN 'EXTERNAL' WHEN 'm' THEN 'MAIN' ELSE 'EXTENDED' END AS name) AS n
             WHERE t.oid = atttypid AND t.typstorage <> attstorage
             UNION ALL
-            SELECT 'compression', n.name, 'SET COMPRESSION ' || n.name
+            SELECT 'compression', n.name, 2, 'SET COMPRESSION ' || n.name
             FROM (SELECT CASE attcompression WHEN 'l' THEN 'lz4' ELSE 'pglz' END AS name) AS n
             WHERE attcompression <> '') AS s
         """
 
+    // Options come last of all, in their own order, which pg_dump shows.
     private static let settings = """
         SELECT relname, s.key, s.value, NULL, s.part_of, s.phase, s.rank, s.make, NULL, NULL, NULL
         FROM relation
@@ -220,14 +223,14 @@ enum ShapeQuery {
                 pg_catalog.format('ALTER TABLE %s SET TABLESPACE %I', target, t.spcname)
             FROM pg_catalog.pg_tablespace AS t WHERE t.oid = reltablespace
             UNION ALL
-            SELECT 'setting ' || o.option_name, o.option_value, NULL, 'table', o.place - 1000,
+            SELECT 'setting ' || o.option_name, o.option_value, NULL, 'table', 100 + o.place,
                 pg_catalog.format('ALTER TABLE %s SET (%I = %L)', target, o.option_name,
                     o.option_value)
             FROM pg_catalog.pg_options_to_table(reloptions)
                 WITH ORDINALITY AS o (option_name, option_value, place)
             UNION ALL
             SELECT 'setting toast.' || o.option_name, o.option_value, NULL, 'table',
-                o.place - 1000,
+                100 + o.place,
                 pg_catalog.format('ALTER TABLE %s SET (toast.%I = %L)', target, o.option_name,
                     o.option_value)
             FROM pg_catalog.pg_class AS t, pg_catalog.pg_options_to_table(t.reloptions)

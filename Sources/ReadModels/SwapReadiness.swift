@@ -132,9 +132,22 @@ struct MaterializedTwins: Sendable {
             )
             try await connection.setSearchPath([target.homeSchema, liveSchema])
             for statement in script { try await connection.execute(statement) }
+            try await revoke(view, on: connection)
         }
-        try await connection.revokeAll(inHome: target.homeSchema)
         try await record(wanted, on: connection)
+    }
+
+    /// Default privileges may have given others a right on the twin.
+    private func revoke(_ view: MaterializedView, on connection: PostgresConnection) async throws {
+        let home = QualifiedName(schema: target.homeSchema, name: view.name.name)
+        guard let twin = try await Catalogue.table(home, on: connection) else { return }
+        for statement in try await TableRights.revocation(
+            of: twin.oid,
+            named: home,
+            on: connection
+        ) {
+            try await connection.execute(statement)
+        }
     }
 
     private func scripts(

@@ -203,6 +203,20 @@ extension Rebuild {
         }
     }
 
+    /// Fails when the ledger holds other events up to the fold's end than were folded: an event of
+    /// an earlier id that was committed meanwhile would be in no generation.
+    private func assertUnchangedBehind(_ folded: Folded) async throws {
+        guard let position = folded.position else { return }
+        let found = try await count(PositionSpan(through: position))
+        guard found == folded.events else {
+            throw RebuildError.ledgerChangedBehind(
+                projection: tables.name,
+                folded: folded.events,
+                found: found
+            )
+        }
+    }
+
     private func buildAndSwap(
         _ folded: Folded,
         plan: ReadModelPlan,
@@ -220,6 +234,7 @@ extension Rebuild {
         )
         clock.lap(\.load)
         try await enter(.checking, run)
+        try await assertUnchangedBehind(folded)
         try await database.check(tables, built, guards: options.guards)
         clock.lap(\.check)
         var report = RebuildReport(
@@ -266,6 +281,7 @@ extension Rebuild {
             position: folded.position.map { "\($0)" }
         )
         try await runHooks(.before, announced, run, &clock)
+        try await assertUnchangedBehind(folded)
         try await enter(.cuttingOver, run)
         let result = try await database.reload(
             tables,

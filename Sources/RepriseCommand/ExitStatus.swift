@@ -48,6 +48,7 @@ enum ExitStatus: Int32, CaseIterable {
             case .before: self = .checkFailed
             case .after: self = .hookFailed
             }
+        case is RebuildError: self = .tryAgain
         case is ImportError, is EventRejection: self = .rejected
         default: return nil
         }

@@ -9,7 +9,7 @@ import Testing
 
 @Suite("The gates of a cut-over")
 struct GateTests {
-    @Test("a prepared transaction is named by its gid, and nobody queues behind it")
+    @Test("H45: a prepared transaction is named by its gid, and nobody queues behind it")
     func preparedTransaction() async throws {
         try await withBuiltTally { scene in
             let gid = "gid of \(scene.database.name)"
@@ -32,7 +32,7 @@ struct GateTests {
         }
     }
 
-    @Test("a snapshot that is older than the new rows is waited for", arguments: Holder.allCases)
+    @Test("H46, H47: a snapshot that is older than the new rows is waited for", arguments: Holder.allCases)
     func oldSnapshot(holder: Holder) async throws {
         try await withTallyBuilt(behind: holder) { scene, pid, release in
             let error = await #expect(throws: ReadModelError.self) {

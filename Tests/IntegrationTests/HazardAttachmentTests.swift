@@ -143,8 +143,7 @@ struct HazardAttachmentTests {
 
     @Test(
         "H29: comments, statistics and storage settings stay, whether in the file or by hand",
-        arguments: Shape.allCases,
-        [true, false]
+        arguments: zip([Shape.cloned, .declared, .declared], [true, true, false])
     )
     func settings(shape: Shape, inFile: Bool) async throws {
         try await withHazard(
@@ -156,7 +155,10 @@ struct HazardAttachmentTests {
         }
     }
 
-    @Test("H30: tablespaces of table and index stay", arguments: Shape.allCases, [true, false])
+    @Test(
+        "H30: tablespaces of table and index stay",
+        arguments: zip([Shape.cloned, .declared, .declared], [true, true, false])
+    )
     func tablespace(shape: Shape, inFile: Bool) async throws {
         try await withTablespace { tablespace in
             let plain = "CREATE TABLE live (id int PRIMARY KEY, v text);"
@@ -200,8 +202,10 @@ struct HazardAttachmentTests {
 
     @Test(
         "H31: the replica identity stays, on the right index",
-        arguments: ["FULL", "NOTHING", "DEFAULT", "USING INDEX live_v"],
-        Shape.allCases
+        arguments: zip(
+            ["FULL", "NOTHING", "USING INDEX live_v", "USING INDEX live_v", "DEFAULT"],
+            [Shape.cloned, .declared, .cloned, .declared, .cloned]
+        )
     )
     func replicaIdentity(identity: String, shape: Shape) async throws {
         let table = """
@@ -257,6 +261,15 @@ struct HazardAttachmentTests {
         }
     }
 
+    // Not from pg_publication_tables, whose function does not look with the query's snapshot.
+    private static let published = """
+        SELECT n.nspname || '.' || c.relname FROM pg_catalog.pg_class AS c
+        JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE c.relkind = 'r' AND (
+            EXISTS (SELECT FROM pg_catalog.pg_publication_rel AS r WHERE r.prrelid = c.oid)
+            OR EXISTS (SELECT FROM pg_catalog.pg_publication_namespace AS p WHERE p.pnnspid = n.oid))
+        """
+
     @Test(
         "H33: a shadow table is at no moment in a publication of the live schema",
         arguments: Shape.allCases
@@ -267,7 +280,7 @@ struct HazardAttachmentTests {
         try await withHazard(shape, setUp: setUp, consent: consent) { hazard in
             try await withPollingReader(
                 on: hazard.database,
-                sql: "SELECT schemaname || '.' || tablename FROM pg_catalog.pg_publication_tables"
+                sql: Self.published
             ) { reader in
                 try await hazard.passes()
                 #expect(await reader.results == [["s.live"]])

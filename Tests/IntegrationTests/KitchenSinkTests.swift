@@ -169,7 +169,8 @@ private enum KitchenSink {
         GRANT SELECT ON s.mv TO %rpt%;
         COMMENT ON MATERIALIZED VIEW s.mv IS 'm';
         CREATE VIEW s.over_mv AS SELECT v FROM s.mv;
-        CREATE MATERIALIZED VIEW s.mv_of_view AS SELECT v FROM s.inner_view;
+        CREATE MATERIALIZED VIEW s.mv_of_view AS SELECT id, v FROM s.inner_view;
+        CREATE UNIQUE INDEX mv_of_view_id ON s.mv_of_view (id);
         CREATE FUNCTION s.fa() RETURNS text LANGUAGE sql STABLE
             BEGIN ATOMIC SELECT max(v) FROM s.inner_view JOIN s.item USING (v); END;
         REVOKE ALL ON FUNCTION s.fa() FROM PUBLIC;

@@ -54,7 +54,7 @@ struct LadderTests {
         }
     }
 
-    @Test("blockers of one table after the other do not add up to more than the budget")
+    @Test("H65: blockers of one table after the other do not add up to more than the budget")
     func blockersInTurn() async throws {
         try await withBuiltTally { scene in
             try await scene.database.withConnection { first in
@@ -124,7 +124,7 @@ struct LadderTests {
 
     // MARK: Others at the same time
 
-    @Test("two runs of one projection at once: the second is told, and nobody waits for ever")
+    @Test("H73: two runs of one projection at once: the second is told, and nobody waits for ever")
     func twoRuns() async throws {
         try await withBuiltTally { scene in
             try await scene.database.withConnection { blocker in
@@ -145,7 +145,7 @@ struct LadderTests {
         }
     }
 
-    @Test("a real autovacuum on a live table gives way to the guard")
+    @Test("H44: a real autovacuum on a live table gives way to the guard")
     func autovacuum() async throws {
         let eager = [
             "autovacuum_naptime = 1s", "autovacuum_vacuum_threshold = 0",

@@ -54,7 +54,8 @@ struct ShapeTests {
             CONSTRAINT self FOREIGN KEY (up) REFERENCES wide DEFERRABLE,
             CONSTRAINT inside FOREIGN KEY (p) REFERENCES par ON DELETE CASCADE,
             CONSTRAINT outside FOREIGN KEY (o) REFERENCES public.other ON UPDATE SET NULL
-        ) WITH (fillfactor = 77, toast.autovacuum_enabled = false);
+        ) WITH (toast_tuple_target = 999, fillfactor = 77, toast.vacuum_truncate = false,
+            toast.autovacuum_enabled = false);
         ALTER TABLE wide ADD CONSTRAINT late CHECK (p > 3) NOT VALID;
         ALTER TABLE wide ADD CONSTRAINT later FOREIGN KEY (id) REFERENCES par NOT VALID;
         CREATE INDEX "a USING b" ON wide (lower("select") text_pattern_ops DESC NULLS LAST, id)

@@ -8,7 +8,7 @@ import Testing
 
 @Suite("A cut-over with standbys")
 struct StandbyTests {
-    @Test("a reader on a hot standby does not hold up the primary, and the plan warns of it")
+    @Test("H64: a reader on a hot standby does not hold up the primary, and the plan warns of it")
     func reader() async throws {
         try await PrivateServer.with { server in
             try await server.withScene { scene in

@@ -257,7 +257,7 @@ struct SwapEdgeTests {
     }
 
     @Test(
-        "an answer to COMMIT that is lost is looked up, and the swap is reported as done",
+        "H51: an answer to COMMIT that is lost is looked up, and the swap is reported as done",
         arguments: Strategy.allCases
     )
     func lostAnswer(strategy: Strategy) async throws {

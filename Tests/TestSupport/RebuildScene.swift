@@ -23,6 +23,17 @@ package struct RebuildScene: Sendable {
         ReadModelDatabase(conninfo: database.url, liveSchema: liveSchema)
     }
 
+    /// A scene.
+    package init(
+        database: ScratchDatabase,
+        ledgerPath: String,
+        liveSchema: String = "public"
+    ) {
+        self.database = database
+        self.ledgerPath = ledgerPath
+        self.liveSchema = liveSchema
+    }
+
     /// Appends events of the shop workload.
     package func appendShop(events: Int, seed: UInt64) throws {
         _ = try LedgerWriter.withWriter(path: ledgerPath) {

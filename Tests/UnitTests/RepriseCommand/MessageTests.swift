@@ -1,3 +1,4 @@
+import Foundation
 import Ledgers
 import ReadModels
 import Rebuilder
@@ -79,6 +80,27 @@ struct MessageTests {
         #expect(lines.first == "The hook \(moment.rawValue) of 'p' ended with status 3.")
         #expect(zip(lines.dropFirst(), parts).allSatisfy { $0.contains($1) }, "\(error)")
         #expect(ExitStatus(of: error)?.rawValue == (moment == .before ? 1 : 7))
+    }
+
+    @Test("each setting stands in docs/messages.md, by every name it has")
+    func settings() throws {
+        let document = try String(
+            contentsOf: URL(filePath: #filePath).deletingLastPathComponent()
+                .appending(path: "../../../docs/messages.md"),
+            encoding: .utf8
+        )
+        for key in SettingKey.allCases {
+            let name = try #require(key.path.last)
+            guard key.path.first != "hooks" else {
+                #expect(document.contains("\n  \(name):"), "\(name)")
+                continue
+            }
+            #expect(document.contains(key.environmentVariable), "\(name)")
+            #expect(document.contains("`\(name)`") || document.contains("\n\(name):"), "\(name)")
+            if key != .hookTimeoutSeconds {
+                #expect(document.contains("`\(key.flag)`"), "\(name)")
+            }
+        }
     }
 
     @Test("an error that nobody foresaw has no status of its own")

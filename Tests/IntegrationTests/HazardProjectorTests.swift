@@ -1,0 +1,145 @@
+import Ledgers
+import Postgres
+import ProjectionKit
+import ReadModels
+import Rebuilder
+import TestSupport
+import Testing
+
+@Suite("Hazards of a swap: the live projector")
+struct HazardProjectorTests {
+    @Test("H53: a projector that counts through 20 swaps loses no event and applies none twice")
+    func race() async throws {
+        try await withRebuildScene { scene in
+            let ledger = CountedLedger(scene: scene)
+            try ledger.append(3)
+            _ = try await scene.rebuild(Tally.self)
+            try await withPollingReader(on: scene.database, sql: Self.numbers) { reader in
+                let closing = ClosingTime()
+                async let projecting = project(scene, until: closing)
+                var swaps = 0
+                for round in 1...100 where swaps < 20 {
+                    try ledger.append(5)
+                    if try await rebuild(scene, ledger, appendsMeanwhile: round.isMultiple(of: 4)) {
+                        swaps += 1
+                    }
+                }
+                await closing.call()
+                try await projecting
+                await reader.nextPoll()
+                #expect(swaps == 20)
+                let counts = try ledger.counts()
+                let results = await reader.results
+                #expect(await reader.errors == [])
+                #expect(results.last?.first?.hasPrefix("\(counts.count)|") == true)
+                for result in results {
+                    let fields = try #require(result.first).split(separator: "|").map(String.init)
+                    let expected = try #require(counts[fields[2]])
+                    #expect(fields[0] == "\(expected)" && fields[1] == "\(expected)")
+                }
+            }
+        }
+    }
+
+    /// Two counts that every event raises, and the position, in one snapshot.
+    private static let numbers = """
+        SELECT (SELECT sum(events) FROM public.tally), (SELECT sum(events) FROM public.tally_day),
+            (SELECT position FROM reprise.checkpoint)
+        """
+
+    /// - Returns: Whether the generation went live; false when the projector was ahead of it.
+    private func rebuild(
+        _ scene: RebuildScene,
+        _ ledger: CountedLedger,
+        appendsMeanwhile: Bool
+    ) async throws -> Bool {
+        do {
+            _ = try await scene.rebuild(Tally.self) { progress in
+                guard appendsMeanwhile, case .stage(.loading) = progress else { return }
+                do {
+                    try ledger.append(2)
+                } catch {
+                    Issue.record(error)
+                }
+            }
+            return true
+        } catch ReadModelError.behindLive {
+            return false
+        }
+    }
+
+    /// Applies events, three in a transaction, until closing time and the end of the ledger.
+    private func project(_ scene: RebuildScene, until closing: ClosingTime) async throws {
+        let ledger = try SQLiteLedger(path: scene.ledgerPath)
+        try await scene.database.withConnection { connection in
+            var isAtEnd = false
+            while true {
+                if isAtEnd, await closing.isOver { return }
+                isAtEnd = try await connection.withTransaction { connection in
+                    let row = try await connection.query(
+                        "SELECT position FROM reprise.checkpoint WHERE projection = 'tally' FOR UPDATE"
+                    ).first
+                    let position = Position(try #require(row).string("position"))
+                    let next = Array(try ledger.positions(after: position).prefix(3))
+                    guard let last = next.last else { return true }
+                    for table in ["public.tally", "public.tally_day"] {
+                        try await connection.query(
+                            "UPDATE \(table) SET events = events + $1",
+                            [.int(Int64(next.count))]
+                        )
+                    }
+                    try await connection.query(
+                        "UPDATE reprise.checkpoint SET position = $1 WHERE projection = 'tally'",
+                        [.text("\(last)")]
+                    )
+                    return false
+                }
+            }
+        }
+    }
+}
+
+/// Says when a task is to end.
+private actor ClosingTime {
+    private(set) var isOver = false
+
+    func call() { isOver = true }
+}
+
+/// A ledger in which everything counts one id on one day.
+private struct CountedLedger: Sendable {
+    let scene: RebuildScene
+
+    func append(_ number: Int) throws {
+        try scene.append(
+            (1...number).map { _ in
+                NewEvent(
+                    time: Timestamp("2026-03-01T09:00:00.000Z"),
+                    stream: "tally-1",
+                    type: "Counted",
+                    data: #"{"id":1}"#
+                )
+            }
+        )
+    }
+
+    /// How many events stand up to and including each position.
+    func counts() throws -> [String: Int] {
+        let positions = try SQLiteLedger(path: scene.ledgerPath).positions(after: nil)
+        return Dictionary(
+            uniqueKeysWithValues: positions.enumerated().map { ("\($1)", $0 + 1) }
+        )
+    }
+}
+
+extension SQLiteLedger {
+    fileprivate func positions(after position: Position?) throws -> [Position] {
+        guard let end = try safePosition() else { return [] }
+        return try withReader(of: PositionSpan(after: position, through: end)) { reader in
+            let batch = EventBatch()
+            var positions: [Position] = []
+            while try reader.fill(batch) { batch.forEach { positions.append($0.position) } }
+            return positions
+        }
+    }
+}
