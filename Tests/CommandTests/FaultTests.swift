@@ -136,7 +136,7 @@ struct FaultScene: Sendable {
                 child.signal(SIGKILL)
                 try await expectLocksGone(from: session)
             case .stopped:
-                child.signal(SIGSTOP)
+                await child.stop()
                 try await keeper.execute("SELECT pg_advisory_unlock_all()")
                 try await expectLocksGone(from: session)
                 child.signal(SIGKILL)
@@ -180,7 +180,7 @@ struct FaultScene: Sendable {
     /// Stops a process for longer than its locks last, and lets it go on.
     func standStill(at step: String, of command: String, session: String) async throws {
         let outcome = try await stopped(at: step, of: command) { child, keeper in
-            child.signal(SIGSTOP)
+            await child.stop()
             try await keeper.execute("SELECT pg_advisory_unlock_all()")
             try await expectLocksGone(from: session)
             child.signal(SIGCONT)
@@ -245,7 +245,8 @@ struct FaultScene: Sendable {
                 [.text(step)]
             )
             return try await reprise.withRunning(
-                command,
+                // A busy machine must not undo what the test lets go on.
+                "\(command) --outage-budget 20000",
                 environment: ["REPRISE_STOP_AT": step]
             ) { child in
                 try await waitUntilStopped("'\(command)' at '\(step)'")
