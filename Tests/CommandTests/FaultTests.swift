@@ -7,7 +7,7 @@ import Testing
 @Suite("A fault in the middle of a cut-over", .serialized)
 struct FaultTests {
     @Test(
-        "leaves one generation whole and no lock, and the next command says what happened",
+        "H50, H66: leaves one generation whole and no lock, and the next command says what happened",
         arguments: Fault.allCases
     )
     func moves(fault: Fault) async throws {
@@ -58,7 +58,9 @@ struct FaultTests {
         }
     }
 
-    @Test("that is the server's crash during the load leaves the old rows, and a rebuild follows")
+    @Test(
+        "H52: that is the server's crash during the load leaves the old rows, and a rebuild follows"
+    )
     func crashInLoad() async throws {
         try await PrivateServer.with { server in
             try await server.withScene { scene in

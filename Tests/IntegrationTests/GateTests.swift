@@ -32,7 +32,10 @@ struct GateTests {
         }
     }
 
-    @Test("H46, H47: a snapshot that is older than the new rows is waited for", arguments: Holder.allCases)
+    @Test(
+        "H46, H47: a snapshot that is older than the new rows is waited for",
+        arguments: Holder.allCases
+    )
     func oldSnapshot(holder: Holder) async throws {
         try await withTallyBuilt(behind: holder) { scene, pid, release in
             let error = await #expect(throws: ReadModelError.self) {
