@@ -165,7 +165,10 @@ extension HazardScene {
     /// Expects that nothing but the rows changes: through a swap, a rollback, a swap back, a prune
     /// that drops everything old, and one more rebuild.
     ///
-    /// - Parameter check: Looks at the rows, which are to be of the epoch it is given.
+    /// - Parameters:
+    ///   - sourceLocation: Where it is expected.
+    ///   - check: Looks at the rows, which are to be of the epoch it is given.
+    /// - Throws: What the server says.
     func passes(
         sourceLocation: SourceLocation = #_sourceLocation,
         _ check: (Epoch) async throws -> Void = { _ in }
