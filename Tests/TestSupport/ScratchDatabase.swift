@@ -14,7 +14,7 @@ package struct ScratchDatabase: Sendable {
     /// The same database, where every session begins with `SET ROLE`.
     ///
     /// - Parameter role: A role's name, without spaces and quotes.
-    /// - Returns: The database, as the role sees it.
+    /// - Returns: The database.
     package func asRole(_ role: String) -> ScratchDatabase {
         let settings = ConnectionSettings(
             conninfo: "\(settings.conninfo) options='-c role=\(role)'",
