@@ -44,8 +44,14 @@ final class ServerSession {
             connected,
             { list, result in
                 guard let list, let result else { return }
-                Unmanaged<NoticeList>.fromOpaque(list).takeUnretainedValue()
-                    .add(text(PQresultErrorField(result, ServerAnswer.Field.message.code)))
+                let notices = Unmanaged<NoticeList>.fromOpaque(list).takeUnretainedValue()
+                func field(_ field: ServerAnswer.Field) -> String {
+                    text(PQresultErrorField(result, field.code))
+                }
+                notices.add(field(.message))
+                if field(.severity) == "FATAL" {
+                    notices.lastWords = "\(field(.message)) (SQLSTATE \(field(.sqlState)))"
+                }
             },
             Unmanaged.passUnretained(notices).toOpaque()
         )
@@ -163,6 +169,8 @@ final class ServerSession {
         var reason = text(PQerrorMessage(handle))
         if let refusal, !refusal.sqlState.isEmpty {
             reason = "\(refusal.message) (SQLSTATE \(refusal.sqlState))"
+        } else if let lastWords = notices.lastWords {
+            reason = lastWords
         }
         return .lost(
             summary: summary,
@@ -427,6 +435,9 @@ final class ServerAnswer: @unchecked Sendable {
 /// Not `Sendable`: libpq calls back on the thread that waits for the server, which is the session's.
 final class NoticeList {
     private var notices: [String] = []
+    /// Why the server ended the session while no statement was running: libpq takes that for a
+    /// notice.
+    fileprivate(set) var lastWords: String?
 
     fileprivate func add(_ notice: String) {
         if notices.count == 200 { notices.removeFirst() }

@@ -10,6 +10,8 @@ struct CarriedObject: Equatable, Sendable {
     /// A relation of others that its statements lock, qualified and quoted: it is locked before the
     /// live tables, because that is the order in which a reader locks them.
     var locked: String?
+    /// The relation of others that it stands on, table or view, qualified and quoted.
+    var host: String?
     /// Takes it off the tables that leave, before they move.
     var release: [String] = []
     /// Puts it onto the tables that came, after they moved, by the live tables' names.
@@ -42,7 +44,7 @@ struct CarriedObject: Equatable, Sendable {
     /// - Parameters:
     ///   - query: Its parameters are the tables' OIDs and whether the pretty form is wanted, which
     ///     alone leaves schemas out. Its columns are subject, note, locked, release and the
-    ///     statements restore_1 to restore_3; null where there is none.
+    ///     statements restore_1 to restore_3, null where there is none; and host, where it can have one.
     ///   - tables: OIDs.
     ///   - wording: How names are written.
     ///   - connection: Inside a transaction; its search path is changed.
@@ -65,6 +67,7 @@ struct CarriedObject: Equatable, Sendable {
                 subject: try row.string("subject"),
                 note: try row.string("note"),
                 locked: row["locked"],
+                host: result.columns.contains("host") ? row["host"] : nil,
                 release: [row["release"]].compactMap { $0 },
                 restore: ["restore_1", "restore_2", "restore_3"].compactMap { row[$0] }
             )

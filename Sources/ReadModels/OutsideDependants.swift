@@ -31,6 +31,7 @@ enum OutsideDependants {
             'reads or writes the new table' AS note,
             CASE WHEN c.relkind <> 'v' THEN r.ev_class::pg_catalog.regclass::pg_catalog.text END
                 AS locked,
+            r.ev_class::pg_catalog.regclass::pg_catalog.text AS host,
             NULL AS release,
             'CREATE OR REPLACE RULE ' || pg_catalog.substr(
                 pg_catalog.pg_get_ruledef(r.oid, $2::pg_catalog.bool),
@@ -64,7 +65,8 @@ enum OutsideDependants {
         SELECT DISTINCT pg_catalog.format('policy %I on %s', p.polname,
                 p.polrelid::pg_catalog.regclass) AS subject,
             'looks into the new table' AS note,
-            p.polrelid::pg_catalog.regclass::pg_catalog.text AS locked, NULL AS release,
+            p.polrelid::pg_catalog.regclass::pg_catalog.text AS locked,
+            p.polrelid::pg_catalog.regclass::pg_catalog.text AS host, NULL AS release,
             pg_catalog.format('ALTER POLICY %I ON %s%s%s', p.polname,
                 p.polrelid::pg_catalog.regclass,
                 ' USING (' || pg_catalog.pg_get_expr(p.polqual, p.polrelid, $2::pg_catalog.bool)

@@ -131,6 +131,12 @@ private struct Planning {
         if try await !connection.hasSchema(database.liveSchema) {
             refusals.append("The live schema '\(database.liveSchema)' does not exist.")
         }
+        if strategy == .swap, try await !connection.mayCreateSchemas() {
+            refusals.append(
+                "The role may not create schemas in this database, and each generation has one: "
+                    + "GRANT CREATE ON DATABASE, as the script of grants in docs/operating.md does."
+            )
+        }
         if strategy == .swap, let obstacle = try await live.obstacle(on: connection) {
             refusals.append(obstacle)
         }
@@ -268,6 +274,15 @@ private struct Planning {
 }
 
 extension PostgresConnection {
+    fileprivate func mayCreateSchemas() async throws -> Bool {
+        let row = try await query(
+            """
+            SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE') AS may
+            """
+        ).first
+        return try row?.bool("may") ?? false
+    }
+
     fileprivate func hasSchema(_ name: String) async throws -> Bool {
         let found = try await query(
             "SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1",

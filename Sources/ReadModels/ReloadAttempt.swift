@@ -50,15 +50,14 @@ struct ReloadAttempt: Sendable {
                 : try await Blocker.holding(state.relations, on: connection)
             throw LockLadder.Blocked(blockers: blockers, waited: state.waited)
         } catch let error as ConnectionError {
-            guard state.isCommitting else {
+            let outcome = CommitOutcome(database: reload.database, run: run)
+            guard state.isCommitting, try await outcome.record() != nil else {
                 guard error.isIdleTimeout else { throw error }
                 throw LockLadder.Blocked(
                     reasons: [LockLadder.stoppedProcess],
                     waited: state.waited
                 )
             }
-            let outcome = CommitOutcome(database: reload.database, run: run)
-            guard try await outcome.record() != nil else { throw error }
         }
         return state.result(rung, position: position, warnings: warnings)
     }

@@ -46,16 +46,16 @@ struct Swap: Sendable {
         } catch let error as ServerError {
             throw try await blocked(by: error, state, rung, on: connection)
         } catch let error as ConnectionError {
-            guard let sent = state.sent else {
+            // The answer to COMMIT is lost when the batch had been sent.
+            let outcome = CommitOutcome(database: database, run: run)
+            guard let sent = state.sent, let recorded = try await outcome.record() else {
                 guard error.isIdleTimeout else { throw error }
                 throw LockLadder.Blocked(
                     reasons: [LockLadder.stoppedProcess],
+                    waited: state.waited,
                     readyGeneration: state.target?.number
                 )
             }
-            // The answer to COMMIT is lost when the batch had been sent.
-            let outcome = CommitOutcome(database: database, run: run)
-            guard let recorded = try await outcome.record() else { throw error }
             var result = sent.batch.result(rung, since: sent.at, [recorded])
             result.warnings += warnings
             return result

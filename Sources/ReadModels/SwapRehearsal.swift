@@ -93,44 +93,50 @@ struct SwapRehearsal: Sendable {
         }
     }
 
-    /// Tries an object that belongs to a table of others on a stand-in with that table's columns.
+    /// Tries an object that stands on a relation of others on a stand-in with the same columns.
     ///
-    /// The table itself would be locked against its readers.
+    /// The relation itself would be locked against its readers.
     private func rehearse(
         outside object: CarriedObject,
         on connection: PostgresConnection
     ) async throws -> Finding {
-        guard let locked = object.locked else {
+        guard let host = object.host else {
             return try await rehearse(object, object.restore, on: connection)
         }
         try await connection.setSearchPath([liveSchema])
         let row = try await connection.query(
             """
-            SELECT c.relname, c.oid::pg_catalog.regclass AS source,
+            SELECT c.relname, c.relkind = 'v' AS is_view,
                 pg_catalog.pg_table_is_visible(c.oid) AS is_visible, EXISTS (
                     SELECT FROM pg_catalog.pg_class AS o
                     JOIN pg_catalog.pg_namespace AS n ON n.oid = o.relnamespace
                     WHERE n.nspname = $2 AND o.relname = c.relname) AS is_taken
             FROM pg_catalog.pg_class AS c WHERE c.oid = $1::pg_catalog.regclass
             """,
-            [.text(locked), .text(homeSchema)]
+            [.text(host), .text(homeSchema)]
         ).first
-        guard let row, try row.bool("is_visible"), try !row.bool("is_taken"),
-            object.restore.allSatisfy({ $0.hasPrefix("ALTER POLICY") })
-        else { return object.finding }
+        // One of another schema is named with it in the text, where no stand-in can answer.
+        guard let row, try row.bool("is_visible"), try !row.bool("is_taken") else {
+            return object.finding
+        }
         let standIn = QualifiedName(schema: homeSchema, name: try row.string("relname")).sql
         let source = QualifiedName(schema: liveSchema, name: try row.string("relname")).sql
+        let creation =
+            try row.bool("is_view")
+            ? "CREATE VIEW \(standIn) AS SELECT * FROM \(source)"
+            : "CREATE TABLE \(standIn) (LIKE \(source))"
         return try await rehearse(
             object,
-            ["CREATE TABLE \(standIn) (LIKE \(source))"]
-                + object.restore.map(Self.creation(ofPolicy:)),
+            [creation] + object.restore.map(Self.creation),
             on: connection
         )
     }
 
-    /// The policy as one that is not there yet.
-    private static func creation(ofPolicy alteration: String) -> String {
-        "CREATE" + alteration.dropFirst("ALTER".count)
+    /// A statement that alters a policy as one that makes it.
+    private static func creation(of statement: String) -> String {
+        let alteration = "ALTER POLICY"
+        guard statement.hasPrefix(alteration) else { return statement }
+        return "CREATE POLICY" + statement.dropFirst(alteration.count)
     }
 
     private func materializedViews(on connection: PostgresConnection) async throws -> [Finding] {

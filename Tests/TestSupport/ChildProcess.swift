@@ -106,6 +106,26 @@ package final class ChildProcess: Sendable {
         kill(pid, number)
     }
 
+    /// Stops it, and waits until each of its threads stands still: the one that takes the signal
+    /// stops the others.
+    package func stop() async {
+        signal(SIGSTOP)
+        while !isStopped { await Task.yield() }
+    }
+
+    private var isStopped: Bool {
+        let folder = "/proc/\(pid)/task"
+        let threads = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+        return threads.allSatisfy { thread in
+            // A thread that has ended meanwhile has no state.
+            guard
+                let stat = try? String(contentsOfFile: "\(folder)/\(thread)/stat", encoding: .utf8)
+            else { return true }
+            // proc(5): the state follows the name, which is in parentheses.
+            return stat.split(separator: ")").last?.hasPrefix(" T") == true
+        }
+    }
+
     /// Waits until the program has written `text`.
     ///
     /// - Throws: ``NotWritten`` when the stream ends without it.
