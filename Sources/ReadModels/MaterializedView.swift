@@ -174,6 +174,7 @@ extension MaterializedView {
         ORDER BY f.depth, 2
         """
 
+    // The server's own stamp on a column is none of its options (see ShapeQuery).
     private static let marksQuery = """
         SELECT 'clause' AS kind, 'USING ' || pg_catalog.quote_ident(a.amname) AS statement, 1 AS place
         FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_am AS a ON a.oid = c.relam
@@ -202,10 +203,10 @@ extension MaterializedView {
         FROM pg_catalog.pg_attribute
         WHERE attrelid = $1::pg_catalog.oid AND attnum > 0 AND attstattarget >= 0
         UNION ALL
-        SELECT 'mark', pg_catalog.format('ALTER MATERIALIZED VIEW %s ALTER %I SET (%s)', $2,
-            attname, pg_catalog.array_to_string(attoptions, ', ')), 5
-        FROM pg_catalog.pg_attribute
-        WHERE attrelid = $1::pg_catalog.oid AND attnum > 0 AND attoptions IS NOT NULL
+        SELECT 'mark', pg_catalog.format('ALTER MATERIALIZED VIEW %s ALTER %I SET (%I = %L)', $2,
+            a.attname, o.option_name, o.option_value), 5
+        FROM pg_catalog.pg_attribute AS a, pg_catalog.pg_options_to_table(a.attoptions) AS o
+        WHERE a.attrelid = $1::pg_catalog.oid AND a.attnum > 0 AND o.option_name <> 'pg_attver'
         ORDER BY place
         """
 }
