@@ -192,7 +192,7 @@ struct HazardReaderTests {
                 ) { reader in
                     let error = await #expect(throws: ReadModelError.self) {
                         try await hazard.swap(
-                            patience: CutOverPatience(outageBudget: 100, deadline: 1.5)
+                            patience: CutOverPatience(outageBudget: 100, deadline: 4)
                         )
                     }
                     guard case .cutOverBlocked(_, _, let blockers, 1) = error else {
@@ -203,8 +203,9 @@ struct HazardReaderTests {
                     await reader.nextPoll()
                     #expect(await reader.results == [["old"]])
                     #expect(await reader.errors == [])
-                    // The budget, and as much again for a machine with other work.
-                    #expect(await reader.longest < .milliseconds(500))
+                    // The budget, and what a machine with other work takes: half of the time that it
+                    // would wait behind the blocker.
+                    #expect(await reader.longest < .seconds(2))
                 }
             }
             #expect(try await hazard.changes(since: before) == [])

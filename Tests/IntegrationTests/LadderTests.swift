@@ -29,7 +29,7 @@ struct LadderTests {
                     await reader.nextPoll()
                     #expect(await reader.errors.isEmpty)
                     #expect(await reader.results == [["3"]])
-                    #expect(await reader.longest < .seconds(2))
+                    #expect(await reader.longest < .seconds(3))
                 }
             }
             #expect(try await scene.liveGeneration() == 1)
