@@ -126,7 +126,9 @@ struct LockLadder: Sendable {
         if climb.isWayMade { return .milliseconds(50) }
         let isLook = blocked.waited == 0
         let doublings = min(isLook ? climb.looks - 1 : climb.queued - 1, 9)
-        let longest = min(100 * Double(1 << doublings), isLook ? 1_000 : 30_000)
+        // Ten attempts at least fit into the deadline, however often they are put off.
+        let limit = isLook ? 1_000 : min(30_000, max(1_000, patience.deadline * 100))
+        let longest = min(100 * Double(1 << doublings), limit)
         let pause = Double.random(in: 10...longest)
         guard patience.blockers != .wait, !blocked.blockers.isEmpty else {
             return .milliseconds(pause)

@@ -221,7 +221,10 @@ struct HazardReaderTests {
             for (first, second) in [("s.a", "s.b"), ("s.b", "s.a")] {
                 try await hazard.database.withConnection { session in
                     try await session.execute("BEGIN; SELECT FROM \(first)")
-                    async let swapping = hazard.swap()
+                    // A budget so large that it queues behind an old transaction as well.
+                    async let swapping = hazard.swap(
+                        patience: CutOverPatience(outageBudget: 20_000)
+                    )
                     try await hazard.wait(
                         until: Self.waiting + " AND locktype = 'relation'"
                             + " AND mode = 'AccessExclusiveLock'"
