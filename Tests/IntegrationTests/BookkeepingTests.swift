@@ -1,4 +1,6 @@
+import Postgres
 import ReadModels
+import Rebuilder
 import TestSupport
 import Testing
 

@@ -110,48 +110,68 @@ struct SwapEdgeTests {
 
     // MARK: What is on the tables
 
+    private static let misfits: [(statement: String, name: String?)] = [
+        ("CREATE TABLE public.other (tally_events int)", nil),
+        (
+            """
+            ALTER TABLE public.tally ADD extra bigint; CREATE VIEW public.v AS SELECT 1 AS \
+            id; CREATE RULE redirect AS ON INSERT TO public.v DO INSTEAD UPDATE public.tally \
+            SET extra = new.id
+            """, "rule redirect on v"
+        ),
+        (
+            """
+            ALTER TABLE public.tally ADD extra bigint; CREATE TRIGGER watch BEFORE UPDATE OF \
+            extra ON public.tally FOR EACH ROW EXECUTE FUNCTION \
+            pg_catalog.suppress_redundant_updates_trigger()
+            """, "trigger watch"
+        ),
+        (
+            """
+            ALTER TABLE public.tally ADD extra bigint; CREATE POLICY seen ON public.tally \
+            USING (extra > 0)
+            """, "policy seen"
+        ),
+        (
+            """
+            ALTER TABLE public.tally ADD extra bigint; CREATE TABLE public.doc (id bigint); \
+            CREATE POLICY p ON public.doc USING (EXISTS (SELECT FROM public.tally AS t WHERE \
+            t.extra = doc.id))
+            """, "policy p on doc"
+        ),
+        (
+            """
+            ALTER TABLE public.tally ADD extra bigint; CREATE FUNCTION public.f() RETURNS \
+            bigint BEGIN ATOMIC SELECT max(extra) FROM public.tally; END
+            """, "function f()"
+        ),
+        (
+            """
+            ALTER TABLE public.tally ADD extra int; GRANT SELECT (extra) ON public.tally TO \
+            %1
+            """, "grant on the column extra"
+        ),
+        (
+            """
+            DROP INDEX public.tally_events; CREATE TABLE public.tally_events ()
+            """, "tally_events"
+        ),
+        (
+            """
+            DROP TABLE public.tally CASCADE; CREATE TYPE public.tally AS ENUM ('a')
+            """, "type public.tally"
+        ),
+        (
+            """
+            DROP STATISTICS public.tally_statistics; CREATE TABLE public.o (a int, b int); \
+            CREATE STATISTICS public.tally_statistics ON a, b FROM public.o
+            """, "statistics object"
+        ),
+    ]
+
     @Test(
         "what a swap would lose or cannot make is refused at plan time by name",
-        arguments: [
-            (
-                "ALTER TABLE public.tally ADD extra bigint; CREATE VIEW public.v AS SELECT 1 AS id; "
-                    + "CREATE RULE redirect AS ON INSERT TO public.v DO INSTEAD "
-                    + "UPDATE public.tally SET extra = new.id", "rule redirect on public.v"
-            ),
-            (
-                "ALTER TABLE public.tally ADD extra bigint; CREATE TRIGGER watch BEFORE UPDATE OF "
-                    + "extra ON public.tally FOR EACH ROW EXECUTE FUNCTION "
-                    + "pg_catalog.suppress_redundant_updates_trigger()", "trigger watch"
-            ),
-            (
-                "ALTER TABLE public.tally ADD extra bigint; CREATE POLICY seen ON public.tally "
-                    + "USING (extra > 0)", "policy seen"
-            ),
-            (
-                "ALTER TABLE public.tally ADD extra bigint; CREATE TABLE public.doc (id bigint); "
-                    + "CREATE POLICY p ON public.doc USING (EXISTS (SELECT FROM public.tally AS t "
-                    + "WHERE t.extra = doc.id))", "policy p on public.doc"
-            ),
-            (
-                "ALTER TABLE public.tally ADD extra bigint; CREATE FUNCTION public.f() RETURNS bigint "
-                    + "BEGIN ATOMIC SELECT max(extra) FROM public.tally; END", "function public.f()"
-            ),
-            (
-                "ALTER TABLE public.tally ADD extra int; GRANT SELECT (extra) ON public.tally TO %1",
-                "grant on the column extra"
-            ),
-            ("CREATE TABLE public.other (tally_events int)", nil),
-            ("DROP INDEX public.tally_events; CREATE TABLE public.tally_events ()", "tally_events"),
-            (
-                "DROP TABLE public.tally CASCADE; CREATE TYPE public.tally AS ENUM ('a')",
-                "type public.tally"
-            ),
-            (
-                "DROP STATISTICS public.tally_statistics; CREATE TABLE public.o (a int, b int); "
-                    + "CREATE STATISTICS public.tally_statistics ON a, b FROM public.o",
-                "statistics object"
-            ),
-        ]
+        arguments: misfits
     )
     func refusals(statement: String, name: String?) async throws {
         try await withTally { scene in
