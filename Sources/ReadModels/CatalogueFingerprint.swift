@@ -23,15 +23,7 @@ enum CatalogueFingerprint {
         // Of pg_class and pg_attribute single columns are taken, because other commands update
         // their rows as well; a row of the other catalogues is written by DDL alone.
         return """
-            WITH RECURSIVE uses (upper, lower) AS (
-                SELECT DISTINCT r.ev_class, d.refobjid
-                FROM pg_catalog.pg_depend AS d
-                JOIN pg_catalog.pg_rewrite AS r ON r.oid = d.objid
-                JOIN pg_catalog.pg_class AS c ON c.oid = r.ev_class AND c.relkind = 'm'
-                WHERE d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
-                    AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
-                    AND d.refobjid <> r.ev_class
-            ), moving (oid) AS (
+            WITH RECURSIVE \(ViewGraph.usesOfMaterializedViews), moving (oid) AS (
                 SELECT pg_catalog.unnest(\(oids))
                 UNION
                 SELECT u.upper FROM uses AS u JOIN moving AS m ON m.oid = u.lower

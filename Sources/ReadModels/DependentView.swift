@@ -74,13 +74,7 @@ struct DependentView: Equatable, Sendable {
     // `reach` counts the direct dependents that a view leads down to, through any other view: an
     // outer view reaches all that an inner one does and the inner one itself.
     private static let viewsQuery = """
-        WITH RECURSIVE uses (upper, lower) AS (
-            SELECT DISTINCT r.ev_class, d.refobjid
-            FROM pg_catalog.pg_depend AS d
-            JOIN pg_catalog.pg_rewrite AS r ON r.oid = d.objid
-            WHERE d.classid = 'pg_rewrite'::pg_catalog.regclass
-                AND d.refclassid = 'pg_class'::pg_catalog.regclass AND d.refobjid <> r.ev_class
-        ), direct AS (
+        WITH RECURSIVE \(ViewGraph.uses), direct AS (
             SELECT DISTINCT u.upper AS oid FROM uses AS u
             JOIN pg_catalog.pg_class AS c ON c.oid = u.upper
             WHERE u.lower = ANY ($1::pg_catalog.oid[]) AND c.relkind = 'v' AND c.relpersistence <> 't'

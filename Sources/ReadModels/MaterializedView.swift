@@ -123,15 +123,7 @@ struct MaterializedView: Equatable, Sendable {
 extension MaterializedView {
     // `depth` counts the materialized views below: an outer one is built from an inner one's twin.
     private static let overQuery = """
-        WITH RECURSIVE uses (upper, lower) AS (
-            SELECT DISTINCT r.ev_class, d.refobjid
-            FROM pg_catalog.pg_depend AS d
-            JOIN pg_catalog.pg_rewrite AS r ON r.oid = d.objid
-            JOIN pg_catalog.pg_class AS c ON c.oid = r.ev_class AND c.relkind = 'm'
-            WHERE d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
-                AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
-                AND d.refobjid <> r.ev_class
-        ), found (oid, depth) AS (
+        WITH RECURSIVE \(ViewGraph.usesOfMaterializedViews), found (oid, depth) AS (
             SELECT upper, 1 FROM uses WHERE lower = ANY ($1::pg_catalog.oid[])
             UNION
             SELECT u.upper, f.depth + 1 FROM uses AS u JOIN found AS f ON f.oid = u.lower
@@ -147,14 +139,7 @@ extension MaterializedView {
 
     // REFRESH … CONCURRENTLY needs a unique index over plain columns and all rows.
     private static let behindQuery = """
-        WITH RECURSIVE uses (upper, lower) AS (
-            SELECT DISTINCT r.ev_class, d.refobjid
-            FROM pg_catalog.pg_depend AS d
-            JOIN pg_catalog.pg_rewrite AS r ON r.oid = d.objid
-            WHERE d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
-                AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
-                AND d.refobjid <> r.ev_class
-        ), found (oid, is_behind, depth) AS (
+        WITH RECURSIVE \(ViewGraph.uses), found (oid, is_behind, depth) AS (
             SELECT u.upper, c.relkind = 'v', 1 FROM uses AS u
             JOIN pg_catalog.pg_class AS c ON c.oid = u.upper AND c.relpersistence <> 't'
             WHERE u.lower = ANY ($1::pg_catalog.oid[])

@@ -39,14 +39,7 @@ struct SwapPreflight: Sendable {
     // statements): owners for ALTER and CREATE OR REPLACE, CREATE on a schema for what comes or is
     // replaced there, the grantor's role for a grant that an owner did not give.
     private static let rightsQuery = """
-        WITH RECURSIVE uses (upper, lower) AS (
-            SELECT DISTINCT r.ev_class, d.refobjid
-            FROM pg_catalog.pg_depend AS d
-            JOIN pg_catalog.pg_rewrite AS r ON r.oid = d.objid
-            WHERE d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
-                AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
-                AND d.refobjid <> r.ev_class
-        ), moving (oid) AS (
+        WITH RECURSIVE \(ViewGraph.uses), moving (oid) AS (
             SELECT pg_catalog.unnest($1::pg_catalog.oid[])
             UNION
             SELECT u.upper FROM uses AS u JOIN moving AS m ON m.oid = u.lower
