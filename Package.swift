@@ -64,12 +64,13 @@ let package = Package(
             path: "migrations",
             exclude: [
                 "ledger/0001_events.md", "postgres/0001_bookkeeping.md",
-                "postgres/0002_cut_over_records.md",
+                "postgres/0002_cut_over_records.md", "postgres/0003_followers.md",
             ],
             resources: [
                 .embedInCode("ledger/0001_events.sql"),
                 .embedInCode("postgres/0001_bookkeeping.sql"),
                 .embedInCode("postgres/0002_cut_over_records.sql"),
+                .embedInCode("postgres/0003_followers.sql"),
             ],
             swiftSettings: houseRules
         ),

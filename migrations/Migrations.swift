@@ -16,6 +16,7 @@ package enum Migrations {
                 name: "cut_over_records",
                 bytes: PackageResources._002_cut_over_records_sql
             ),
+            Migration(number: 3, name: "followers", bytes: PackageResources._003_followers_sql),
         ]
     }
 }
