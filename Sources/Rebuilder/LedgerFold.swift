@@ -18,6 +18,8 @@ actor LedgerFold {
     private var watch: (any LedgerWatch)?
     /// Events of an earlier process, whose buckets are not known.
     private var earlierEvents = 0
+    /// Gives the tables the rows that they want; nil for a fold that holds all its rows.
+    private var source: RowSource?
 
     /// A fold that has read nothing.
     init(of fold: any Fold, from ledger: any Ledger, lateness: LatenessTerms) {
@@ -30,10 +32,12 @@ actor LedgerFold {
     /// Events that were folded.
     var events: Int { earlierEvents + tally.events }
 
-    /// Goes on where an earlier process has left off.
-    func resume(at position: Position?, events: Int) {
+    /// Goes on where an earlier process has left off: its rows are fetched when they are needed.
+    func resume(at position: Position?, events: Int, from source: @escaping RowSource) {
         self.position = position
         earlierEvents = events
+        self.source = source
+        fold.beginJournal(holdsAllRows: false)
     }
 
     /// The end of the ledger without its newest events, which may still get company; nil when there
@@ -87,6 +91,7 @@ actor LedgerFold {
         to end: Position,
         progress: @escaping @Sendable (_ events: Int, _ bucketStart: Int64) -> Void = { _, _ in }
     ) async throws -> Int {
+        guard source == nil else { return try await advance(to: end, events: .max) }
         if watch == nil { watch = try await beginWatch() }
         let before = tally.events
         let pass = FoldPass(ledger: ledger, fold: fold, progress: progress)
@@ -96,6 +101,42 @@ actor LedgerFold {
         )
         position = end
         return tally.events - before
+    }
+
+    /// Folds the next batches, one by one, up to `end` or until there were so many events.
+    ///
+    /// - Returns: Number of events.
+    /// - Throws: As ``advance(to:progress:)``; what the row source throws.
+    func advance(to end: Position, events limit: Int) async throws -> Int {
+        if watch == nil { watch = try await beginWatch() }
+        var events = 0
+        while events < limit, isAhead(end) {
+            let batch = try await nextBatch(through: end)
+            guard let last = batch.lastPosition else {
+                position = end
+                break
+            }
+            try await apply(batch)
+            tally.add(batch)
+            position = last
+            events += batch.count
+        }
+        return events
+    }
+
+    private func nextBatch(through end: Position) async throws -> EventBatch {
+        let ledger = ledger
+        let span = PositionSpan(after: position, through: end)
+        return try await onThread { _ in
+            let batch = EventBatch()
+            _ = try ledger.withReader(of: span) { try $0.fill(batch) }
+            return batch
+        }
+    }
+
+    private func apply(_ batch: EventBatch) async throws {
+        guard let source else { return try fold.apply(batch) }
+        while try !fold.tryApply(batch) { try await source(fold) }
     }
 
     /// The buckets that were changed behind the fold: of those inside the lateness horizon, the ones
@@ -140,7 +181,7 @@ actor LedgerFold {
         }
         var events = 0
         for batch in late where batch.count > 0 {
-            try fold.apply(batch)
+            try await apply(batch)
             tally.add(batch)
             events += batch.count
         }
@@ -166,6 +207,9 @@ actor LedgerFold {
         return try await onThread { _ in try watch.hasChanged() }
     }
 }
+
+/// Gives a fold's tables the rows that they want.
+typealias RowSource = @Sendable (any Fold) async throws -> Void
 
 /// How far something is behind the end of the ledger.
 package struct Lag: Equatable, Sendable {
