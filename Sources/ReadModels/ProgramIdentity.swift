@@ -7,7 +7,8 @@ enum ProgramIdentity {
     /// A copy that was installed anew counts as another program: whoever is told so rebuilds, and
     /// loses time and nothing else.
     static let current: String? = {
-        guard let path = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe"),
+        guard
+            let path = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe"),
             let facts = try? FileManager.default.attributesOfItem(atPath: path),
             let size = facts[.size] as? NSNumber, let date = facts[.modificationDate] as? Date
         else { return nil }

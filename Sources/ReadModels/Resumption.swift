@@ -53,7 +53,9 @@ extension ReadModelDatabase {
             let text = row["position"]
             let position = text.flatMap { Position($0) }
             guard (text == nil) == (position == nil) else {
-                return .nothing(reason: "Generation \(number) stands at no position of this ledger.")
+                return .nothing(
+                    reason: "Generation \(number) stands at no position of this ledger."
+                )
             }
             return .generation(
                 ResumableGeneration(
@@ -77,7 +79,8 @@ extension ReadModelDatabase {
             [.text(run.projection), .int(run.id)]
         )
         guard let row = found.first else { return "No earlier rebuild has left anything." }
-        return "Run \(try row.int("run_id")) ended while it was \(try row.string("stage")), before its "
+        return
+            "Run \(try row.int("run_id")) ended while it was \(try row.string("stage")), before its "
             + "generation was complete."
     }
 }

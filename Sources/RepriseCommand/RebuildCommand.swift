@@ -40,7 +40,8 @@ struct RebuildCommand: AsyncParsableCommand {
     var noSwap = false
 
     @Flag(
-        help: "Go on with the generation that a rebuild which died or gave up after its load has left."
+        help:
+            "Go on with the generation that a rebuild which died or gave up after its load has left."
     )
     var resume = false
 
