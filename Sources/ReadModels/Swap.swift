@@ -76,7 +76,8 @@ struct Swap: Sendable {
         _ watch: BlockerWatch,
         on connection: PostgresConnection
     ) async throws -> [String] {
-        let seen = try await Fence.look(at: projection, in: database, on: connection)
+        var seen = try await Fence.look(at: projection, in: database, on: connection)
+        seen.checkpoint = try await database.checkpoint(of: projection.name, on: connection)
         let target = try chosen(in: seen)
         return try await Gates(
             run: run,
@@ -106,6 +107,8 @@ struct Swap: Sendable {
                 projection: projection.name,
                 reason: Run.lostLock
             )
+        case SwapBatch.SQLState.unwritten:
+            return ReadModelError.unwritten(error, of: projection.name)
         default:
             if let overrun = rung.overrun(error, after: blocked.waited) {
                 blocked.overrun = overrun
@@ -174,7 +177,8 @@ struct Swap: Sendable {
                 live: fence.live,
                 maxima: readied.maxima
             ).prepare(on: connection),
-            fingerprint: fingerprint
+            fingerprint: fingerprint,
+            positionWrite: try database.positionWrite(of: target)
         )
     }
 

@@ -80,10 +80,9 @@ package struct Rebuild: Sendable {
     /// - Throws: ``LedgerError``, ``ReadModelError``.
     package func plan() async throws -> RebuildPlan {
         let ledger = ledger
+        let end = try await safePosition()
         let (buckets, types) = try await onThread { _ in
-            guard let end = try ledger.safePosition() else {
-                return ([BucketCount](), [TypeCount]())
-            }
+            guard let end else { return ([BucketCount](), [TypeCount]()) }
             let span = PositionSpan(through: end)
             return (try ledger.bucketCounts(in: span), try ledger.typeCounts(in: span))
         }
@@ -99,7 +98,8 @@ package struct Rebuild: Sendable {
                 tables,
                 strategy: options.strategy,
                 consent: options.consent,
-                patience: options.patience
+                patience: options.patience,
+                ledgerEnd: end
             ),
             lastRebuild: try await database.lastRebuild(of: tables.name)
         )
@@ -160,7 +160,8 @@ extension Rebuild {
         let plan = try await database.plan(
             tables,
             strategy: options.strategy,
-            consent: options.consent
+            consent: options.consent,
+            ledgerEnd: try await safePosition()
         )
         guard plan.refusals.isEmpty else {
             throw ReadModelError.refusedByPlan(projection: tables.name, reasons: plan.refusals)
