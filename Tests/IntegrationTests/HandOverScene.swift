@@ -99,8 +99,8 @@ func withHandOver<Result: Sendable>(
 
 /// The table of a framework, as that makes it, with the row of the projector `Shop` among others.
 struct PresetCase: Sendable, CustomTestStringConvertible {
-    let preset: PositionPreset
-    let row: PositionPreset.Row
+    let testDescription: String
+    let template: @Sendable () throws -> PositionTemplate
     /// Makes the table, and the rows at the beginning.
     let table: String
     /// Gives the position's column.
@@ -110,20 +110,39 @@ struct PresetCase: Sendable, CustomTestStringConvertible {
     var isPaired = false
     /// The framework's text of a number.
     let text: @Sendable (Int) -> String
+}
 
-    var testDescription: String {
-        preset.rawValue + (row.format.map { " as \($0.rawValue)" } ?? "")
+extension PresetCase {
+    fileprivate init(
+        _ preset: PositionPreset,
+        _ row: PositionPreset.Row,
+        table: String,
+        column: String,
+        move: String,
+        isPaired: Bool = false,
+        text: @escaping @Sendable (Int) -> String = { "\($0)" }
+    ) {
+        self.init(
+            testDescription: preset.rawValue + (row.format.map { " as \($0.rawValue)" } ?? ""),
+            template: { try preset.template(for: row) },
+            table: table,
+            column: column,
+            move: move,
+            isPaired: isPaired,
+            text: text
+        )
     }
 }
 
 extension PresetCase {
     static let all: [PresetCase] = [
-        marten, emmett(.pair), emmett(.number), commanded, eventsourcing, pekko, patchlevel,
+        marten, emmett(.pair), emmett(.number), commanded, eventsourcing, trackingRows,
+        pekko, patchlevel,
     ]
 
     private static let marten = PresetCase(
-        preset: .marten,
-        row: .init(name: "Shop:All"),
+        .marten,
+        .init(name: "Shop:All"),
         table: """
             CREATE TABLE public.mt_event_progression (
                 name varchar NOT NULL, last_seq_id bigint NULL,
@@ -133,8 +152,7 @@ extension PresetCase {
                 ('HighWaterMark', 9), ('Shop:All', NULL), ('Shop:All:tenant', 7)
             """,
         column: "SELECT last_seq_id FROM public.mt_event_progression WHERE name = 'Shop:All'",
-        move: "UPDATE public.mt_event_progression SET last_seq_id = '%' WHERE name = 'Shop:All'",
-        text: { "\($0)" }
+        move: "UPDATE public.mt_event_progression SET last_seq_id = '%' WHERE name = 'Shop:All'"
     )
 
     private static func emmett(_ format: PositionFormat) -> PresetCase {
@@ -144,8 +162,8 @@ extension PresetCase {
             return format == .pair ? "00000000000000000\(700 + number):\(position)" : position
         }
         return PresetCase(
-            preset: .emmett,
-            row: .init(name: "shop", format: format),
+            .emmett,
+            .init(name: "shop", format: format),
             table: """
                 CREATE TABLE public.emt_processors (
                     last_processed_transaction_id xid8 NOT NULL, version int NOT NULL DEFAULT 1,
@@ -179,8 +197,8 @@ extension PresetCase {
     }
 
     private static let commanded = PresetCase(
-        preset: .commanded,
-        row: .init(name: "Shop.Projector"),
+        .commanded,
+        .init(name: "Shop.Projector"),
         table: """
             CREATE TABLE public.projection_versions (projection_name text PRIMARY KEY,
                 last_seen_event_number bigint, inserted_at timestamp(0) NOT NULL,
@@ -195,13 +213,12 @@ extension PresetCase {
         move: """
             UPDATE public.projection_versions SET last_seen_event_number = '%'
             WHERE projection_name = 'Shop.Projector'
-            """,
-        text: { "\($0)" }
+            """
     )
 
     private static let eventsourcing = PresetCase(
-        preset: .eventsourcing,
-        row: .init(name: "Shop", table: QualifiedName(schema: "public", name: "totals_tracking")),
+        .eventsourcing,
+        .init(name: "Shop", table: QualifiedName(schema: "public", name: "totals_tracking")),
         table: """
             CREATE TABLE public.totals_tracking (application_name text,
                 notification_id bigint, PRIMARY KEY (application_name));
@@ -212,13 +229,47 @@ extension PresetCase {
             """,
         move: """
             UPDATE public.totals_tracking SET notification_id = '%' WHERE application_name = 'Shop'
+            """
+    )
+
+    /// The templates of docs/position-templates.md for a tracking row of each event.
+    private static let trackingRows = PresetCase(
+        testDescription: "eventsourcing, a row for each event",
+        template: {
+            try PositionTemplate(
+                read: """
+                    LOCK TABLE public.totals_tracking IN SHARE ROW EXCLUSIVE MODE;
+                    SELECT max(notification_id) FROM public.totals_tracking
+                    WHERE application_name = 'Shop'
+                    """,
+                write: """
+                    WITH later AS (DELETE FROM public.totals_tracking
+                        WHERE application_name = 'Shop' AND notification_id > {position})
+                    INSERT INTO public.totals_tracking VALUES ('Shop', {position})
+                    ON CONFLICT (application_name, notification_id) DO UPDATE
+                        SET notification_id = excluded.notification_id
+                    """,
+                format: .number
+            )
+        },
+        table: """
+            CREATE TABLE public.totals_tracking (application_name text, notification_id bigint,
+                PRIMARY KEY (application_name, notification_id));
+            INSERT INTO public.totals_tracking SELECT 'Billing', generate_series(1, 20)
+            """,
+        column: """
+            SELECT max(notification_id) FROM public.totals_tracking WHERE application_name = 'Shop'
+            """,
+        move: """
+            INSERT INTO public.totals_tracking SELECT 'Shop', generate_series(1, %)
+            ON CONFLICT DO NOTHING
             """,
         text: { "\($0)" }
     )
 
     private static let pekko = PresetCase(
-        preset: .pekko,
-        row: .init(name: "Shop", key: "shop-0"),
+        .pekko,
+        .init(name: "Shop", key: "shop-0"),
         table: """
             CREATE TABLE public.pekko_projection_offset_store (projection_name varchar(255) NOT NULL,
                 projection_key varchar(255) NOT NULL, current_offset varchar(255) NOT NULL,
@@ -234,13 +285,12 @@ extension PresetCase {
         move: """
             UPDATE public.pekko_projection_offset_store SET current_offset = '%'
             WHERE projection_name = 'Shop' AND projection_key = 'shop-0'
-            """,
-        text: { "\($0)" }
+            """
     )
 
     private static let patchlevel = PresetCase(
-        preset: .patchlevel,
-        row: .init(name: "shop"),
+        .patchlevel,
+        .init(name: "shop"),
         table: """
             CREATE TABLE public.subscriptions (id varchar(255) NOT NULL PRIMARY KEY,
                 group_name varchar(32) NOT NULL, run_mode varchar(16) NOT NULL,
@@ -252,7 +302,6 @@ extension PresetCase {
                 ('mail', 'default', 'from_now', 5, 'active', NULL, NULL, NULL, 0, now())
             """,
         column: "SELECT position FROM public.subscriptions WHERE id = 'shop'",
-        move: "UPDATE public.subscriptions SET position = '%' WHERE id = 'shop'",
-        text: { "\($0)" }
+        move: "UPDATE public.subscriptions SET position = '%' WHERE id = 'shop'"
     )
 }

@@ -14,7 +14,7 @@ struct HandOverTests {
         arguments: PresetCase.all
     )
     func presets(preset: PresetCase) async throws {
-        try await withHandOver(template: try preset.preset.template(for: preset.row)) { shop in
+        try await withHandOver(template: try preset.template()) { shop in
             try await shop.database.execute(preset.table)
             let table = preset.table.split(separator: " ")[2].description
             let others = "\(table) EXCEPT \(preset.row(of: table))"
