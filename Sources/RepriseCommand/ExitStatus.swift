@@ -58,7 +58,9 @@ enum ExitStatus: Int32, CaseIterable {
         self =
             switch error {
             case .runBusy, .followerBusy, .cutOverBlocked, .overBudget, .behindLive: .tryAgain
-            case .refusedByPlan, .nothingToMove, .changedMeanwhile, .newerBookkeeping: .refused
+            case .refusedByPlan, .nothingToMove, .changedMeanwhile, .newerBookkeeping,
+                .positionUnreadable, .positionMisfit, .positionUnknown, .positionUnwritten:
+                .refused
             case .checkFailed: .checkFailed
             case .unreachable, .refused, .server, .rowRejected, .otherRows, .outcomeUnknown:
                 .database

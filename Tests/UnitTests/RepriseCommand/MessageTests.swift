@@ -22,6 +22,10 @@ struct MessageTests {
         (.changedMeanwhile(projection: "p", reason: "r"), 3),
         (.newerBookkeeping(found: 2, supported: 1), 3),
         (.checkFailed(projection: "p", generation: 1, reasons: []), 1),
+        (.positionUnreadable(projection: "p", reason: "r"), 3),
+        (.positionMisfit(projection: "p", generation: 1, position: "a", format: .number), 3),
+        (.positionUnknown(projection: "p", generation: 0), 3),
+        (.positionUnwritten(projection: "p", rows: "0"), 3),
     ]
 
     @Test(
