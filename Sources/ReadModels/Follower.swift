@@ -138,6 +138,8 @@ package struct Follower: Sendable {
         }
     }
 
+    static func lockName(of projection: String) -> String { "reprise follow \(projection)" }
+
     /// The tables stood elsewhere.
     private struct Moved: Error {}
 
@@ -267,7 +269,7 @@ extension ReadModelDatabase {
             try await connection.execute("SET lock_timeout = '5s'")
             try await connection.query(
                 "SELECT pg_catalog.pg_advisory_lock(pg_catalog.hashtextextended($1, 0))",
-                [.text("reprise follow \(projection)")]
+                [.text(Follower.lockName(of: projection))]
             )
             try await connection.execute("SET lock_timeout = 0")
         } catch let error as ServerError where error.isLockFailure {

@@ -161,7 +161,8 @@ extension ReadModelError: CustomStringConvertible {
                 "Generation \(generation) of '\(projection)' stands at \(position), before the live "
                     + "tables at \(livePosition): readers would step back in time.",
                 Self.unchanged,
-                "Run 'reprise rebuild \(projection)' again, or allow it with --allow-older."
+                "Run 'reprise rebuild \(projection) --resume' to catch up, or allow it with "
+                    + "--allow-older."
             )
         case .changedMeanwhile(let projection, let reason):
             (

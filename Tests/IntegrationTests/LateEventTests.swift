@@ -1,4 +1,4 @@
-import Ledgers
+@testable import Ledgers
 import ProjectionKit
 import ReadModels
 import Rebuilder
@@ -154,7 +154,11 @@ struct LateEventTests {
             await #expect(throws: RebuildError.self) {
                 _ = try await scene.rebuild(Sequencing.self, options: options) { progress in
                     guard case .stage(.checking) = progress else { return }
-                    scene.sqlite("DELETE FROM events WHERE ts = 10000000")
+                    try? SQLiteDatabase.withDatabase(
+                        path: scene.ledgerPath,
+                        mode: .write,
+                        patience: 5_000
+                    ) { try $0.execute("DELETE FROM events WHERE ts = 10000000") }
                 }
             }
         }
@@ -164,7 +168,7 @@ struct LateEventTests {
     func clockGoesBack() async throws {
         try await withRebuildScene { scene in
             let clock = Mutex(Int64(1_767_225_600_000))
-            func append(_ id: Int, after milliseconds: Int64) throws {
+            @Sendable func append(_ id: Int, after milliseconds: Int64) throws {
                 clock.withLock { $0 += milliseconds }
                 try LedgerWriter.withWriter(
                     path: scene.ledgerPath,
@@ -218,7 +222,8 @@ struct LateEventTests {
 
     @Test("A ledger that nobody wrote to is not counted again")
     func quietLedger() throws {
-        try withLedgerFolderPath { path in
+        try withLedgerFolder { folder in
+            let path = folder.file("ledger.db")
             let ledger = try SQLiteLedger.create(path: path)
             let watch = try ledger.watch()
             #expect(try watch.hasChanged() == false)
@@ -226,10 +231,6 @@ struct LateEventTests {
             #expect(try watch.hasChanged())
             #expect(try watch.hasChanged() == false)
         }
-    }
-
-    private func withLedgerFolderPath(_ body: (String) throws -> Void) throws {
-        try withScratchFolder { try body("\($0)/ledger.db") }
     }
 }
 
