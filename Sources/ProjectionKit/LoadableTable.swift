@@ -29,6 +29,27 @@ package protocol LoadableTable: Sendable {
         as types: [ColumnType],
         into buffer: inout RowBuffer
     ) throws -> Int
+
+    /// Begins to note changes; those before are taken as written.
+    ///
+    /// - Parameter wants: Counts what the reducer asks for and the table does not hold, for a table
+    ///   that holds only rows it was given; nil for one that holds all its rows.
+    func beginJournal(wants: RowWants?)
+
+    /// Appends the rows that changed since the journal began: for each a field count, a
+    /// ``RowChange`` as a field of two bytes, then the fields as ``encodeRows(_:as:into:)`` writes
+    /// them; of a row to delete those it had before.
+    ///
+    /// Rows that are encoded as they were before are left out. The order means nothing.
+    ///
+    /// - Throws: ``RowEncodingError``.
+    func encodeChanges(as types: [ColumnType], into buffer: inout RowBuffer) throws -> TableChanges
+
+    /// Forgets the changes, because they are written, and goes on noting.
+    func settleChanges()
+
+    /// Takes the changes back; a table that was put in another's place stays.
+    func undoChanges()
 }
 
 /// A value that does not fit its column.
@@ -57,15 +78,7 @@ extension Table: LoadableTable {
         as types: [ColumnType],
         into buffer: inout RowBuffer
     ) throws -> Int {
-        let columns = Row.table.columns
-        precondition(
-            types.count == columns.count,
-            "\(types.count) types for \(columns.count) columns"
-        )
-        let fields = zip(columns, types).map { column, type in
-            RowEncoder.Field(column: column.name, type: type, encode: column.encode)
-        }
-        let encoder = RowEncoder(table: name, fields: fields)
+        let encoder = RowEncoder(table: name, columns: Row.table.columns, types: types)
         return try storage.withSegments(of: range) { try encoder.encode($0, into: &buffer) }
     }
 }
@@ -88,7 +101,7 @@ struct RowSegment {
 
 /// Encodes rows of any type: generic code that is not specialised costs ten times as much, and the
 /// row types are made in other modules.
-private struct RowEncoder {
+struct RowEncoder {
     struct Field {
         let column: String
         let type: ColumnType
@@ -97,6 +110,17 @@ private struct RowEncoder {
 
     let table: String
     let fields: [Field]
+
+    init<Row: TableRow>(table: String, columns: [Column<Row>], types: [ColumnType]) {
+        precondition(
+            types.count == columns.count,
+            "\(types.count) types for \(columns.count) columns"
+        )
+        self.table = table
+        fields = zip(columns, types).map { column, type in
+            Field(column: column.name, type: type, encode: column.encode)
+        }
+    }
 
     func encode(_ segment: RowSegment, into buffer: inout RowBuffer) throws -> Int {
         var rows = 0
@@ -109,6 +133,10 @@ private struct RowEncoder {
 
     private func encode(_ row: UnsafeRawPointer, into buffer: inout RowBuffer) throws {
         buffer.append(Int16(fields.count))
+        try encodeFields(of: row, into: &buffer)
+    }
+
+    func encodeFields(of row: UnsafeRawPointer, into buffer: inout RowBuffer) throws {
         for field in fields {
             do {
                 try field.encode(row, &buffer, field.type)

@@ -15,6 +15,8 @@ package enum ReadModelError: Error, Equatable, Sendable {
     case refusedByPlan(projection: String, reasons: [String])
     /// A value does not fit its column.
     case rowRejected(table: String, reason: String)
+    /// A table does not hold the rows that were folded into it before.
+    case otherRows(projection: String, table: String, reason: String)
     /// The new generation does not pass a check.
     case checkFailed(projection: String, generation: Int, reasons: [String])
     /// Other sessions hold locks on the live tables past the patience.
@@ -85,6 +87,14 @@ extension ReadModelError: CustomStringConvertible {
             (
                 "A row of '\(table)' cannot be stored: \(reason)", Self.unchanged,
                 "Mend the reducer or the table's definition, then run the command again."
+            )
+        case .otherRows(let projection, let table, let reason):
+            (
+                "\(table) does not hold the rows that were written to it: \(reason). Something "
+                    + "besides this command changes them.",
+                "What was written before stays; nothing of this batch was.",
+                "Find out who writes to the table; 'reprise rebuild \(projection)' makes it right "
+                    + "again."
             )
         default: swapParts
         }

@@ -60,7 +60,8 @@ enum ExitStatus: Int32, CaseIterable {
             case .runBusy, .cutOverBlocked, .overBudget, .behindLive: .tryAgain
             case .refusedByPlan, .nothingToMove, .changedMeanwhile, .newerBookkeeping: .refused
             case .checkFailed: .checkFailed
-            case .unreachable, .refused, .server, .rowRejected, .outcomeUnknown: .database
+            case .unreachable, .refused, .server, .rowRejected, .otherRows, .outcomeUnknown:
+                .database
             }
     }
 

@@ -208,6 +208,8 @@ private func take(_ progress: RebuildProgress, _ meter: RebuildMeter, _ logger: 
         }
     case .folded(let events, let total, let bucketStart):
         meter.fold(events: events, total: total, bucketStart: bucketStart)
+    case .behind(let lag, let rate):
+        meter.behind(lag, eventsPerSecond: rate)
     case .warning(let text):
         logger.warning("\(text)")
     }
