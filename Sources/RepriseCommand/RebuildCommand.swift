@@ -40,6 +40,11 @@ struct RebuildCommand: AsyncParsableCommand {
     @Option(help: "How the tables are to change.")
     var strategy = Strategy.swap
 
+    @Flag(
+        help: "Fold twice, and stop when the two give different rows; takes twice the memory."
+    )
+    var checkDeterminism = false
+
     @Option(
         help: ArgumentHelp("Retired generations to keep (default: 1).", valueName: "n")
     )
@@ -139,6 +144,7 @@ struct RebuildCommand: AsyncParsableCommand {
         options.patience = try cutOver.patience(settings, allowsOlder: allowOlder)
         options.consent = try consent.consent(settings)
         options.hooks = try settings.hooks()
+        options.checksDeterminism = checkDeterminism
         return options
     }
 }
