@@ -36,6 +36,19 @@ package struct BucketTally: Sendable {
         batch.forEach { ids?[$0.bucket.start, default: []].insert($0.id) }
     }
 
+    /// Forgets the buckets that begin before a time, in milliseconds.
+    package mutating func forget(before start: Int64) {
+        let first = place(of: start)
+        guard first > 0 else { return }
+        if ids != nil { for entry in entries[..<first] { ids?[entry.start] = nil } }
+        entries.removeFirst(first)
+    }
+
+    /// Events by the millisecond at which their bucket begins.
+    package var counts: [Int64: Int] {
+        Dictionary(uniqueKeysWithValues: entries.map { ($0.start, $0.events) })
+    }
+
     /// Whether an event was read; nil when ids are not kept.
     package func contains(_ id: EventID, in bucket: Bucket) -> Bool? {
         ids.map { $0[bucket.start]?.contains(id) ?? false }

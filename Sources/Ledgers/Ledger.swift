@@ -23,6 +23,9 @@ package protocol Ledger: Sendable {
     /// - Throws: ``LedgerError``.
     func lastPosition(before time: Int64) throws -> Position?
 
+    /// The bucket that a position belongs to.
+    func bucket(of position: Position) -> Bucket
+
     /// The positions that belong to a bucket, whether there are events or not.
     func span(of bucket: Bucket) -> PositionSpan
 

@@ -50,6 +50,10 @@ package struct SQLiteLedger: Ledger {
         }
     }
 
+    package func bucket(of position: Position) -> Bucket {
+        Bucket(start: EventKey(position).bucketStart, width: bucketWidth)
+    }
+
     package func span(of bucket: Bucket) -> PositionSpan {
         // Nothing sorts between the highest id of the millisecond before and the bucket's lowest.
         let before = EventKey(

@@ -30,12 +30,12 @@ package protocol Fold: AnyObject, Sendable {
     /// What the tables want since the last attempt; nil for a fold that holds all its rows.
     var wants: RowWants? { get }
 
-    /// Why the rows of the tables alone are not all that the reducer knows, as a clause; nil when
-    /// they are.
-    var stateBesidesRows: String? { get }
+    /// Why the fold cannot go on from rows that are read back from PostgreSQL, as a clause; nil when
+    /// it can.
+    var obstacleToReadingBack: String? { get }
 
-    /// Forgets everything, as before the first event.
-    func reset()
+    /// Forgets all rows, to ask for them again: of a fold that does not hold all of them.
+    func forgetRows()
 }
 
 extension Projection {
@@ -92,23 +92,28 @@ private final class ProjectionFold<P: Projection>: Fold, @unchecked Sendable {
             }
         }
         guard rejection != nil || wants.isAny else { return true }
-        for table in tables { table.undoChanges() }
+        // A table that was begun anew knows nothing of what it wanted, or of what was there before.
+        if tables.contains(where: { !$0.undoChanges() }) { wants.isWhole = true }
         if let rejection { throw rejection }
         return false
     }
 
-    var stateBesidesRows: String? {
+    var obstacleToReadingBack: String? {
         for child in Mirror(reflecting: projection).children {
             let name = child.label ?? "a property"
             guard let table = child.value as? any LoadableTable else {
                 return "its property '\(name)' is no table"
             }
             if !table.isForReaders { return "its table '\(name)' is for the reducer alone" }
+            if let obstacle = table.obstacleToReadingBack { return obstacle }
         }
         return nil
     }
 
-    func reset() { projection = P() }
+    func forgetRows() {
+        projection = P()
+        beginJournal(holdsAllRows: false)
+    }
 }
 
 /// An event that a reducer refused.

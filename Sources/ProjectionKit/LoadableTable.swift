@@ -48,8 +48,37 @@ package protocol LoadableTable: Sendable {
     /// Forgets the changes, because they are written, and goes on noting.
     func settleChanges()
 
-    /// Takes the changes back; a table that was put in another's place stays.
-    func undoChanges()
+    /// Takes the changes back.
+    ///
+    /// - Returns: False when the reducer has put another table in the place of this one, so that
+    ///   nobody knows the changes.
+    func undoChanges() -> Bool
+
+    /// Why the table's rows cannot be read back from PostgreSQL, as a clause; nil when they can.
+    var obstacleToReadingBack: String? { get }
+
+    /// Keys that the reducer asked for, of which it is not known whether they have rows.
+    var wantedKeys: Int { get }
+
+    /// Rows in memory, for a table that holds only those it was given.
+    var heldRows: Int { get }
+
+    /// Appends the wanted keys as rows of the key columns, in the order in which the table names
+    /// them.
+    ///
+    /// - Throws: ``RowEncodingError``; ``RowObstacle``.
+    func encodeWantedKeys(as types: [ColumnType], into buffer: inout RowBuffer) throws
+
+    /// Takes in the rows of wanted keys; those that do not come have none.
+    ///
+    /// - Parameters:
+    ///   - types: The columns' real types.
+    ///   - feed: Calls its argument with the fields of each row that was found.
+    /// - Throws: ``RowReadingError``, ``RowObstacle``; what `feed` throws.
+    func admitWantedRows(
+        as types: [ColumnType],
+        _ feed: ((_ fields: [UnsafeRawBufferPointer?]) throws -> Void) throws -> Void
+    ) throws
 }
 
 /// A value that does not fit its column.

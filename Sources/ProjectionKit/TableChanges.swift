@@ -45,11 +45,16 @@ extension Table {
             }
             return changes
         }
+        let writer = journal.gaps == nil ? nil : try KeyWriter<Row>()
         for (key, before) in journal.before {
             let index = storage.index(of: key, hash: TableStorage<Row>.hash(key))
             switch (before, index) {
             case (nil, nil): continue
             case (nil, let index?):
+                let row = storage.pointer(at: index)
+                if let writer, try !writer.matches(row.pointee, as: types) {
+                    throw RowObstacle.mixedUpKey(of: name)
+                }
                 try encoder.append(.insert, storage.pointer(at: index), to: &buffer)
                 changes.inserted += 1
             case (let before?, nil):
@@ -75,8 +80,8 @@ extension Table {
         storage.journal = TableJournal(gaps: gaps)
     }
 
-    package func undoChanges() {
-        guard let journal = storage.journal else { return }
+    package func undoChanges() -> Bool {
+        guard let journal = storage.journal else { return false }
         for (key, before) in journal.before {
             let hash = TableStorage<Row>.hash(key)
             let index = storage.index(of: key, hash: hash)
@@ -84,6 +89,7 @@ extension Table {
             storage.put(before, key: key, hash: hash, at: index)
         }
         journal.before.removeAll(keepingCapacity: true)
+        return true
     }
 }
 

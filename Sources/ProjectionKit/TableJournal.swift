@@ -59,7 +59,7 @@ package final class RowWants: @unchecked Sendable {
     /// Keys, over all tables.
     package fileprivate(set) var keys = 0
     /// Whether a reducer asked for a table as a whole: its rows in order, or their number.
-    package fileprivate(set) var isWhole = false
+    package internal(set) var isWhole = false
 
     /// None yet.
     package init() {}

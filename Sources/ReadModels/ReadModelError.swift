@@ -11,6 +11,8 @@ package enum ReadModelError: Error, Equatable, Sendable {
     case server(doing: String, reason: String)
     /// Another run works on the projection.
     case runBusy(projection: String, holder: String)
+    /// Another process keeps the projection's live tables current.
+    case followerBusy(projection: String, holder: String)
     /// The plan refuses; each line names an object and says why.
     case refusedByPlan(projection: String, reasons: [String])
     /// A value does not fit its column.
@@ -77,6 +79,12 @@ extension ReadModelError: CustomStringConvertible {
             (
                 "Another run works on '\(projection)': \(holder).", Self.unchanged,
                 "Wait for it ('reprise status \(projection)' shows it), or stop that process."
+            )
+        case .followerBusy(let projection, let holder):
+            (
+                "'\(projection)' is followed already: by \(holder).",
+                "The live tables are kept current by that process.",
+                "Stop it first, if this one is to do it ('reprise status \(projection)' shows it)."
             )
         case .refusedByPlan(let projection, let reasons):
             (

@@ -58,6 +58,10 @@ struct RowCopy: Sendable {
             return try await body()
         } catch let error as RowEncodingError {
             throw ReadModelError.rowRejected(table: table, reason: "\(error)")
+        } catch let error as RowReadingError {
+            throw ReadModelError.rowRejected(table: table, reason: "\(error)")
+        } catch let error as RowObstacle {
+            throw ReadModelError.rowRejected(table: table, reason: "\(error)")
         } catch let error as ServerError where error.isAboutRows {
             throw ReadModelError.rowRejected(table: table, reason: "\(error)")
         }

@@ -1,5 +1,6 @@
 import Postgres
 import ProjectionKit
+import Synchronization
 
 /// Writes the changed rows of a fold into tables that hold its earlier rows, on one session.
 ///
@@ -76,6 +77,24 @@ struct RowExchange: Sendable {
         return changes
     }
 
+    /// Why a fold cannot go on from the tables' rows, as a clause; nil when it can.
+    func obstacleToReadingBack(_ fold: any Fold) -> String? {
+        if let obstacle = fold.obstacleToReadingBack { return obstacle }
+        for table in tables {
+            if let obstacle = table.obstacleToReadingBack { return obstacle }
+        }
+        return nil
+    }
+
+    /// Gives the fold's tables the rows that they want, in the open transaction.
+    ///
+    /// - Throws: ``ReadModelError/rowRejected(table:reason:)``.
+    func fetch(for fold: any Fold, on connection: PostgresConnection) async throws {
+        for (table, rows) in zip(tables, fold.tables.filter(\.isForReaders)) {
+            try await table.fetch(rows, on: connection)
+        }
+    }
+
     private static func parentsFirst(
         _ tables: [ExchangedTable],
         on connection: PostgresConnection
@@ -113,11 +132,16 @@ struct ExchangedTable: Sendable {
     let binding: TableBinding
     /// The columns of the key.
     let key: [String]
-    /// Why a row read back can differ from the one that was written, as a clause; nil when it
-    /// cannot.
-    let lossyColumn: String?
+    /// Why rows cannot be read back as they were written, as a clause; nil when they can.
+    var obstacleToReadingBack: String? {
+        hasKeyIndex
+            ? lossyColumn
+            : "no primary key or unique constraint of \(name.name) covers exactly its key"
+    }
 
+    private let lossyColumn: String?
     private let staging: QualifiedName
+    private let keyStaging: QualifiedName
     /// The staging table's column for what is to be done.
     private let changeColumn: String
     /// Columns that no UPDATE may set.
@@ -161,6 +185,7 @@ struct ExchangedTable: Sendable {
         while binding.columns.contains(changeColumn) { changeColumn += "_" }
         self.changeColumn = changeColumn
         staging = QualifiedName(schema: "pg_temp", name: "reprise_changes_\(number)")
+        keyStaging = QualifiedName(schema: "pg_temp", name: "reprise_keys_\(number)")
         try await makeStaging(on: connection)
     }
 
@@ -168,7 +193,9 @@ struct ExchangedTable: Sendable {
         let columns = binding.columns.map(SQLText.identifier).joined(separator: ", ")
         try await connection.execute(
             """
-            DROP TABLE IF EXISTS \(staging.sql);
+            DROP TABLE IF EXISTS \(staging.sql), \(keyStaging.sql);
+            CREATE TEMPORARY TABLE \(keyStaging.sql) ON COMMIT DELETE ROWS AS
+            SELECT \(keyList) FROM \(name.sql) WITH NO DATA;
             CREATE TEMPORARY TABLE \(staging.sql) ON COMMIT DELETE ROWS AS
             SELECT 0::pg_catalog.int2 AS \(SQLText.identifier(changeColumn)), \(columns)
             FROM \(name.sql) WITH NO DATA
@@ -223,6 +250,8 @@ extension ExchangedTable {
         binding.columns.map(SQLText.identifier).joined(separator: ", ")
     }
 
+    private var keyList: String { key.map(SQLText.identifier).joined(separator: ", ") }
+
     /// Rows of the table that are staged with a change.
     private func isStaged(_ change: RowChange) -> String {
         let keys = key.map(SQLText.identifier).map { "t.\($0) = s.\($0)" }
@@ -246,23 +275,68 @@ extension ExchangedTable {
             try await connection.copyIn(
                 "COPY \(staging.sql) (\(columns)) FROM STDIN WITH (FORMAT binary)"
             ) { try bytes.send(by: $0) }
-            try await prepare(changes, on: connection)
+            try await prepare(staging, rows: changes.rows, on: connection)
             return changes
         }
     }
 
-    /// The planner knows nothing of the staging table. Of few rows each is looked up in the index;
-    /// for many it is told how many there are.
+    /// The planner knows nothing of a staging table. Of few rows each is looked up in the index; for
+    /// many it is told how many there are.
     private func prepare(
-        _ changes: TableChanges,
+        _ staging: QualifiedName,
+        rows: Int,
         on connection: PostgresConnection
     ) async throws {
         let few = 5_000
-        let joins = changes.rows > few || !hasKeyIndex ? "on" : "off"
-        let analyze = changes.rows > few ? "ANALYZE \(staging.sql);" : ""
+        let joins = rows > few || !hasKeyIndex ? "on" : "off"
+        let analyze = rows > few ? "ANALYZE \(staging.sql);" : ""
         try await connection.execute(
             "\(analyze) SET LOCAL enable_hashjoin = \(joins); SET LOCAL enable_mergejoin = \(joins)"
         )
+    }
+
+    /// Reads the rows of the keys that the fold's table wants.
+    fileprivate func fetch(
+        _ rows: any LoadableTable,
+        on connection: PostgresConnection
+    ) async throws {
+        guard rows.wantedKeys > 0 else { return }
+        try await RowCopy.namingRows(of: name.name) {
+            try await sendKeys(of: rows, on: connection)
+            let received = Mutex<[UInt8]>([])
+            let keys = key.map(SQLText.identifier).map { "t.\($0) = k.\($0)" }
+            try await connection.copyOut(
+                """
+                COPY (SELECT \(binding.columns.map { "t.\(SQLText.identifier($0))" }
+                    .joined(separator: ", "))
+                FROM \(keyStaging.sql) AS k JOIN \(name.sql) AS t
+                    ON \(keys.joined(separator: " AND "))) TO STDOUT WITH (FORMAT binary)
+                """
+            ) { piece in received.withLock { $0.append(contentsOf: piece) } }
+            let bytes = received.withLock { $0 }
+            try rows.admitWantedRows(as: binding.types) { admit in
+                var parser = BinaryRows(fieldCount: binding.columns.count)
+                try bytes.withUnsafeBytes { try parser.take($0, admit) }
+                try parser.finish()
+            }
+        }
+    }
+
+    private func sendKeys(
+        of rows: any LoadableTable,
+        on connection: PostgresConnection
+    ) async throws {
+        var buffer = RowBuffer(capacity: 1 << 12)
+        buffer.appendCopyHeader()
+        try rows.encodeWantedKeys(as: binding.types, into: &buffer)
+        buffer.append(Int16(-1))
+        let bytes = SentBytes(buffer: buffer)
+        // Keys that were asked for before in this transaction.
+        try await connection.execute("DELETE FROM \(keyStaging.sql)")
+        try await connection.copyIn(
+            "COPY \(keyStaging.sql) (\(keyList)) FROM STDIN WITH (FORMAT binary)"
+        ) { try bytes.send(by: $0) }
+        try await prepare(keyStaging, rows: rows.wantedKeys, on: connection)
     }
 
     fileprivate func delete(

@@ -60,6 +60,21 @@ package struct ShadowSession: Sendable {
         return changes.values.reduce(into: TableChanges()) { $0.add($1) }
     }
 
+    /// Why a fold cannot go on from the tables' rows alone, as a clause; nil when it can.
+    package func obstacleToReadingBack(_ fold: any Fold) -> String? {
+        exchange.obstacleToReadingBack(fold)
+    }
+
+    /// Gives a fold's tables the rows that they want.
+    ///
+    /// - Throws: ``ReadModelError``.
+    package func fetch(for fold: any Fold) async throws {
+        let doing = "reading rows of generation \(generation) of '\(run.projection)'"
+        try await translatingErrors(doing: doing) {
+            try await connection.withTransaction { try await exchange.fetch(for: fold, on: $0) }
+        }
+    }
+
     /// Gives the planner the statistics of tables that have changed much.
     ///
     /// - Throws: ``ReadModelError``.

@@ -65,7 +65,7 @@ actor CatchUp {
         guard let position = Position(position), await fold.isAhead(position),
             let end = try await fold.end(), position <= end
         else { return }
-        _ = try await round(to: position)
+        while await fold.isAhead(position) { _ = try await round(to: position) }
     }
 
     /// Writes what was applied behind the others.

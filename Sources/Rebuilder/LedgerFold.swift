@@ -16,8 +16,11 @@ actor LedgerFold {
     private let lateness: LatenessTerms
     private var tally: BucketTally
     private var watch: (any LedgerWatch)?
+    private var pulse: (any LedgerWatch)?
     /// Events of an earlier process, whose buckets are not known.
-    private var earlierEvents = 0
+    private var earlierEvents: Int?
+    /// Gives the tables the rows that they want; nil for a fold that holds all its rows.
+    private var source: RowSource?
 
     /// A fold that has read nothing.
     init(of fold: any Fold, from ledger: any Ledger, lateness: LatenessTerms) {
@@ -28,12 +31,64 @@ actor LedgerFold {
     }
 
     /// Events that were folded.
-    var events: Int { earlierEvents + tally.events }
+    var events: Int { (earlierEvents ?? 0) + tally.events }
 
-    /// Goes on where an earlier process has left off.
-    func resume(at position: Position?, events: Int) {
+    /// Folds from the beginning what the tables hold already.
+    ///
+    /// - Throws: As ``advance(to:progress:)``.
+    func refold(to position: Position?) async throws {
+        if let position {
+            let pass = FoldPass(ledger: ledger, fold: fold) { _, _ in }
+            _ = try await pass.run(
+                over: PositionSpan(through: position),
+                adding: BucketTally(keepsIDs: false)
+            )
+        }
+        self.position = position
+        fold.beginJournal(holdsAllRows: true)
+    }
+
+    /// Reads the newest buckets again, up to the position, without folding them: so that what is
+    /// committed there later is noticed.
+    ///
+    /// - Throws: ``LedgerError``.
+    func rememberNewestBuckets() async throws {
+        guard let position, let horizon = lateness.horizon else { return }
+        if watch == nil { watch = try await beginWatch() }
+        let (ledger, known) = (ledger, tally)
+        let start = ledger.bucket(of: position).start - Int64(horizon * 1_000)
+        let first = Bucket(containing: start, width: ledger.bucketWidth)
+        let span = PositionSpan(after: ledger.span(of: first).after, through: position)
+        tally = try await onThread { _ in
+            var tally = known
+            try ledger.withReader(of: span) { reader in
+                let batch = EventBatch()
+                while try reader.fill(batch) { tally.add(batch) }
+            }
+            return tally
+        }
+    }
+
+    /// Forgets what was read of buckets outside the lateness horizon.
+    func forgetOldBuckets() {
+        guard let horizon = lateness.horizon, let last = tally.lastBucketStart else { return }
+        tally.forget(before: last - Int64(horizon * 1_000) - ledger.bucketWidth)
+    }
+
+    /// Events read of the newest buckets, by the millisecond at which they begin.
+    var bucketCounts: [Int64: Int] { tally.counts }
+
+    /// Goes on where an earlier process has left off: its rows are fetched when they are needed.
+    ///
+    /// - Parameters:
+    ///   - position: Where the rows stand.
+    ///   - events: Events that they are made of, where those are to be counted again; else nil.
+    ///   - source: Where the rows are.
+    func resume(at position: Position?, events: Int?, from source: @escaping RowSource) {
         self.position = position
         earlierEvents = events
+        self.source = source
+        fold.beginJournal(holdsAllRows: false)
     }
 
     /// The end of the ledger without its newest events, which may still get company; nil when there
@@ -56,6 +111,15 @@ actor LedgerFold {
         return end.flatMap { isAhead($0) ? $0 : nil }
     }
 
+    /// Whether anything may have been committed to the ledger since this was asked last.
+    func hasNews() async throws -> Bool {
+        guard let pulse else {
+            pulse = try await beginWatch()
+            return true
+        }
+        return try await onThread { _ in try pulse.hasChanged() }
+    }
+
     /// Whether a position is still to be folded.
     func isAhead(_ other: Position) -> Bool { position.map { $0 < other } ?? true }
 
@@ -74,7 +138,8 @@ actor LedgerFold {
         }
     }
 
-    /// Folds what stands behind the position, up to `end`.
+    /// Folds what stands behind the position, up to `end`; of a fold that does not hold all its rows
+    /// one batch, whose changes have to be written before the next.
     ///
     /// - Parameters:
     ///   - end: Where to stop, included.
@@ -87,6 +152,7 @@ actor LedgerFold {
         to end: Position,
         progress: @escaping @Sendable (_ events: Int, _ bucketStart: Int64) -> Void = { _, _ in }
     ) async throws -> Int {
+        guard source == nil else { return try await advanceOneBatch(to: end) }
         if watch == nil { watch = try await beginWatch() }
         let before = tally.events
         let pass = FoldPass(ledger: ledger, fold: fold, progress: progress)
@@ -97,6 +163,41 @@ actor LedgerFold {
         position = end
         return tally.events - before
     }
+
+    /// Folds one batch of what stands behind the position.
+    ///
+    /// - Returns: Number of events.
+    /// - Throws: As ``advance(to:progress:)``; what the row source throws.
+    func advanceOneBatch(to end: Position) async throws -> Int {
+        if watch == nil { watch = try await beginWatch() }
+        let batch = try await nextBatch(through: end)
+        try await apply(batch)
+        tally.add(batch)
+        position = batch.lastPosition ?? end
+        return batch.count
+    }
+
+    private func nextBatch(through end: Position) async throws -> EventBatch {
+        let ledger = ledger
+        let span = PositionSpan(after: position, through: end)
+        return try await onThread { _ in
+            let batch = EventBatch()
+            _ = try ledger.withReader(of: span) { try $0.fill(batch) }
+            return batch
+        }
+    }
+
+    private func apply(_ batch: EventBatch) async throws {
+        guard let source else { return try fold.apply(batch) }
+        if fold.tables.map(\.heldRows).reduce(0, +) > Self.mostRowsHeld { fold.forgetRows() }
+        while try !fold.tryApply(batch) {
+            if fold.wants?.isWhole == true { throw WholeTablesWanted() }
+            try await source(fold)
+        }
+    }
+
+    /// What is in memory is what recent events needed, and the next ones are likely to need.
+    private static let mostRowsHeld = 100_000
 
     /// The buckets that were changed behind the fold: of those inside the lateness horizon, the ones
     /// that hold another number of events by now than were read.
@@ -119,7 +220,7 @@ actor LedgerFold {
         let counts = try await onThread { _ in
             try ledger.bucketCounts(in: PositionSpan(after: begin, through: position))
         }
-        guard earlierEvents == 0 else { return total(counts) }
+        guard earlierEvents == nil else { return total(counts) }
         return tally.differences(from: counts, since: first?.start)
     }
 
@@ -130,22 +231,22 @@ actor LedgerFold {
     /// - Throws: ``LedgerError``, ``EventRejection``.
     func accept(_ differences: [BucketDifference]) async throws -> Int {
         guard let position else { return 0 }
-        let (ledger, fold, known) = (ledger, fold, tally)
+        let (ledger, known) = (ledger, tally)
         let late = try await onThread { _ in
-            try differences.map { difference in
-                try LateEvents(bucket: difference.bucket, through: position).read(ledger) {
-                    known.contains($0, in: difference.bucket) ?? true
+            let late = EventBatch(capacity: 16, bytes: 1 << 14)
+            late.bucketWidth = ledger.bucketWidth
+            for bucket in differences.map(\.bucket) {
+                try LateEvents(bucket: bucket, through: position).read(ledger, into: late) {
+                    known.contains($0, in: bucket) ?? true
                 }
             }
+            return late
         }
-        var events = 0
-        for batch in late where batch.count > 0 {
-            try fold.apply(batch)
-            tally.add(batch)
-            events += batch.count
-        }
-        lateEvents += events
-        return events
+        guard late.count > 0 else { return 0 }
+        try await apply(late)
+        tally.add(late)
+        lateEvents += late.count
+        return late.count
     }
 
     private var lastBucketStart: Int64? { tally.lastBucketStart }
@@ -162,10 +263,17 @@ actor LedgerFold {
     }
 
     private func mayHaveChanged() async throws -> Bool {
-        guard let watch, earlierEvents == 0 else { return true }
+        guard let watch else { return true }
         return try await onThread { _ in try watch.hasChanged() }
     }
 }
+
+/// A reducer asked for a table as a whole, for its rows in order or their number, and the fold does
+/// not hold all of them.
+struct WholeTablesWanted: Error {}
+
+/// Gives a fold's tables the rows that they want.
+typealias RowSource = @Sendable (any Fold) async throws -> Void
 
 /// How far something is behind the end of the ledger.
 package struct Lag: Equatable, Sendable {
@@ -180,9 +288,11 @@ private struct LateEvents {
     let bucket: Bucket
     let through: Position
 
-    func read(_ ledger: any Ledger, isKnown: (EventID) -> Bool) throws -> EventBatch {
-        let late = EventBatch(capacity: 16, bytes: 1 << 14)
-        late.bucketWidth = ledger.bucketWidth
+    func read(
+        _ ledger: any Ledger,
+        into late: EventBatch,
+        isKnown: (EventID) -> Bool
+    ) throws {
         let whole = ledger.span(of: bucket)
         let span = PositionSpan(after: whole.after, through: min(whole.through, through))
         try ledger.withReader(of: span) { reader in
@@ -193,6 +303,5 @@ private struct LateEvents {
                 }
             }
         }
-        return late
     }
 }

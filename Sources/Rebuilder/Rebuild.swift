@@ -172,9 +172,15 @@ extension Rebuild {
     ) async throws -> RebuildReport {
         let mostRestarts = 3
         var restarts = 0
+        var resumable = try await resumable(run)
         while true {
             do {
-                var report = try await attempt(plan, run: run, clock: &clock)
+                let generation = resumable
+                resumable = nil
+                var report =
+                    if let generation {
+                        try await resume(generation, plan: plan, run: run, clock: &clock)
+                    } else { try await attempt(plan, run: run, clock: &clock) }
                 report.restarts = restarts
                 return report
             } catch let late as LateEvents {
@@ -190,6 +196,48 @@ extension Rebuild {
                     try await database.discard(generation, run: run)
                 }
             }
+        }
+    }
+
+    /// The generation to go on with, when that was asked for and there is one.
+    private func resumable(_ run: Run) async throws -> ResumableGeneration? {
+        guard options.resumes else { return nil }
+        switch try await database.resumption(of: tables, run: run) {
+        case .generation(let generation): return generation
+        case .nothing(let reason):
+            progress(.warning("\(reason) The rebuild begins from the beginning."))
+            return nil
+        }
+    }
+
+    /// Goes on with a built generation: its rows are read back where they are needed, or folded
+    /// again where the reducer knows more than its rows.
+    private func resume(
+        _ generation: ResumableGeneration,
+        plan: ReadModelPlan,
+        run: Run,
+        clock: inout StageClock
+    ) async throws -> RebuildReport {
+        try await database.withShadow(of: tables, generation: generation.number, run: run) {
+            shadow in
+            let fold = LedgerFold(
+                of: projection.makeFold(),
+                from: ledger,
+                lateness: options.lateness
+            )
+            if let obstacle = shadow.obstacleToReadingBack(fold.fold) {
+                try await enter(.folding, run)
+                progress(.warning(generation.refoldingNote(obstacle)))
+                if let position = generation.position { try await advance(fold, to: position) }
+                fold.fold.beginJournal(holdsAllRows: true)
+                clock.lap(\.fold)
+            } else {
+                progress(.warning(generation.note))
+                await fold.resume(at: generation.position, events: generation.events) {
+                    try await shadow.fetch(for: $0)
+                }
+            }
+            return try await finish(shadow, fold, plan: plan, run: run, clock: &clock)
         }
     }
 
@@ -494,6 +542,16 @@ extension Rebuild {
             progress(.warning(warning))
         }
         clock.lap(\.prune)
+    }
+}
+
+extension ResumableGeneration {
+    fileprivate var note: String {
+        "Going on with generation \(number), which was built from \(events) events at \(builtAt)."
+    }
+
+    fileprivate func refoldingNote(_ obstacle: String) -> String {
+        "\(note) The events are folded again, because \(obstacle)."
     }
 }
 

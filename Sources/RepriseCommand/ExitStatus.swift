@@ -58,7 +58,7 @@ enum ExitStatus: Int32, CaseIterable {
     private init(of error: ReadModelError) {
         self =
             switch error {
-            case .runBusy, .cutOverBlocked, .overBudget, .behindLive: .tryAgain
+            case .runBusy, .followerBusy, .cutOverBlocked, .overBudget, .behindLive: .tryAgain
             case .refusedByPlan, .nothingToMove, .changedMeanwhile, .newerBookkeeping: .refused
             case .checkFailed: .checkFailed
             case .unreachable, .refused, .server, .rowRejected, .otherRows, .outcomeUnknown:
