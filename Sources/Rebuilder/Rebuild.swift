@@ -26,6 +26,8 @@ package struct RebuildOptions: Sendable {
     package var catchUpLimit = 600.0
     /// Whether to go on with what a dead run has built, where there is such a generation.
     package var resumes = false
+    /// Whether to fold twice, and to stop when the two give different rows.
+    package var checksDeterminism = false
 
     /// The defaults.
     package init() {}
@@ -287,11 +289,19 @@ extension Rebuild {
         clock: inout StageClock
     ) async throws -> RebuildReport {
         try await enter(.folding, run)
-        let folded = try await fold()
+        var folded = try await fold()
         clock.lap(\.fold)
-        return plan.strategy == .truncate
+        var digests: [String: String]?
+        if options.checksDeterminism {
+            (folded, digests) = try await foldAgain(folded, run: run)
+            clock.lap(\.foldAgain)
+        }
+        var report =
+            plan.strategy == .truncate
             ? try await reload(folded, plan: plan, run: run, clock: &clock)
             : try await buildAndSwap(folded, plan: plan, run: run, clock: &clock)
+        report.digests = digests
+        return report
     }
 
     /// Folds to the end of the ledger, its newest events last, then what was appended meanwhile.
@@ -311,6 +321,19 @@ extension Rebuild {
             try await advance(fold, to: end)
         }
         return fold
+    }
+
+    private func foldAgain(
+        _ folded: LedgerFold,
+        run: Run
+    ) async throws -> (LedgerFold, [String: String]) {
+        try await enter(.foldingAgain, run)
+        return try await DeterminismCheck(
+            projection: projection,
+            ledger: ledger,
+            lateness: options.lateness,
+            progress: progress
+        ).run(after: folded)
     }
 
     private func advance(_ fold: LedgerFold, to end: Position) async throws {

@@ -49,6 +49,7 @@ enum ExitStatus: Int32, CaseIterable {
             case .after: self = .hookFailed
             }
         case is RebuildError: self = .tryAgain
+        case is UnrepeatableFold: self = .checkFailed
         case is ImportError, is EventRejection: self = .rejected
         default: return nil
         }
