@@ -6,7 +6,7 @@ SWIFT   ?= swift
 ARROWS  := --explicit-target-dependency-import-check error
 # Every test is written with Swift Testing, so the last line is its summary and not XCTest's.
 TEST    := $(SWIFT) test $(ARROWS) --skip-build --disable-xctest
-SOURCES := Package.swift Sources Tests Projections migrations
+SOURCES := Package.swift Sources Tests Projections migrations examples
 # Runs a command against DATABASE_URL or PGHOST where set, else against a cluster of its own.
 SANDBOX := scripts/sandbox run
 
