@@ -45,6 +45,8 @@ struct LiveProjectorTests {
             let live = try await scene.database.query("SELECT generation FROM reprise.live").first
             let generation = try #require(try live?.int("generation"))
             #expect(outcome.standardOutput.contains("generation \(generation)"))
+            let noticed = outcome.standardOutput.components(separatedBy: " is live, at ").count - 1
+            #expect(noticed >= 2, "it has noticed \(noticed) changes of generation")
             try await scene.expectFreshFold()
         }
     }

@@ -39,6 +39,9 @@ struct LiveProjector {
                 // Whether a COMMIT went through before, the checkpoint row tells.
                 say("tally: the connection is lost; again in a second")
                 try await Task.sleep(for: .seconds(1))
+            } catch {
+                say("tally: \(error)")
+                exit(1)
             }
         }
     }
@@ -128,7 +131,7 @@ private struct Counts {
             """
             INSERT INTO public.tally (id, events, label)
             SELECT id, events, 'new'
-            FROM pg_catalog.unnest($1::bigint[], $2::bigint[]) AS counted (id, events)
+            FROM unnest($1::bigint[], $2::bigint[]) AS counted (id, events)
             ON CONFLICT (id) DO UPDATE SET events = tally.events + excluded.events
             """,
             [.ints(Array(ids.keys)), .ints(Array(ids.values))]
@@ -137,7 +140,7 @@ private struct Counts {
             """
             INSERT INTO public.tally_day (day, events)
             SELECT day, events
-            FROM pg_catalog.unnest($1::date[], $2::bigint[]) AS counted (day, events)
+            FROM unnest($1::date[], $2::bigint[]) AS counted (day, events)
             ON CONFLICT (day) DO UPDATE SET events = tally_day.events + excluded.events
             """,
             [.texts(Array(days.keys)), .ints(Array(days.values))]
