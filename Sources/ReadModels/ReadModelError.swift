@@ -11,10 +11,14 @@ package enum ReadModelError: Error, Equatable, Sendable {
     case server(doing: String, reason: String)
     /// Another run works on the projection.
     case runBusy(projection: String, holder: String)
+    /// Another process keeps the projection's live tables current.
+    case followerBusy(projection: String, holder: String)
     /// The plan refuses; each line names an object and says why.
     case refusedByPlan(projection: String, reasons: [String])
     /// A value does not fit its column.
     case rowRejected(table: String, reason: String)
+    /// A table does not hold the rows that were folded into it before.
+    case otherRows(projection: String, table: String, reason: String)
     /// The new generation does not pass a check.
     case checkFailed(projection: String, generation: Int, reasons: [String])
     /// Other sessions hold locks on the live tables past the patience.
@@ -76,6 +80,12 @@ extension ReadModelError: CustomStringConvertible {
                 "Another run works on '\(projection)': \(holder).", Self.unchanged,
                 "Wait for it ('reprise status \(projection)' shows it), or stop that process."
             )
+        case .followerBusy(let projection, let holder):
+            (
+                "'\(projection)' is followed already: by \(holder).",
+                "The live tables are kept current by that process.",
+                "Stop it first, if this one is to do it ('reprise status \(projection)' shows it)."
+            )
         case .refusedByPlan(let projection, let reasons):
             (
                 "The plan refuses '\(projection)':\n" + Self.list(reasons), Self.unchanged,
@@ -85,6 +95,14 @@ extension ReadModelError: CustomStringConvertible {
             (
                 "A row of '\(table)' cannot be stored: \(reason)", Self.unchanged,
                 "Mend the reducer or the table's definition, then run the command again."
+            )
+        case .otherRows(let projection, let table, let reason):
+            (
+                "\(table) does not hold the rows that were written to it: \(reason). Something "
+                    + "besides this command changes them.",
+                "What was written before stays; nothing of this batch was.",
+                "Find out who writes to the table; 'reprise rebuild \(projection)' makes it right "
+                    + "again."
             )
         default: swapParts
         }

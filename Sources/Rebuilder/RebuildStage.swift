@@ -6,6 +6,7 @@ package enum RebuildStage: String, CaseIterable, Sendable {
     case folding
     case loading
     case checking
+    case catchingUp = "catching up"
     case beforeSwap = "hooks before the swap"
     case cuttingOver = "cutting over"
     case afterSwap = "hooks after the swap"
@@ -17,6 +18,9 @@ package enum RebuildStage: String, CaseIterable, Sendable {
         case .planning, .folding: "nothing"
         case .loading, .checking:
             "a shadow schema that the next run drops; the live tables are untouched"
+        case .catchingUp:
+            "the live tables as they were, and a built generation that 'reprise rebuild --resume' "
+                + "goes on with"
         case .beforeSwap:
             "the live tables as they were, and a built generation that 'reprise swap' can put live"
         case .afterSwap: "the new generation live, and hooks that did not run to their end"
@@ -34,6 +38,9 @@ package enum RebuildProgress: Sendable {
     /// Events were folded: so many of about `total`; the last one's bucket begins at that time, in
     /// milliseconds since 1970.
     case folded(events: Int, total: Int, bucketStart: Int64)
+    /// The built generation is so far behind the ledger, and was caught up with at that rate; nil
+    /// before the first round.
+    case behind(Lag, eventsPerSecond: Double?)
     /// Something that does not stop the rebuild and should be known.
     case warning(String)
 }

@@ -57,10 +57,11 @@ enum ExitStatus: Int32, CaseIterable {
     private init(of error: ReadModelError) {
         self =
             switch error {
-            case .runBusy, .cutOverBlocked, .overBudget, .behindLive: .tryAgain
+            case .runBusy, .followerBusy, .cutOverBlocked, .overBudget, .behindLive: .tryAgain
             case .refusedByPlan, .nothingToMove, .changedMeanwhile, .newerBookkeeping: .refused
             case .checkFailed: .checkFailed
-            case .unreachable, .refused, .server, .rowRejected, .outcomeUnknown: .database
+            case .unreachable, .refused, .server, .rowRejected, .otherRows, .outcomeUnknown:
+                .database
             }
     }
 
