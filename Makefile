@@ -66,9 +66,9 @@ test/race: packages ## Run the unit tests under the thread sanitizer
 	$(SWIFT) test $(ARROWS) --sanitize=thread --scratch-path .build-race --disable-xctest \
 	  --filter '^UnitTests\.'
 
-.PHONY: soak/swap
-soak/swap: build/tests ## Swap a hundred times under readers and writers
-	REPRISE_TEST_SOAK=1 $(SANDBOX) $(TEST) --filter 'IntegrationTests\.TrafficTests'
+.PHONY: soak
+soak: build/tests ## Rebuild under traffic, kills and crashes, the long form
+	REPRISE_TEST_SOAK=1 $(SANDBOX) $(TEST) --filter 'SoakTests|TrafficTests'
 
 .PHONY: lint
 lint: ## Check formatting and documentation comments

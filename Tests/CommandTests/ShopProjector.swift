@@ -8,11 +8,14 @@ import Testing
 enum ShopProjector: CaseIterable, Sendable {
     /// `examples/live_projector/projector.py`.
     case python
+    /// `reprise follow shop`.
+    case follow
 
     /// The name of its session.
     var session: String {
         switch self {
         case .python: "shop projector"
+        case .follow: "reprise follow"
         }
     }
 
@@ -24,12 +27,17 @@ enum ShopProjector: CaseIterable, Sendable {
     ) async throws -> (result: Result, outcome: ChildProcess.Outcome) {
         switch self {
         case .python:
-            try await Self.requirePython()
+            try await requireInstalled()
             return try await ChildProcess.withRunning(
                 Self.interpreter,
                 [Self.script, "--ledger", scene.ledgerPath] + arguments,
                 environment: ["DATABASE_URL": scene.database.url],
                 body
+            )
+        case .follow:
+            return try await RepriseProcess(scene).withRunning(
+                (["follow", "shop"] + arguments).joined(separator: " "),
+                body: body
             )
         }
     }
@@ -43,21 +51,24 @@ enum ShopProjector: CaseIterable, Sendable {
     private static let script = URL(filePath: #filePath).deletingLastPathComponent()
         .appending(path: "../../examples/live_projector/projector.py").path
 
-    private static func requirePython() async throws {
-        let found = try await ChildProcess.run(interpreter, ["-c", "import psycopg2"])
+    /// A test without it fails: a skipped test looks exactly like a passing one.
+    func requireInstalled() async throws {
+        guard self == .python else { return }
+        let found = try await ChildProcess.run(Self.interpreter, ["-c", "import psycopg2"])
         try #require(
             found.status == 0,
-            "\(interpreter) with psycopg2 is missing; scripts/system-packages installs it"
+            "\(Self.interpreter) with psycopg2 is missing; scripts/system-packages installs it"
         )
     }
 }
 
 extension RebuildScene {
     /// Waits until the live tables stand at the end of the ledger.
-    func waitUntilCaughtUp() async throws {
+    func waitUntilCaughtUp(within limit: Duration = .seconds(60)) async throws {
         let end = try #require(try SQLiteLedger(path: ledgerPath).safePosition())
         try await database.waitUntil(
             "the projector is at the end of the ledger",
+            within: limit,
             "SELECT FROM reprise.checkpoint WHERE projection = 'shop' AND position = $1",
             [.text("\(end)")]
         )
