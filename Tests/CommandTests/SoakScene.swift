@@ -209,9 +209,10 @@ extension SoakScene {
     private func expectRightLooks(_ readers: [SoakReader]) async throws {
         var looks: [SoakLook] = []
         for reader in readers {
-            #expect(await reader.torn == [])
-            #expect(await reader.errors == [])
-            if !hasFaults { #expect(await reader.absences == 0) }
+            let (torn, errors, absences) =
+                await (reader.torn, reader.errors, reader.absences)
+            #expect(torn == [] && errors == [], "\(torn), \(errors)")
+            #expect(hasFaults || absences == 0)
             let seen = await reader.looks
             for (earlier, later) in zip(seen, seen.dropFirst())
             where earlier.generation == later.generation {

@@ -445,9 +445,12 @@ def run(options):
                 if options.until_caught_up:
                     break
                 projector.wait_for_events()
-        except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+        except psycopg2.Error as error:
             # The connection is lost, or the server ended the transaction. Whether a COMMIT went
             # through before that, the checkpoint row tells: the next transaction reads it anyway.
+            is_lost = connection is not None and connection.closed
+            if not is_lost and not isinstance(error, psycopg2.OperationalError):
+                raise
             if connection is not None:
                 connection.close()
                 connection = None
