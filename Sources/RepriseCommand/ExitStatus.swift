@@ -57,7 +57,7 @@ enum ExitStatus: Int32, CaseIterable {
     private init(of error: ReadModelError) {
         self =
             switch error {
-            case .runBusy, .cutOverBlocked, .overBudget, .behindLive: .tryAgain
+            case .runBusy, .runStale, .cutOverBlocked, .overBudget, .behindLive: .tryAgain
             case .refusedByPlan, .nothingToMove, .changedMeanwhile, .newerBookkeeping,
                 .positionUnreadable, .positionMisfit, .positionUnknown, .positionUnwritten:
                 .refused
