@@ -17,6 +17,24 @@ package protocol Ledger: Sendable {
     /// - Throws: ``LedgerError``.
     func safePosition() throws -> Position?
 
+    /// Finds the last position of an event that the ledger files before a time.
+    ///
+    /// - Parameter time: Milliseconds since 1970.
+    /// - Returns: The position; nil when there is none.
+    /// - Throws: ``LedgerError``.
+    func lastPosition(before time: Int64) throws -> Position?
+
+    /// The bucket that a position belongs to.
+    func bucket(of position: Position) -> Bucket
+
+    /// The positions that belong to a bucket, whether there are events or not.
+    func span(of bucket: Bucket) -> PositionSpan
+
+    /// Begins to watch for changes.
+    ///
+    /// - Throws: ``LedgerError``.
+    func watch() throws -> any LedgerWatch
+
     /// The buckets that hold events of a span, oldest first, each with its number of events there.
     ///
     /// - Throws: ``LedgerError``.
@@ -48,6 +66,15 @@ package protocol LedgerReader: AnyObject {
     /// - Returns: False when the span is read to its end and the batch is empty.
     /// - Throws: ``LedgerError``.
     func fill(_ batch: EventBatch) throws -> Bool
+}
+
+/// Says cheaply whether anything was committed to a ledger.
+package protocol LedgerWatch: Sendable {
+    /// Whether something may have been committed since the last time this was asked, or since the
+    /// watch began.
+    ///
+    /// - Throws: ``LedgerError``.
+    func hasChanged() throws -> Bool
 }
 
 /// The events behind `after` up to and including `through`.

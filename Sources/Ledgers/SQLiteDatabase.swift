@@ -33,7 +33,8 @@ final class SQLiteDatabase {
         return try body(database)
     }
 
-    private init(path: String, mode: Mode, patience: Int32) throws {
+    /// Opens a file that exists; it is closed with the last reference.
+    init(path: String, mode: Mode, patience: Int32) throws {
         var status = stat()
         guard stat(path, &status) == 0 else {
             if errno == ENOENT { throw LedgerError.missing(path: path) }

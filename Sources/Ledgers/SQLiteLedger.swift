@@ -1,4 +1,5 @@
 package import ProjectionKit
+internal import Synchronization
 
 /// The embedded ledger: one SQLite file in WAL mode, its events clustered by bucket and id.
 ///
@@ -38,6 +39,32 @@ package struct SQLiteLedger: Ledger {
     package func safePosition() throws -> Position? {
         try withDatabase { try EventKey.newest(in: $0)?.position }
     }
+
+    package func lastPosition(before time: Int64) throws -> Position? {
+        try withDatabase { database in
+            let first = EventKey(
+                bucketStart: Bucket(containing: time, width: bucketWidth).start,
+                id: .version7(milliseconds: max(0, time), upper: 0, lower: 0)
+            )
+            return try EventKey.newest(before: first, in: database)?.position
+        }
+    }
+
+    package func bucket(of position: Position) -> Bucket {
+        Bucket(start: EventKey(position).bucketStart, width: bucketWidth)
+    }
+
+    package func span(of bucket: Bucket) -> PositionSpan {
+        // Nothing sorts between the highest id of the millisecond before and the bucket's lowest.
+        let before = EventKey(
+            bucketStart: bucket.start - 1,
+            id: EventID(high: .max, low: .max)
+        )
+        let last = EventKey(bucketStart: bucket.start, id: EventID(high: .max, low: .max))
+        return PositionSpan(after: before.position, through: last.position)
+    }
+
+    package func watch() throws -> any LedgerWatch { try SQLiteWatch(path: path) }
 
     package func bucketCounts(in span: PositionSpan) throws -> [BucketCount] {
         try withDatabase { database in
@@ -104,12 +131,36 @@ extension TypeCount {
 extension EventKey {
     /// The key of the event that stands last; nil in an empty ledger.
     static func newest(in database: SQLiteDatabase) throws -> EventKey? {
+        try newest(
+            of: try database.prepare(
+                """
+                SELECT time_bucket, event_id FROM main.events
+                ORDER BY time_bucket DESC, event_id DESC LIMIT 1
+                """
+            ),
+            in: database
+        )
+    }
+
+    /// The key of the last event that stands before another key; nil when there is none.
+    static func newest(before key: EventKey, in database: SQLiteDatabase) throws -> EventKey? {
         let statement = try database.prepare(
             """
-            SELECT time_bucket, event_id FROM main.events
+            SELECT time_bucket, event_id FROM main.events WHERE (time_bucket, event_id) < (?1, ?2)
             ORDER BY time_bucket DESC, event_id DESC LIMIT 1
             """
         )
+        let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 16, alignment: 16)
+        defer { memory.deallocate() }
+        statement.bind(key.bucketStart, at: 1)
+        statement.bind(blob: key.id.write(to: memory, at: 0), at: 2)
+        return try newest(of: statement, in: database)
+    }
+
+    private static func newest(
+        of statement: SQLiteStatement,
+        in database: SQLiteDatabase
+    ) throws -> EventKey? {
         guard try statement.step() else { return nil }
         guard let id = EventID(blob: statement.blob(1)) else {
             throw LedgerError.damaged(
@@ -118,6 +169,38 @@ extension EventKey {
             )
         }
         return EventKey(bucketStart: statement.integer(0), id: id)
+    }
+}
+
+/// Asks SQLite for the number that changes with every commit of another connection
+/// (https://www.sqlite.org/pragma.html#pragma_data_version).
+private final class SQLiteWatch: LedgerWatch {
+    private struct State {
+        let database: SQLiteDatabase
+        var version: Int64?
+
+        /// Begins no transaction that lasts.
+        func currentVersion() throws -> Int64? { try database.integer("PRAGMA main.data_version") }
+    }
+
+    private let state: Mutex<State>
+
+    init(path: String) throws {
+        var state = State(
+            database: try SQLiteDatabase(path: path, mode: .read, patience: LedgerFile.patience)
+        )
+        // The number is that of the last transaction of the connection, so it has to have one.
+        _ = try state.database.integer("SELECT 1 FROM main.sqlite_schema")
+        state.version = try state.currentVersion()
+        self.state = Mutex(state)
+    }
+
+    func hasChanged() throws -> Bool {
+        try state.withLock { state in
+            let version = try state.currentVersion()
+            defer { state.version = version }
+            return version != state.version
+        }
     }
 }
 

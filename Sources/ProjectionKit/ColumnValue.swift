@@ -34,6 +34,18 @@ public protocol ColumnValue: Sendable {
     ///   - type: The column's real type, one of ``columnTypes``.
     /// - Throws: ``ColumnError`` when the value does not fit.
     func encode(into buffer: inout RowBuffer, as type: ColumnType) throws
+
+    /// Reads the value back from one field, in the bytes that ``encode(into:as:)`` writes behind
+    /// the length.
+    ///
+    /// A type of yours that stands for another value reads that one and makes itself of it:
+    /// `try self.init(Int64(field: field, as: type))`.
+    ///
+    /// - Parameters:
+    ///   - field: The field's bytes, at any alignment; nil for NULL. They are valid for the call.
+    ///   - type: The column's real type, one of ``columnTypes``.
+    /// - Throws: ``ColumnError`` when the bytes are no such value. No bytes may trap.
+    init(field: UnsafeRawBufferPointer?, as type: ColumnType) throws
 }
 
 extension ColumnValue {
@@ -60,6 +72,12 @@ extension Optional: ColumnValue where Wrapped: ColumnValue {
             buffer.appendNull()
         }
     }
+
+    /// Reads the value, or nil from NULL.
+    @inlinable
+    public init(field: UnsafeRawBufferPointer?, as type: ColumnType) throws {
+        self = try field.map { try Wrapped(field: $0, as: type) }
+    }
 }
 
 extension Bool: ColumnValue {
@@ -70,6 +88,15 @@ extension Bool: ColumnValue {
     public func encode(into buffer: inout RowBuffer, as type: ColumnType) {
         buffer.append(Int32(1))
         buffer.append(UInt8(self ? 1 : 0))
+    }
+
+    /// Reads one byte, 0 or 1.
+    public init(field: UnsafeRawBufferPointer?, as type: ColumnType) throws {
+        switch try FieldReader.number(field, as: type) as UInt8 {
+        case 0: self = false
+        case 1: self = true
+        default: throw ColumnError.unreadable(type)
+        }
     }
 }
 
@@ -82,6 +109,11 @@ extension Int16: ColumnValue {
         buffer.append(Int32(2))
         buffer.append(self)
     }
+
+    /// Reads two bytes.
+    public init(field: UnsafeRawBufferPointer?, as type: ColumnType) throws {
+        self = try FieldReader.number(field, as: type)
+    }
 }
 
 extension Int32: ColumnValue {
@@ -92,6 +124,11 @@ extension Int32: ColumnValue {
     public func encode(into buffer: inout RowBuffer, as type: ColumnType) {
         buffer.append(Int32(4))
         buffer.append(self)
+    }
+
+    /// Reads four bytes.
+    public init(field: UnsafeRawBufferPointer?, as type: ColumnType) throws {
+        self = try FieldReader.number(field, as: type)
     }
 }
 
@@ -104,6 +141,11 @@ extension Int64: ColumnValue {
         buffer.append(Int32(8))
         buffer.append(self)
     }
+
+    /// Reads eight bytes.
+    public init(field: UnsafeRawBufferPointer?, as type: ColumnType) throws {
+        self = try FieldReader.number(field, as: type)
+    }
 }
 
 extension Int: ColumnValue {
@@ -113,6 +155,11 @@ extension Int: ColumnValue {
     /// Appends eight bytes.
     public func encode(into buffer: inout RowBuffer, as type: ColumnType) {
         Int64(self).encode(into: &buffer, as: type)
+    }
+
+    /// Reads eight bytes.
+    public init(field: UnsafeRawBufferPointer?, as type: ColumnType) throws {
+        self = try Int(Int64(field: field, as: type))
     }
 }
 
@@ -125,6 +172,11 @@ extension Float: ColumnValue {
         buffer.append(Int32(4))
         buffer.append(bitPattern)
     }
+
+    /// Reads four bytes.
+    public init(field: UnsafeRawBufferPointer?, as type: ColumnType) throws {
+        self.init(bitPattern: try FieldReader.number(field, as: type))
+    }
 }
 
 extension Double: ColumnValue {
@@ -135,6 +187,11 @@ extension Double: ColumnValue {
     public func encode(into buffer: inout RowBuffer, as type: ColumnType) {
         buffer.append(Int32(8))
         buffer.append(bitPattern)
+    }
+
+    /// Reads eight bytes.
+    public init(field: UnsafeRawBufferPointer?, as type: ColumnType) throws {
+        self.init(bitPattern: try FieldReader.number(field, as: type))
     }
 }
 
@@ -147,6 +204,12 @@ extension String: ColumnValue {
     /// A text too long for `varchar(n)` is refused by the server, which names the column.
     public func encode(into buffer: inout RowBuffer, as type: ColumnType) throws {
         try buffer.appendText(self)
+    }
+
+    /// Reads UTF-8 bytes.
+    public init(field: UnsafeRawBufferPointer?, as type: ColumnType) throws {
+        var reader = try FieldReader(field, as: type)
+        self = try reader.text()
     }
 }
 
@@ -167,6 +230,15 @@ extension ColumnEnum {
     @inlinable
     public func encode(into buffer: inout RowBuffer, as type: ColumnType) throws {
         try buffer.appendText(rawValue)
+    }
+
+    /// Reads a label.
+    @inlinable
+    public init(field: UnsafeRawBufferPointer?, as type: ColumnType) throws {
+        guard let value = try Self(rawValue: String(field: field, as: type)) else {
+            throw ColumnError.unreadable(type)
+        }
+        self = value
     }
 }
 
@@ -197,6 +269,15 @@ extension JSONText: ColumnValue {
             buffer.append(UnsafeRawBufferPointer(utf8))
         }
     }
+
+    /// Reads the text, behind a version byte where the column is `jsonb`.
+    ///
+    /// The server writes `jsonb` anew: what comes back is the same JSON in another text.
+    public init(field: UnsafeRawBufferPointer?, as type: ColumnType) throws {
+        var reader = try FieldReader(field, as: type)
+        if type == .jsonb, try reader.number() != UInt8(1) { throw ColumnError.unreadable(type) }
+        text = try reader.text()
+    }
 }
 
 extension Data: ColumnValue {
@@ -207,6 +288,12 @@ extension Data: ColumnValue {
     public func encode(into buffer: inout RowBuffer, as type: ColumnType) {
         withUnsafeBytes { buffer.appendField($0) }
     }
+
+    /// Reads the bytes.
+    public init(field: UnsafeRawBufferPointer?, as type: ColumnType) throws {
+        var reader = try FieldReader(field, as: type)
+        self.init(reader.remainder())
+    }
 }
 
 extension UUID: ColumnValue {
@@ -216,6 +303,11 @@ extension UUID: ColumnValue {
     /// Appends sixteen bytes.
     public func encode(into buffer: inout RowBuffer, as type: ColumnType) {
         withUnsafeBytes(of: uuid) { buffer.appendField($0) }
+    }
+
+    /// Reads sixteen bytes.
+    public init(field: UnsafeRawBufferPointer?, as type: ColumnType) throws {
+        self = try EventID(field: field, as: type).uuid
     }
 }
 
@@ -229,99 +321,12 @@ extension EventID: ColumnValue {
         buffer.append(high)
         buffer.append(low)
     }
-}
 
-/// What an array can hold to be a column's value: `text[]`, `bigint[]`, `uuid[]`, and `bytea` for
-/// bytes.
-public protocol ColumnElement: Sendable {
-    /// The type of a column that holds an array of it.
-    static var arrayType: ColumnType { get }
-
-    /// Appends an array of it as one field.
-    static func encode(_ elements: [Self], into buffer: inout RowBuffer) throws
-}
-
-extension Array: ColumnValue where Element: ColumnElement {
-    /// The array type of the element.
-    public static var columnTypes: [ColumnType] { [Element.arrayType] }
-
-    /// Appends the elements.
-    @inlinable
-    public func encode(into buffer: inout RowBuffer, as type: ColumnType) throws {
-        try Element.encode(self, into: &buffer)
-    }
-}
-
-extension UInt8: ColumnElement {
-    /// `bytea`.
-    public static var arrayType: ColumnType { .bytea }
-
-    /// Appends the bytes.
-    public static func encode(_ elements: [UInt8], into buffer: inout RowBuffer) {
-        elements.withUnsafeBytes { buffer.appendField($0) }
-    }
-}
-
-extension String: ColumnElement {
-    /// `text[]`.
-    public static var arrayType: ColumnType { .textArray }
-
-    /// Appends a one-dimensional array.
-    public static func encode(_ elements: [String], into buffer: inout RowBuffer) throws {
-        try buffer.appendArray(of: elements, elementOID: 25) { text, buffer in
-            try buffer.appendText(text)
-        }
-    }
-}
-
-extension Int64: ColumnElement {
-    /// `bigint[]`.
-    public static var arrayType: ColumnType { .int8Array }
-
-    /// Appends a one-dimensional array.
-    public static func encode(_ elements: [Int64], into buffer: inout RowBuffer) throws {
-        try buffer.appendArray(of: elements, elementOID: 20) { number, buffer in
-            number.encode(into: &buffer, as: .int8)
-        }
-    }
-}
-
-extension UUID: ColumnElement {
-    /// `uuid[]`.
-    public static var arrayType: ColumnType { .uuidArray }
-
-    /// Appends a one-dimensional array.
-    public static func encode(_ elements: [UUID], into buffer: inout RowBuffer) throws {
-        try buffer.appendArray(of: elements, elementOID: 2_950) { uuid, buffer in
-            uuid.encode(into: &buffer, as: .uuid)
-        }
-    }
-}
-
-extension RowBuffer {
-    /// Appends an array: dimensions, a flag for NULLs, the element type's OID, then per dimension
-    /// its length and lower bound, then the elements as fields.
-    ///
-    /// Source: `array_recv` in PostgreSQL's `arrayfuncs.c`. OIDs of built-in types are fixed
-    /// (`pg_type.dat`).
-    fileprivate mutating func appendArray<Element>(
-        of elements: [Element],
-        elementOID: Int32,
-        _ encode: (Element, inout RowBuffer) throws -> Void
-    ) throws {
-        let start = count
-        append(Int32(0))
-        append(Int32(elements.isEmpty ? 0 : 1))
-        append(Int32(0))
-        append(elementOID)
-        if !elements.isEmpty {
-            append(Int32(elements.count))
-            append(Int32(1))
-        }
-        for element in elements {
-            try encode(element, &self)
-        }
-        overwrite(at: start, with: Int32(count - start - 4))
+    /// Reads sixteen bytes.
+    public init(field: UnsafeRawBufferPointer?, as type: ColumnType) throws {
+        var reader = try FieldReader(field, as: type)
+        self.init(high: try reader.number(), low: try reader.number())
+        try reader.end()
     }
 }
 
@@ -333,14 +338,27 @@ extension Day: ColumnValue {
     ///
     /// - Throws: ``ColumnError/outOfRange(_:)`` outside 4713 BC to 5874897 AD.
     public func encode(into buffer: inout RowBuffer, as type: ColumnType) throws {
-        // 2,451,545 is the Julian day of 2000-01-01, 10,957 its distance from 1970-01-01.
         let days = Int64(daysSince1970) - 10_957
-        guard (-2_451_545..<2_145_031_949).contains(days) else {
+        guard Day.stored.contains(days) else {
             throw ColumnError.outOfRange(.date)
         }
         buffer.append(Int32(4))
         buffer.append(Int32(days))
     }
+
+    /// Reads the days since 2000-01-01.
+    ///
+    /// - Throws: ``ColumnError/unreadable(_:)`` also for `infinity` and `-infinity`.
+    public init(field: UnsafeRawBufferPointer?, as type: ColumnType) throws {
+        let days: Int32 = try FieldReader.number(field, as: type)
+        guard Day.stored.contains(Int64(days)) else { throw ColumnError.unreadable(type) }
+        self.init(daysSince1970: days + 10_957)
+    }
+
+    /// What PostgreSQL can hold, in days since 2000-01-01.
+    ///
+    /// 2,451,545 is the Julian day of 2000-01-01, 10,957 its distance from 1970-01-01.
+    private static let stored: Range<Int64> = -2_451_545..<2_145_031_949
 }
 
 extension Timestamp: ColumnValue {
@@ -351,67 +369,30 @@ extension Timestamp: ColumnValue {
     ///
     /// - Throws: ``ColumnError/outOfRange(_:)`` outside 4713 BC to 294276 AD.
     public func encode(into buffer: inout RowBuffer, as type: ColumnType) throws {
-        let (value, overflow) = microseconds.subtractingReportingOverflow(946_684_800_000_000)
-        // MIN_TIMESTAMP and END_TIMESTAMP of PostgreSQL's datatype/timestamp.h.
-        guard !overflow, (-211_813_488_000_000_000..<9_223_371_331_200_000_000).contains(value)
-        else { throw ColumnError.outOfRange(type) }
+        let (value, overflow) = microseconds.subtractingReportingOverflow(Timestamp.year2000)
+        guard !overflow, Timestamp.stored.contains(value) else {
+            throw ColumnError.outOfRange(type)
+        }
         buffer.append(Int32(8))
         buffer.append(value)
     }
-}
 
-extension Decimal: ColumnValue {
-    /// `numeric`.
-    public static var columnTypes: [ColumnType] { [.numeric] }
-
-    /// Appends the number in groups of four decimal digits.
+    /// Reads the microseconds since 2000-01-01T00:00:00Z.
     ///
-    /// Source: `numeric_recv` in PostgreSQL's `numeric.c`.
-    public func encode(into buffer: inout RowBuffer, as type: ColumnType) throws {
-        guard !isNaN else {
-            buffer.append(Int32(8))
-            for word in [UInt16(0), 0, 0xc000, 0] { buffer.append(word) }
-            return
+    /// - Throws: ``ColumnError/unreadable(_:)`` also for `infinity` and `-infinity`, and for what
+    ///   PostgreSQL can hold beyond the year 294246.
+    public init(field: UnsafeRawBufferPointer?, as type: ColumnType) throws {
+        let value: Int64 = try FieldReader.number(field, as: type)
+        let (microseconds, overflow) = value.addingReportingOverflow(Timestamp.year2000)
+        guard !overflow, Timestamp.stored.contains(value) else {
+            throw ColumnError.unreadable(type)
         }
-        let number = DecimalDigits(self)
-        buffer.append(Int32(8 + 2 * number.groups.count))
-        buffer.append(Int16(number.groups.count))
-        buffer.append(Int16(number.weight))
-        buffer.append(UInt16(number.isNegative ? 0x4000 : 0))
-        buffer.append(Int16(number.scale))
-        for group in number.groups { buffer.append(group) }
+        self.init(microseconds: microseconds)
     }
-}
 
-/// A decimal number as groups of four digits, the way PostgreSQL stores `numeric`.
-private struct DecimalDigits {
-    let isNegative: Bool
-    /// Digits behind the point.
-    let scale: Int
-    /// The power of 10,000 of the first group.
-    let weight: Int
-    let groups: [Int16]
-
-    init(_ value: Decimal) {
-        // The plain notation that `description` gives: `-12.5`, never an exponent.
-        let text = value.description
-        isNegative = text.hasPrefix("-")
-        let parts = text.drop { $0 == "-" }.split(separator: ".", omittingEmptySubsequences: false)
-        var whole = Array(parts[0].utf8)
-        var fraction = parts.count > 1 ? Array(parts[1].utf8) : []
-        scale = fraction.count
-        whole = Array(repeating: 48, count: (4 - whole.count % 4) % 4) + whole
-        fraction += Array(repeating: 48, count: (4 - fraction.count % 4) % 4)
-        var groups = stride(from: 0, to: whole.count + fraction.count, by: 4).map { start in
-            (whole + fraction)[start..<(start + 4)].reduce(Int16(0)) { $0 * 10 + Int16($1 - 48) }
-        }
-        var weight = whole.count / 4 - 1
-        while groups.first == 0 {
-            groups.removeFirst()
-            weight -= 1
-        }
-        while groups.last == 0 { groups.removeLast() }
-        self.groups = groups
-        self.weight = groups.isEmpty ? 0 : weight
-    }
+    /// Microseconds from 1970-01-01 to 2000-01-01.
+    private static let year2000: Int64 = 946_684_800_000_000
+    /// What PostgreSQL can hold, in microseconds since 2000-01-01: `MIN_TIMESTAMP` and
+    /// `END_TIMESTAMP` of its `datatype/timestamp.h`.
+    private static let stored = -211_813_488_000_000_000..<Int64(9_223_371_331_200_000_000)
 }

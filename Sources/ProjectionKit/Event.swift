@@ -18,7 +18,7 @@ public struct Event: ~Copyable {
     /// Its place in the ledger's order.
     package let position: Position
 
-    private let streamBytes: UnsafeRawBufferPointer
+    let streamBytes: UnsafeRawBufferPointer
 
     package init(record: EventBatch.Record, in batch: EventBatch) {
         id = EventID(high: record.idHigh, low: record.idLow)

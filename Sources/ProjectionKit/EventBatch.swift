@@ -102,6 +102,36 @@ package final class EventBatch: @unchecked Sendable {
         }
     }
 
+    /// Adds a copy of an event of another batch.
+    package func append(copying event: borrowing Event) {
+        append(
+            id: event.id,
+            position: event.position,
+            bucketStart: event.bucket.start,
+            time: event.time.milliseconds,
+            type: event.type,
+            stream: event.streamBytes,
+            payload: event.payload.text
+        )
+    }
+
+    /// Calls `body` with the start of each bucket, in milliseconds, and its number of events, as
+    /// they follow each other.
+    package func forEachBucket(_ body: (_ start: Int64, _ events: Int) -> Void) {
+        var first = 0
+        for index in 0..<count where records[index].bucketStart != records[first].bucketStart {
+            body(records[first].bucketStart, index - first)
+            first = index
+        }
+        if count > first { body(records[first].bucketStart, count - first) }
+    }
+
+    /// The position of the last event; nil when the batch is empty.
+    package var lastPosition: Position? { count == 0 ? nil : records[count - 1].position }
+
+    /// When the first event happened, in milliseconds since 1970; nil when the batch is empty.
+    package var firstTime: Int64? { count == 0 ? nil : records[0].time }
+
     /// Milliseconds at which the last event's bucket begins; nil when the batch is empty.
     package var lastBucketStart: Int64? { count == 0 ? nil : records[count - 1].bucketStart }
 

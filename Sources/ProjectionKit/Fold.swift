@@ -11,6 +11,31 @@ package protocol Fold: AnyObject, Sendable {
     /// - Throws: ``EventRejection`` for the first event that the reducer refuses. The fold must not
     ///   be used after that.
     func apply(_ batch: EventBatch) throws
+
+    /// Begins to note the changes of the tables for readers.
+    ///
+    /// - Parameter holdsAllRows: False when the tables hold only the rows they are given: the fold
+    ///   is then used through ``tryApply(_:)``.
+    func beginJournal(holdsAllRows: Bool)
+
+    /// Applies every event of a batch, or none of them: where a reducer asked for rows that its
+    /// tables do not hold, they want them afterwards, and everything is as before.
+    ///
+    /// A reducer is a pure function of its tables, so that it can be asked again.
+    ///
+    /// - Returns: Whether the batch is applied.
+    /// - Throws: ``EventRejection``. The tables are then as they were before.
+    func tryApply(_ batch: EventBatch) throws -> Bool
+
+    /// What the tables want since the last attempt; nil for a fold that holds all its rows.
+    var wants: RowWants? { get }
+
+    /// Why the fold cannot go on from rows that are read back from PostgreSQL, as a clause; nil when
+    /// it can.
+    var obstacleToReadingBack: String? { get }
+
+    /// Forgets all rows, to ask for them again: of a fold that does not hold all of them.
+    func forgetRows()
 }
 
 extension Projection {
@@ -44,6 +69,51 @@ private final class ProjectionFold<P: Projection>: Fold, @unchecked Sendable {
     }
 
     func apply(_ batch: EventBatch) throws { try projection.apply(batch) }
+
+    private(set) var wants: RowWants?
+
+    func beginJournal(holdsAllRows: Bool) {
+        wants = holdsAllRows ? nil : RowWants()
+        for table in tables where table.isForReaders { table.beginJournal(wants: wants) }
+    }
+
+    func tryApply(_ batch: EventBatch) throws -> Bool {
+        guard let wants else { preconditionFailure("a fold that holds all rows wants none") }
+        var rejection: EventRejection?
+        batch.forEach { event in
+            // With a wrong answer behind it a reducer may refuse anything; it is asked on to find
+            // out what else it needs.
+            guard rejection == nil else { return }
+            do {
+                try projection.reduce(event)
+            } catch {
+                guard !wants.isAny else { return }
+                rejection = EventRejection(projection: P.name, event: event, error: error)
+            }
+        }
+        guard rejection != nil || wants.isAny else { return true }
+        // A table that was begun anew knows nothing of what it wanted, or of what was there before.
+        if tables.contains(where: { !$0.undoChanges() }) { wants.isWhole = true }
+        if let rejection { throw rejection }
+        return false
+    }
+
+    var obstacleToReadingBack: String? {
+        for child in Mirror(reflecting: projection).children {
+            let name = child.label ?? "a property"
+            guard let table = child.value as? any LoadableTable else {
+                return "its property '\(name)' is no table"
+            }
+            if !table.isForReaders { return "its table '\(name)' is for the reducer alone" }
+            if let obstacle = table.obstacleToReadingBack { return obstacle }
+        }
+        return nil
+    }
+
+    func forgetRows() {
+        projection = P()
+        beginJournal(holdsAllRows: false)
+    }
 }
 
 /// An event that a reducer refused.

@@ -29,6 +29,56 @@ package protocol LoadableTable: Sendable {
         as types: [ColumnType],
         into buffer: inout RowBuffer
     ) throws -> Int
+
+    /// Begins to note changes; those before are taken as written.
+    ///
+    /// - Parameter wants: Counts what the reducer asks for and the table does not hold, for a table
+    ///   that holds only rows it was given; nil for one that holds all its rows.
+    func beginJournal(wants: RowWants?)
+
+    /// Appends the rows that changed since the journal began: for each a field count, a
+    /// ``RowChange`` as a field of two bytes, then the fields as ``encodeRows(_:as:into:)`` writes
+    /// them; of a row to delete those it had before.
+    ///
+    /// Rows that are encoded as they were before are left out. The order means nothing.
+    ///
+    /// - Throws: ``RowEncodingError``.
+    func encodeChanges(as types: [ColumnType], into buffer: inout RowBuffer) throws -> TableChanges
+
+    /// Forgets the changes, because they are written, and goes on noting.
+    func settleChanges()
+
+    /// Takes the changes back.
+    ///
+    /// - Returns: False when the reducer has put another table in the place of this one, so that
+    ///   nobody knows the changes.
+    func undoChanges() -> Bool
+
+    /// Why the table's rows cannot be read back from PostgreSQL, as a clause; nil when they can.
+    var obstacleToReadingBack: String? { get }
+
+    /// Keys that the reducer asked for, of which it is not known whether they have rows.
+    var wantedKeys: Int { get }
+
+    /// Rows in memory, for a table that holds only those it was given.
+    var heldRows: Int { get }
+
+    /// Appends the wanted keys as rows of the key columns, in the order in which the table names
+    /// them.
+    ///
+    /// - Throws: ``RowEncodingError``; ``RowObstacle``.
+    func encodeWantedKeys(as types: [ColumnType], into buffer: inout RowBuffer) throws
+
+    /// Takes in the rows of wanted keys; those that do not come have none.
+    ///
+    /// - Parameters:
+    ///   - types: The columns' real types.
+    ///   - feed: Calls its argument with the fields of each row that was found.
+    /// - Throws: ``RowReadingError``, ``RowObstacle``; what `feed` throws.
+    func admitWantedRows(
+        as types: [ColumnType],
+        _ feed: ((_ fields: [UnsafeRawBufferPointer?]) throws -> Void) throws -> Void
+    ) throws
 }
 
 /// A value that does not fit its column.
@@ -57,15 +107,7 @@ extension Table: LoadableTable {
         as types: [ColumnType],
         into buffer: inout RowBuffer
     ) throws -> Int {
-        let columns = Row.table.columns
-        precondition(
-            types.count == columns.count,
-            "\(types.count) types for \(columns.count) columns"
-        )
-        let fields = zip(columns, types).map { column, type in
-            RowEncoder.Field(column: column.name, type: type, encode: column.encode)
-        }
-        let encoder = RowEncoder(table: name, fields: fields)
+        let encoder = RowEncoder(table: name, columns: Row.table.columns, types: types)
         return try storage.withSegments(of: range) { try encoder.encode($0, into: &buffer) }
     }
 }
@@ -88,7 +130,7 @@ struct RowSegment {
 
 /// Encodes rows of any type: generic code that is not specialised costs ten times as much, and the
 /// row types are made in other modules.
-private struct RowEncoder {
+struct RowEncoder {
     struct Field {
         let column: String
         let type: ColumnType
@@ -97,6 +139,17 @@ private struct RowEncoder {
 
     let table: String
     let fields: [Field]
+
+    init<Row: TableRow>(table: String, columns: [Column<Row>], types: [ColumnType]) {
+        precondition(
+            types.count == columns.count,
+            "\(types.count) types for \(columns.count) columns"
+        )
+        self.table = table
+        fields = zip(columns, types).map { column, type in
+            Field(column: column.name, type: type, encode: column.encode)
+        }
+    }
 
     func encode(_ segment: RowSegment, into buffer: inout RowBuffer) throws -> Int {
         var rows = 0
@@ -109,6 +162,10 @@ private struct RowEncoder {
 
     private func encode(_ row: UnsafeRawPointer, into buffer: inout RowBuffer) throws {
         buffer.append(Int16(fields.count))
+        try encodeFields(of: row, into: &buffer)
+    }
+
+    func encodeFields(of row: UnsafeRawPointer, into buffer: inout RowBuffer) throws {
         for field in fields {
             do {
                 try field.encode(row, &buffer, field.type)

@@ -8,7 +8,7 @@ public import FoundationEssentials
 ///
 /// A key that stands twice counts with its last value, as in PostgreSQL's `jsonb`.
 public struct Payload: ~Copyable {
-    private let text: UnsafeRawBufferPointer
+    let text: UnsafeRawBufferPointer
     private let parser: Unmanaged<PayloadParser>
     private let serial: UInt64
     private let path: String

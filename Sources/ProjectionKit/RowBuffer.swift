@@ -33,6 +33,14 @@ public struct RowBuffer: ~Copyable {
         self.count = count
     }
 
+    /// Takes bytes out of the middle.
+    package mutating func remove(_ range: Range<Int>) {
+        precondition(range.upperBound <= count, "\(range) reaches past the end \(count)")
+        let rest = count - range.upperBound
+        memmove(base + range.lowerBound, base + range.upperBound, rest)
+        count -= range.count
+    }
+
     /// Appends a number, most significant byte first.
     public mutating func append<Number: FixedWidthInteger>(_ number: Number) {
         let size = MemoryLayout<Number>.size
@@ -88,18 +96,25 @@ public struct RowBuffer: ~Copyable {
     }
 }
 
-/// Why a value cannot be stored in its column.
+/// Why a value cannot be stored in its column, or not be read back from it.
 public enum ColumnError: Error, Equatable, Sendable, CustomStringConvertible {
     /// A text holds the character U+0000.
     case nulInText
     /// A time, day or number lies outside what the column's type can hold.
     case outOfRange(ColumnType)
+    /// A stored value is NULL where the Swift type has no `nil`.
+    case unexpectedNull
+    /// A stored value is damaged, or is none that the Swift type can hold.
+    case unreadable(ColumnType)
 
     /// The reason as a clause; never the value.
     public var description: String {
         switch self {
         case .nulInText: "a text holds the character U+0000, which PostgreSQL cannot store"
         case .outOfRange(let type): "a value is outside the range of \(type.sqlName)"
+        case .unexpectedNull: "a stored value is NULL, and the row type has no nil for it"
+        case .unreadable(let type):
+            "a stored value of type \(type.sqlName) is none that the row type can hold"
         }
     }
 }

@@ -27,16 +27,19 @@ public struct Table<Row: TableRow>: Sendable {
 
     /// Number of rows.
     @inlinable
-    public var count: Int { storage.count }
+    public var count: Int {
+        storage.journal?.gaps?.missAll()
+        return storage.count
+    }
 
     /// Whether there are no rows.
     @inlinable
-    public var isEmpty: Bool { storage.count == 0 }
+    public var isEmpty: Bool { count == 0 }
 
     /// Whether there is a row with that key.
     @inlinable
     public func contains(_ key: Row.Key) -> Bool {
-        storage.index(of: key, hash: TableStorage<Row>.hash(key)) != nil
+        storage.find(key, hash: TableStorage<Row>.hash(key)) != nil
     }
 
     /// The row with that key; nil when there is none.
@@ -46,14 +49,15 @@ public struct Table<Row: TableRow>: Sendable {
     @inlinable
     public subscript(key: Row.Key) -> Row? {
         get {
-            storage.index(of: key, hash: TableStorage<Row>.hash(key))
+            storage.find(key, hash: TableStorage<Row>.hash(key))
                 .map { storage.pointer(at: $0).pointee }
         }
         _modify {
             makeUnique()
             let hash = TableStorage<Row>.hash(key)
-            let found = storage.index(of: key, hash: hash)
+            let found = storage.find(key, hash: hash)
             var row: Row? = found.map { storage.pointer(at: $0).move() }
+            storage.journal?.note(row, for: key)
             defer { storage.put(row, key: key, hash: hash, at: found) }
             yield &row
         }
@@ -70,7 +74,10 @@ public struct Table<Row: TableRow>: Sendable {
         _modify {
             makeUnique()
             let hash = TableStorage<Row>.hash(key)
-            let found = storage.index(of: key, hash: hash)
+            let found = storage.find(key, hash: hash)
+            if let journal = storage.journal {
+                journal.note(found.map { storage.pointer(at: $0).pointee }, for: key)
+            }
             var row: Row
             if let found { row = storage.pointer(at: found).move() } else { row = fallback() }
             defer { storage.put(row, key: key, hash: hash, at: found) }
@@ -84,8 +91,9 @@ public struct Table<Row: TableRow>: Sendable {
     public mutating func remove(_ key: Row.Key) -> Row? {
         makeUnique()
         let hash = TableStorage<Row>.hash(key)
-        guard let index = storage.index(of: key, hash: hash) else { return nil }
+        guard let index = storage.find(key, hash: hash) else { return nil }
         let row = storage.pointer(at: index).move()
+        storage.journal?.note(row, for: key)
         storage.remove(hash: hash, at: index)
         return row
     }
@@ -96,6 +104,7 @@ public struct Table<Row: TableRow>: Sendable {
     /// see the same one.
     @inlinable
     public func forEach(_ body: (Row) throws -> Void) rethrows {
+        storage.journal?.gaps?.missAll()
         try storage.forEachIndex { try body(storage.pointer(at: $0).pointee) }
     }
 

@@ -80,6 +80,10 @@ public struct Column<Row: TableRow>: Sendable {
     package let value: ColumnValueDescription
     /// Appends the property of the row at an address as one field.
     let encode: FieldEncoder
+    /// Where the property stands in the row; nil when it is computed or observed.
+    let offset: Int?
+    /// What can be done with the property wherever it stands.
+    let codec: ColumnCodec
 
     /// Declares a column.
     ///
@@ -91,17 +95,18 @@ public struct Column<Row: TableRow>: Sendable {
         _ name: String,
         _ path: any KeyPath<Row, Value> & Sendable
     ) {
+        let codec = ColumnCodec(Value.self)
         // A stored property is read at its offset; going through the key path costs several times
         // as much for each field.
         if let offset = MemoryLayout<Row>.offset(of: path) {
-            self.init(name: name, value: Value.self) { row, buffer, type in
+            self.init(name, value: Value.self, codec, at: offset) { row, buffer, type in
                 try (row + offset).assumingMemoryBound(to: Value.self).pointee.encode(
                     into: &buffer,
                     as: type
                 )
             }
         } else {
-            self.init(name: name, value: Value.self) { row, buffer, type in
+            self.init(name, value: Value.self, codec, at: nil) { row, buffer, type in
                 try row.assumingMemoryBound(to: Row.self).pointee[keyPath: path].encode(
                     into: &buffer,
                     as: type
@@ -111,7 +116,13 @@ public struct Column<Row: TableRow>: Sendable {
     }
 
     @usableFromInline
-    init<Value: ColumnValue>(name: String, value: Value.Type, encode: @escaping FieldEncoder) {
+    init<Value: ColumnValue>(
+        _ name: String,
+        value: Value.Type,
+        _ codec: ColumnCodec,
+        at offset: Int?,
+        encode: @escaping FieldEncoder
+    ) {
         self.name = name
         self.value = ColumnValueDescription(
             swiftType: String(describing: Value.self),
@@ -120,13 +131,10 @@ public struct Column<Row: TableRow>: Sendable {
             labels: Value.labels
         )
         self.encode = encode
+        self.offset = offset
+        self.codec = codec
     }
 }
-
-/// Appends one property of the row at an address as one field.
-@usableFromInline
-typealias FieldEncoder =
-    @Sendable (UnsafeRawPointer, inout RowBuffer, ColumnType) throws -> Void
 
 /// The Swift side of a column.
 package struct ColumnValueDescription: Equatable, Sendable {

@@ -27,6 +27,8 @@ final class TableStorage<Row: TableRow>: @unchecked Sendable {
     @exclusivity(unchecked) @usableFromInline var slots: ContiguousArray<UInt64>
     @exclusivity(unchecked) @usableFromInline var vacancies: [Int] = []
     @exclusivity(unchecked) @usableFromInline var vacantBits: [UInt64] = []
+    /// Its changes, where somebody wants to know them.
+    @exclusivity(unchecked) @usableFromInline var journal: TableJournal<Row>?
 
     @inlinable static var chunkShift: Int { 10 }
 
@@ -49,6 +51,7 @@ final class TableStorage<Row: TableRow>: @unchecked Sendable {
         twin.slots = slots
         twin.vacancies = vacancies
         twin.vacantBits = vacantBits
+        twin.journal = journal?.copy()
         for _ in chunks { twin.addChunk() }
         forEachIndex { twin.pointer(at: $0).initialize(to: pointer(at: $0).pointee) }
         return twin
@@ -59,7 +62,16 @@ final class TableStorage<Row: TableRow>: @unchecked Sendable {
         chunks[index >> Self.chunkShift] + (index & (1 << Self.chunkShift - 1))
     }
 
-    /// The row index of a key; nil when there is no such row.
+    /// The row index of a key for a reducer, which is told nil as well when the row is not held; the
+    /// journal knows then that the answer may be wrong.
+    @inlinable
+    func find(_ key: Row.Key, hash: UInt32) -> Int? {
+        let found = index(of: key, hash: hash)
+        if found == nil, let journal { journal.gaps?.miss(key) }
+        return found
+    }
+
+    /// The row index of a key; nil when no such row is held.
     @inlinable
     func index(of key: Row.Key, hash: UInt32) -> Int? {
         var slot = Int(hash) & (slots.count - 1)

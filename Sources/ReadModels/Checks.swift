@@ -141,58 +141,86 @@ struct SQLChecks: Sendable {
 extension ReadModelDatabase {
     /// Checks a built generation, and marks it ready when it passes and rejected when it does not.
     ///
+    /// - Returns: Its rows by table.
     /// - Throws: ``ReadModelError/checkFailed(projection:generation:reasons:)``.
+    @discardableResult
     package func check(
         _ projection: ProjectionTables,
-        _ built: BuiltGeneration,
+        generation: Int,
         guards: RowGuards
-    ) async throws {
-        try await withConnection(as: "check", doing: "checking generation \(built.number)") {
+    ) async throws -> [String: Int] {
+        try await withConnection(as: "check", doing: "checking generation \(generation)") {
             connection in
-            do {
-                try await connection.withTransaction("ISOLATION LEVEL REPEATABLE READ") {
-                    connection in
-                    let live = try await LiveTables.find(
-                        of: projection.name,
-                        declared: projection.tables.map(\.name),
-                        schema: liveSchema,
-                        records: try await Bookkeeping.generations(
-                            of: projection.name,
-                            on: connection
-                        ),
-                        on: connection
-                    )
-                    try await guards.check(
-                        built.rows.sorted { $0.key < $1.key }.map { ($0.key, $0.value) },
-                        against: live,
-                        projection: projection.name,
-                        generation: built.number,
-                        on: connection
-                    )
-                    if let checks = projection.checks {
-                        try await SQLChecks(text: checks).run(
-                            projection: projection.name,
-                            generation: built.number,
-                            searchPath: [built.homeSchema, liveSchema],
-                            on: connection
-                        )
-                    }
-                }
-            } catch {
-                try await Bookkeeping.setState(
-                    .rejected,
-                    of: built.number,
+            let records = try await Bookkeeping.generations(of: projection.name, on: connection)
+            guard let record = records.first(where: { $0.number == generation }) else {
+                throw ReadModelError.nothingToMove(
                     projection: projection.name,
-                    on: connection
+                    reason: "'\(projection.name)' has no generation \(generation)."
                 )
+            }
+            do {
+                try await check(record, of: projection, among: records, guards, on: connection)
+            } catch {
+                try await setState(.rejected, of: record, on: connection)
                 throw error
             }
-            try await Bookkeeping.setState(
-                .ready,
-                of: built.number,
+            try await setState(.ready, of: record, on: connection)
+            return record.rowCounts
+        }
+    }
+
+    private func check(
+        _ record: GenerationRecord,
+        of projection: ProjectionTables,
+        among records: [GenerationRecord],
+        _ guards: RowGuards,
+        on connection: PostgresConnection
+    ) async throws {
+        try await connection.withTransaction("ISOLATION LEVEL REPEATABLE READ") { connection in
+            let live = try await LiveTables.find(
+                of: projection.name,
+                declared: projection.tables.map(\.name),
+                schema: liveSchema,
+                records: records,
+                on: connection
+            )
+            try await guards.check(
+                record.rowCounts.sorted { $0.key < $1.key }.map { ($0.key, $0.value) },
+                against: live,
                 projection: projection.name,
+                generation: record.number,
+                on: connection
+            )
+            guard let checks = projection.checks else { return }
+            try await SQLChecks(text: checks).run(
+                projection: projection.name,
+                generation: record.number,
+                searchPath: [record.homeSchema, liveSchema],
                 on: connection
             )
         }
+    }
+
+    private func setState(
+        _ state: GenerationState,
+        of record: GenerationRecord,
+        on connection: PostgresConnection
+    ) async throws {
+        try await Bookkeeping.setState(
+            state,
+            of: record.number,
+            projection: record.projection,
+            on: connection
+        )
+    }
+}
+
+extension GenerationRecord {
+    /// Rows by table, where they are known.
+    var rowCounts: [String: Int] {
+        Dictionary(
+            tables.compactMap { table in table.rowCount.map { (table.name, $0) } },
+            uniquingKeysWith: { $1 }
+        )
     }
 }

@@ -89,6 +89,8 @@ package struct CutOverResult: Sendable {
     package var positionBefore: String?
     /// Sessions that were cancelled or ended, as people look for them.
     package var signalled: [String] = []
+    /// Rows of the generation that is live now, by table, where they are known.
+    package var rows: [String: Int] = [:]
     /// What does not undo the cut-over, and should be known.
     package var warnings: [String] = []
 }
@@ -118,6 +120,7 @@ extension ReadModelDatabase {
     ///   - run: The run that holds the projection's lock.
     ///   - patience: How long to wait for locks.
     ///   - consent: What the swap may do that others notice.
+    ///   - feed: What keeps the generation up with the ledger until it goes live.
     ///   - notice: Told what the cut-over waits for before its first attempt.
     /// - Returns: What is live now, and how long readers were held up.
     /// - Throws: ``ReadModelError/nothingToMove(projection:reason:)``,
@@ -134,6 +137,7 @@ extension ReadModelDatabase {
         run: Run,
         patience: CutOverPatience,
         consent: CarryOverConsent = CarryOverConsent(),
+        feed: ShadowFeed? = nil,
         notice: @escaping @Sendable (String) -> Void = { _ in }
     ) async throws -> CutOverResult {
         let swap = Swap(
@@ -148,8 +152,10 @@ extension ReadModelDatabase {
                 kind: kind,
                 wanted: generation,
                 patience: patience,
-                consent: consent
-            )
+                consent: consent,
+                isFinal: feed == nil
+            ),
+            feed: feed
         )
         let ladder = LockLadder(database: self, run: run, patience: patience, notice: notice)
         var result = try await ladder.climb { rung, watch in

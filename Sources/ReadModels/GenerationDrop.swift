@@ -133,3 +133,22 @@ struct Leftovers {
         }
     }
 }
+
+extension ReadModelDatabase {
+    /// Drops a generation that the run has built and that is not to go live.
+    ///
+    /// One that something depends on stays, rejected; the next run tries again.
+    ///
+    /// - Throws: ``ReadModelError``.
+    package func discard(_ generation: Int, run: Run) async throws {
+        try await withConnection(as: "discard", doing: "dropping generation \(generation)") {
+            try await Bookkeeping.setState(
+                .rejected,
+                of: generation,
+                projection: run.projection,
+                on: $0
+            )
+            try await Leftovers(of: run.projection).drop(on: $0)
+        }
+    }
+}

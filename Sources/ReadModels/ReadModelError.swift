@@ -13,10 +13,14 @@ package enum ReadModelError: Error, Equatable, Sendable {
     case runBusy(projection: String, holder: String)
     /// Another run holds the projection's lock, is not heard of any more, and cannot be ended.
     case runStale(projection: String, holder: String, silence: Int, backendPID: Int32)
+    /// Another process keeps the projection's live tables current.
+    case followerBusy(projection: String, holder: String)
     /// The plan refuses; each line names an object and says why.
     case refusedByPlan(projection: String, reasons: [String])
     /// A value does not fit its column.
     case rowRejected(table: String, reason: String)
+    /// A table does not hold the rows that were folded into it before.
+    case otherRows(projection: String, table: String, reason: String)
     /// The new generation does not pass a check.
     case checkFailed(projection: String, generation: Int, reasons: [String])
     /// Other sessions hold locks on the live tables past the patience.
@@ -99,6 +103,12 @@ extension ReadModelError: CustomStringConvertible {
                 "Where its process hangs, let one who may end sessions type SELECT "
                     + "pg_terminate_backend(\(backendPID)), then run the command again."
             )
+        case .followerBusy(let projection, let holder):
+            (
+                "'\(projection)' is followed already: by \(holder).",
+                "The live tables are kept current by that process.",
+                "Stop it first, if this one is to do it ('reprise status \(projection)' shows it)."
+            )
         case .refusedByPlan(let projection, let reasons):
             (
                 "The plan refuses '\(projection)':\n" + Self.list(reasons), Self.unchanged,
@@ -108,6 +118,14 @@ extension ReadModelError: CustomStringConvertible {
             (
                 "A row of '\(table)' cannot be stored: \(reason)", Self.unchanged,
                 "Mend the reducer or the table's definition, then run the command again."
+            )
+        case .otherRows(let projection, let table, let reason):
+            (
+                "\(table) does not hold the rows that were written to it: \(reason). Something "
+                    + "besides this command changes them.",
+                "What was written before stays; nothing of this batch was.",
+                "Find out who writes to the table; 'reprise rebuild \(projection)' makes it right "
+                    + "again."
             )
         default: swapParts
         }
@@ -153,7 +171,8 @@ extension ReadModelError: CustomStringConvertible {
                 "Generation \(generation) of '\(projection)' stands at \(position), before the live "
                     + "tables at \(livePosition): readers would step back in time.",
                 Self.unchanged,
-                "Run 'reprise rebuild \(projection)' again, or allow it with --allow-older."
+                "Run 'reprise rebuild \(projection) --resume' to catch up, or allow it with "
+                    + "--allow-older."
             )
         case .changedMeanwhile(let projection, let reason):
             (

@@ -46,23 +46,30 @@ struct RowCopy: Sendable {
     }
 
     func namingRows<Result>(_ body: () async throws -> Result) async throws -> Result {
+        try await RowCopy.namingRows(of: table.name, body)
+    }
+
+    /// Turns what is wrong with a row into an error that names its table.
+    static func namingRows<Result>(
+        of table: String,
+        _ body: () async throws -> Result
+    ) async throws -> Result {
         do {
             return try await body()
         } catch let error as RowEncodingError {
-            throw ReadModelError.rowRejected(table: table.name, reason: "\(error)")
-        } catch let error as ServerError where error.sqlState.hasPrefix("22") {
-            throw ReadModelError.rowRejected(table: table.name, reason: "\(error)")
-        } catch let error as ServerError where error.sqlState.hasPrefix("23") {
-            throw ReadModelError.rowRejected(table: table.name, reason: "\(error)")
+            throw ReadModelError.rowRejected(table: table, reason: "\(error)")
+        } catch let error as RowReadingError {
+            throw ReadModelError.rowRejected(table: table, reason: "\(error)")
+        } catch let error as RowObstacle {
+            throw ReadModelError.rowRejected(table: table, reason: "\(error)")
+        } catch let error as ServerError where error.isAboutRows {
+            throw ReadModelError.rowRejected(table: table, reason: "\(error)")
         }
     }
 
     private func forEachPiece(_ send: (UnsafeRawBufferPointer) throws -> Void) throws {
         var buffer = RowBuffer(capacity: 1 << 17)
-        // Signature, flags and the length of an extension (manual, "COPY", "Binary Format").
-        for byte in Array("PGCOPY\n".utf8) + [0xff, 0x0d, 0x0a, 0x00] { buffer.append(byte) }
-        buffer.append(Int32(0))
-        buffer.append(Int32(0))
+        buffer.appendCopyHeader()
         var index = 0
         while index < table.endIndex {
             let end = min(index + RowCopy.rowsPerPiece, table.endIndex)
@@ -79,33 +86,37 @@ struct RowCopy: Sendable {
 }
 
 /// Rows in PostgreSQL's binary COPY format, complete with header and trailer.
-///
-/// `@unchecked Sendable`: the buffer is written before the value exists and only read afterwards.
-final class EncodedRows: @unchecked Sendable {
+struct EncodedRows: Sendable {
     let copy: RowCopy
-    private let buffer: RowBuffer
+    private let bytes: SentBytes
 
     init(copy: RowCopy, buffer: consuming RowBuffer) {
         self.copy = copy
-        self.buffer = buffer
+        bytes = SentBytes(buffer: buffer)
     }
 
-    var byteCount: Int { buffer.count }
+    var byteCount: Int { bytes.count }
 
     /// Sends them.
     ///
     /// - Returns: Number of rows the server took.
     func send(on connection: PostgresConnection) async throws -> Int {
         try await copy.namingRows {
-            try await connection.copyIn(copy.statement) { writer in
-                let piece = 1 << 20
-                var start = 0
-                while start < buffer.count {
-                    let end = min(start + piece, buffer.count)
-                    try writer.write(UnsafeRawBufferPointer(rebasing: buffer.bytes[start..<end]))
-                    start = end
-                }
-            }
+            try await connection.copyIn(copy.statement) { try bytes.send(by: $0) }
         }
     }
+}
+
+extension RowBuffer {
+    /// Signature, flags and the length of an extension (manual, "COPY", "Binary Format").
+    mutating func appendCopyHeader() {
+        for byte in Array("PGCOPY\n".utf8) + [0xff, 0x0d, 0x0a, 0x00] { append(byte) }
+        append(Int32(0))
+        append(Int32(0))
+    }
+}
+
+extension ServerError {
+    /// A value that its column does not take, or a constraint that does not hold.
+    var isAboutRows: Bool { sqlState.hasPrefix("22") || sqlState.hasPrefix("23") }
 }

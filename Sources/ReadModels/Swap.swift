@@ -10,6 +10,8 @@ struct Swap: Sendable {
     let patience: CutOverPatience
     let consent: CarryOverConsent
     let readied: SwapReadiness
+    /// What keeps the generation up with the ledger; nil when nothing does.
+    let feed: ShadowFeed?
 
     /// One attempt, in one transaction.
     ///
@@ -20,16 +22,12 @@ struct Swap: Sendable {
         watch: BlockerWatch,
         on connection: PostgresConnection
     ) async throws -> CutOverResult {
+        try await feed?.approach()
         let warnings = try await pass(watch, on: connection)
         var state = Attempt()
         do {
             var result = try await connection.withTransaction { connection in
-                let fence = try await Fence.take(
-                    of: projection,
-                    in: database,
-                    run: run,
-                    on: connection
-                )
+                let fence = try await fence(on: connection)
                 let chosen = try chosen(in: fence)
                 state.target = chosen
                 state.relations = fence.live.oids + chosen.relationOIDs.map { UInt32($0) }
@@ -62,6 +60,20 @@ struct Swap: Sendable {
         }
     }
 
+    /// Guard and fence, and the generation brought to where the projector stands, now that it
+    /// stands still and readers go on.
+    private func fence(on connection: PostgresConnection) async throws -> Fence {
+        let fence = try await Fence.take(of: projection, in: database, run: run, on: connection)
+        guard let feed, let live = fence.checkpoint?.position,
+            let target = fence.records.first(where: { $0.number == readied.generation }),
+            (target.position ?? "") < live
+        else { return fence }
+        try await feed.reach(live)
+        var reached = try await Fence.look(at: projection, in: database, on: connection)
+        reached.checkpoint = fence.checkpoint
+        return reached
+    }
+
     /// How far an attempt has come.
     private struct Attempt {
         var relations: [UInt32] = []
@@ -78,7 +90,7 @@ struct Swap: Sendable {
     ) async throws -> [String] {
         var seen = try await Fence.look(at: projection, in: database, on: connection)
         seen.checkpoint = try await database.checkpoint(of: projection.name, on: connection)
-        let target = try chosen(in: seen)
+        let target = try chosen(in: seen, isFinal: feed == nil)
         return try await Gates(
             run: run,
             patience: patience,
@@ -125,7 +137,13 @@ struct Swap: Sendable {
     }
 
     /// The generation that was made ready, if it may still go live.
-    private func chosen(in fence: Fence) throws -> GenerationRecord {
+    ///
+    /// - Parameters:
+    ///   - fence: What there is.
+    ///   - isFinal: Whether nothing more will be added to it before it goes live.
+    /// - Returns: The generation.
+    /// - Throws: ``ReadModelError``.
+    private func chosen(in fence: Fence, isFinal: Bool = true) throws -> GenerationRecord {
         guard
             let target = fence.records.first(where: { $0.number == readied.generation }),
             target.canGoLive
@@ -135,7 +153,7 @@ struct Swap: Sendable {
                 reason: "generation \(readied.generation) is no longer there to put live"
             )
         }
-        if kind == .swap {
+        if kind == .swap && isFinal {
             try patience.guardPosition(
                 target.position,
                 of: target.number,
@@ -175,10 +193,24 @@ struct Swap: Sendable {
                 liveSchema: database.liveSchema,
                 target: target,
                 live: fence.live,
-                maxima: readied.maxima
+                maxima: try await maxima(of: target, live: fence.live, on: connection)
             ).prepare(on: connection),
             fingerprint: fingerprint,
             positionWrite: try database.positionWrite(of: target)
+        )
+    }
+
+    /// The values that sequences have to pass; read again where rows were added meanwhile.
+    private func maxima(
+        of target: GenerationRecord,
+        live: LiveTables,
+        on connection: PostgresConnection
+    ) async throws -> [UInt32: Int64] {
+        guard target.position != readied.position else { return readied.maxima }
+        return try await OwnedSequences.maxima(
+            of: target.tables.map(\.oid),
+            besides: live.oids,
+            on: connection
         )
     }
 

@@ -74,6 +74,7 @@ struct SwapBatch: Sendable {
             views: captured.views.map(\.name.sql)
         )
         result.lockWaitMilliseconds = (try? recorded?.optionalDouble("lock_wait_ms")) ?? 0
+        result.rows = target.rowCounts
         result.positionBefore = fence.checkpoint?.position
         return result
     }

@@ -8,6 +8,8 @@ import ProjectionKit
 struct SwapReadiness: Sendable {
     /// The number of the generation that comes.
     let generation: Int
+    /// Where it stood then.
+    let position: String?
     /// The largest values in columns with a sequence, by sequence.
     let maxima: [UInt32: Int64]
 }
@@ -22,7 +24,8 @@ extension ReadModelDatabase {
         kind: CutOverKind,
         wanted: Int?,
         patience: CutOverPatience,
-        consent: CarryOverConsent
+        consent: CarryOverConsent,
+        isFinal: Bool
     ) async throws -> SwapReadiness {
         let doing = "preparing the cut-over of '\(projection.name)'"
         return try await withConnection(as: "ready", doing: doing) { connection in
@@ -44,7 +47,7 @@ extension ReadModelDatabase {
                     kind: kind,
                     wanted: wanted
                 ).choose(from: records, live: live.generation?.number)
-                if kind == .swap {
+                if kind == .swap && isFinal {
                     try patience.guardPosition(
                         target.position,
                         of: target.number,
@@ -89,6 +92,7 @@ extension ReadModelDatabase {
         )
         return SwapReadiness(
             generation: target.number,
+            position: target.position,
             maxima: try await OwnedSequences.maxima(
                 of: target.tables.map(\.oid),
                 besides: live.oids,

@@ -15,11 +15,15 @@ struct FoldPass: Sendable {
     ///
     /// Cancellation is noticed before each batch.
     ///
-    /// - Returns: Number of events.
+    /// - Parameters:
+    ///   - span: What to fold.
+    ///   - tally: What was read before.
+    /// - Returns: The tally, with what was read now.
     /// - Throws: ``LedgerError``, ``EventRejection``, `CancellationError`.
-    func run(over span: PositionSpan) async throws -> Int {
+    func run(over span: PositionSpan, adding tally: BucketTally) async throws -> BucketTally {
         try await onThread { checkCancellation in
-            var events = 0
+            var tally = tally
+            let before = tally.events
             try HandOff.run(
                 buffers: (0..<FoldPass.batches).map { _ in EventBatch() },
                 produce: { [ledger] exchange in
@@ -30,11 +34,13 @@ struct FoldPass: Sendable {
                 consume: { batch in
                     try checkCancellation()
                     try fold.apply(batch)
-                    events += batch.count
-                    if let bucketStart = batch.lastBucketStart { progress(events, bucketStart) }
+                    tally.add(batch)
+                    if let bucketStart = batch.lastBucketStart {
+                        progress(tally.events - before, bucketStart)
+                    }
                 }
             )
-            return events
+            return tally
         }
     }
 }

@@ -20,6 +20,14 @@ package struct RebuildOptions: Sendable {
     package var consent = CarryOverConsent()
     /// What is run before and after the cut-over.
     package var hooks = Hooks()
+    /// What is done about events that are committed late.
+    package var lateness = LatenessTerms()
+    /// Seconds that a catch-up may take before it gives up.
+    package var catchUpLimit = 600.0
+    /// Whether to go on with what a dead run has built, where there is such a generation.
+    package var resumes = false
+    /// Whether to fold twice, and to stop when the two give different rows.
+    package var checksDeterminism = false
 
     /// The defaults.
     package init() {}
@@ -126,13 +134,7 @@ package struct Rebuild: Sendable {
             plan.warnings.forEach { progress(.warning($0)) }
             try await database.setUp(tables)
             clock.lap(\.plan)
-            try await enter(.folding, run)
-            let folded = try await fold()
-            clock.lap(\.fold)
-            var report =
-                plan.strategy == .truncate
-                ? try await reload(folded, plan: plan, run: run, clock: &clock)
-                : try await buildAndSwap(folded, plan: plan, run: run, clock: &clock)
+            var report = try await work(plan, run: run, clock: &clock)
             let failure = try await afterSwap(&report, run: run, clock: &clock)
             report.warnings = run.notes + plan.warnings + report.warnings
             report.seconds = clock.seconds
@@ -145,12 +147,6 @@ package struct Rebuild: Sendable {
 }
 
 extension Rebuild {
-    private struct Folded: Sendable {
-        let fold: any Fold
-        let events: Int
-        let position: Position?
-    }
-
     private func enter(_ stage: RebuildStage, _ run: Run) async throws {
         progress(.stage(stage))
         try await run.enter(stage: stage.rawValue)
@@ -169,57 +165,211 @@ extension Rebuild {
         return plan
     }
 
-    /// Folds to the end of the ledger, then what was appended meanwhile.
-    private func fold() async throws -> Folded {
-        // A writer faster than the fold would keep it here for ever.
-        let rounds = 5
-        let fold = projection.makeFold()
-        var events = 0
-        var position: Position?
-        for _ in 1...rounds {
-            guard let end = try await safePosition(), end != position else { break }
-            let span = PositionSpan(after: position, through: end)
-            let before = events
-            let total = before + (try await count(span))
-            let pass = FoldPass(ledger: ledger, fold: fold) { folded, bucketStart in
-                progress(
-                    .folded(events: before + folded, total: total, bucketStart: bucketStart)
-                )
-            }
-            events += try await pass.run(over: span)
-            position = end
-        }
-        return Folded(fold: fold, events: events, position: position)
-    }
-
     private func safePosition() async throws -> Position? {
         let ledger = ledger
         return try await onThread { _ in try ledger.safePosition() }
     }
 
-    private func count(_ span: PositionSpan) async throws -> Int {
-        let ledger = ledger
-        return try await onThread { _ in
-            try ledger.bucketCounts(in: span).map(\.events).reduce(0, +)
+    /// Builds and cuts over, and again from the beginning where late events ask for it.
+    private func work(
+        _ plan: ReadModelPlan,
+        run: Run,
+        clock: inout StageClock
+    ) async throws -> RebuildReport {
+        let mostRestarts = 3
+        var restarts = 0
+        var resumable = try await resumable(run)
+        var holdsAllRows = false
+        while true {
+            do {
+                var report =
+                    if let generation = resumable {
+                        try await resume(
+                            generation,
+                            holdsAllRows: holdsAllRows,
+                            plan: plan,
+                            run: run,
+                            clock: &clock
+                        )
+                    } else { try await attempt(plan, run: run, clock: &clock) }
+                report.restarts = restarts
+                return report
+            } catch is WholeTablesWanted {
+                resumable = try await self.resumable(run)
+                holdsAllRows = true
+            } catch let late as LateEvents {
+                guard options.lateness.policy == .restart, restarts < mostRestarts else {
+                    throw RebuildError.ledgerChangedBehind(
+                        projection: tables.name,
+                        differences: late.differences
+                    )
+                }
+                restarts += 1
+                resumable = nil
+                progress(.warning(late.restartNote))
+                if let generation = late.generation {
+                    try await database.discard(generation, run: run)
+                }
+            }
         }
     }
 
-    /// Fails when the ledger holds other events up to the fold's end than were folded: an event of
-    /// an earlier id that was committed meanwhile would be in no generation.
-    private func assertUnchangedBehind(_ folded: Folded) async throws {
-        guard let position = folded.position else { return }
-        let found = try await count(PositionSpan(through: position))
-        guard found == folded.events else {
-            throw RebuildError.ledgerChangedBehind(
-                projection: tables.name,
-                folded: folded.events,
-                found: found
+    /// The generation to go on with, when that was asked for and there is one.
+    private func resumable(_ run: Run) async throws -> ResumableGeneration? {
+        guard options.resumes else { return nil }
+        switch try await database.resumption(of: tables, run: run) {
+        case .generation(let generation): return generation
+        case .nothing(let reason):
+            progress(.warning("\(reason) The rebuild begins from the beginning."))
+            return nil
+        }
+    }
+
+    /// Goes on with a built generation: its rows are read back where they are needed, or folded
+    /// again where the reducer knows more than its rows.
+    private func resume(
+        _ generation: ResumableGeneration,
+        holdsAllRows: Bool,
+        plan: ReadModelPlan,
+        run: Run,
+        clock: inout StageClock
+    ) async throws -> RebuildReport {
+        try await database.withShadow(of: tables, generation: generation.number, run: run) {
+            shadow in
+            let fold = LedgerFold(
+                of: projection.makeFold(),
+                from: ledger,
+                lateness: options.lateness
+            )
+            let obstacle =
+                holdsAllRows
+                ? LedgerFold.wantsWholeTables : shadow.obstacleToReadingBack(fold.fold)
+            if let obstacle {
+                try await refold(fold, generation, because: obstacle, run: run, clock: &clock)
+            } else {
+                progress(.warning(generation.note))
+                await fold.resume(at: generation.position, events: generation.events) {
+                    try await shadow.fetch(for: $0)
+                }
+            }
+            return try await finish(shadow, fold, plan: plan, run: run, clock: &clock)
+        }
+    }
+
+    /// Folds from the beginning what a built generation holds already.
+    private func refold(
+        _ fold: LedgerFold,
+        _ generation: ResumableGeneration,
+        because obstacle: String,
+        run: Run,
+        clock: inout StageClock
+    ) async throws {
+        try await enter(.folding, run)
+        progress(.warning(generation.refoldingNote(obstacle)))
+        if let position = generation.position { try await advance(fold, to: position) }
+        fold.fold.beginJournal(holdsAllRows: true)
+        clock.lap(\.fold)
+        let events = await fold.events
+        guard events != generation.events, let position = generation.position else { return }
+        throw LateEvents(
+            generation: generation.number,
+            differences: [
+                BucketDifference(
+                    bucket: ledger.bucket(of: position),
+                    read: generation.events,
+                    found: events
+                )
+            ]
+        )
+    }
+
+    private func attempt(
+        _ plan: ReadModelPlan,
+        run: Run,
+        clock: inout StageClock
+    ) async throws -> RebuildReport {
+        try await enter(.folding, run)
+        var folded = try await fold()
+        clock.lap(\.fold)
+        var digests: [String: String]?
+        if options.checksDeterminism {
+            (folded, digests) = try await foldAgain(folded, run: run)
+            clock.lap(\.foldAgain)
+        }
+        var report =
+            plan.strategy == .truncate
+            ? try await reload(folded, plan: plan, run: run, clock: &clock)
+            : try await buildAndSwap(folded, plan: plan, run: run, clock: &clock)
+        report.digests = digests
+        return report
+    }
+
+    /// Folds to the end of the ledger, its newest events last, then what was appended meanwhile.
+    private func fold() async throws -> LedgerFold {
+        // A writer faster than the fold would keep it here for ever.
+        let rounds = 5
+        let fold = LedgerFold(
+            of: projection.makeFold(),
+            from: ledger,
+            lateness: options.lateness
+        )
+        if let settled = try await fold.settledEnd(now: LedgerWriter.systemClock()) {
+            try await advance(fold, to: settled)
+        }
+        for _ in 1...rounds {
+            guard let end = try await fold.end() else { break }
+            try await advance(fold, to: end)
+        }
+        return fold
+    }
+
+    private func foldAgain(
+        _ folded: LedgerFold,
+        run: Run
+    ) async throws -> (LedgerFold, [String: String]) {
+        try await enter(.foldingAgain, run)
+        return try await DeterminismCheck(
+            projection: projection,
+            ledger: ledger,
+            lateness: options.lateness,
+            progress: progress
+        ).run(after: folded)
+    }
+
+    private func advance(_ fold: LedgerFold, to end: Position) async throws {
+        let before = await fold.events
+        let lag = try await fold.lag(to: end, now: LedgerWriter.systemClock())
+        try await fold.advance(to: end) { events, bucketStart in
+            progress(
+                .folded(
+                    events: before + events,
+                    total: before + lag.events,
+                    bucketStart: bucketStart
+                )
             )
         }
     }
 
+    /// Finds out what was committed behind the fold, and does what the policy says.
+    ///
+    /// - Throws: ``LateEvents``.
+    private func settleLateEvents(_ fold: LedgerFold, generation: Int?) async throws {
+        // Whoever commits late all the time would keep it here for ever.
+        var rounds = 5
+        while true {
+            let differences = try await fold.differences()
+            guard !differences.isEmpty else { return }
+            let late = LateEvents(generation: generation, differences: differences)
+            rounds -= 1
+            guard options.lateness.policy == .accept, late.areAdditions, rounds > 0,
+                try await fold.accept(differences) > 0
+            else { throw late }
+            progress(.warning(late.acceptanceNote))
+        }
+    }
+
     private func buildAndSwap(
-        _ folded: Folded,
+        _ folded: LedgerFold,
         plan: ReadModelPlan,
         run: Run,
         clock: inout StageClock
@@ -228,67 +378,144 @@ extension Rebuild {
         let built = try await database.build(
             tables,
             from: folded.fold,
-            position: folded.position,
-            events: folded.events,
+            position: await folded.position,
+            events: await folded.events,
             run: run,
             jobs: options.jobs
         )
+        folded.fold.beginJournal(holdsAllRows: true)
         clock.lap(\.load)
         try await enter(.checking, run)
-        try await assertUnchangedBehind(folded)
-        try await database.check(tables, built, guards: options.guards)
+        try await database.check(tables, generation: built.number, guards: options.guards)
         clock.lap(\.check)
+        return try await database.withShadow(of: tables, generation: built.number, run: run) {
+            var report = try await finish($0, folded, plan: plan, run: run, clock: &clock)
+            report.copiedBytes = built.bytes
+            return report
+        }
+    }
+
+    /// What follows a built generation: catch-up, checks, cut-over.
+    private func finish(
+        _ shadow: ShadowSession,
+        _ folded: LedgerFold,
+        plan: ReadModelPlan,
+        run: Run,
+        clock: inout StageClock
+    ) async throws -> RebuildReport {
+        try await enter(.catchingUp, run)
+        let catchUp = await CatchUp(
+            of: tables.name,
+            folded,
+            into: shadow,
+            terms: CatchUpTerms(
+                budget: Double(options.patience.outageBudget),
+                limit: options.catchUpLimit
+            ),
+            progress: progress
+        )
+        let rows = try await take(catchUp, folded, shadow, run: run, clock: &clock)
         var report = RebuildReport(
             projection: tables.name,
             run: run.id,
             strategy: Strategy.swap.rawValue,
-            generation: built.number,
-            position: folded.position.map { "\($0)" },
-            events: folded.events,
-            rows: built.rows,
-            copiedBytes: built.bytes
+            generation: shadow.generation,
+            position: await folded.position.map { "\($0)" },
+            events: await folded.events,
+            rows: shadow.rows,
+            copiedBytes: 0
         )
-        guard options.swaps else { return report }
+        if let rows { report.rows = rows }
+        if options.swaps {
+            try await cutOver(&report, catchUp, plan: plan, run: run, clock: &clock)
+        }
+        report.catchUpRounds = await catchUp.rounds
+        report.caughtUpRows = await catchUp.rows
+        report.lateEvents = await folded.lateEvents
+        report.events = await folded.events
+        return report
+    }
+
+    /// - Returns: The generation's rows by table, where it has other rows than before.
+    private func take(
+        _ catchUp: CatchUp,
+        _ folded: LedgerFold,
+        _ shadow: ShadowSession,
+        run: Run,
+        clock: inout StageClock
+    ) async throws -> [String: Int]? {
+        try await catchUp.approach()
+        try await settleLateEvents(folded, generation: shadow.generation)
+        try await catchUp.writeLateEvents()
+        let rows = await catchUp.rows
+        guard rows > 0 else {
+            clock.lap(\.catchUp)
+            return nil
+        }
+        let total = folded.fold.tables.filter(\.isForReaders).map(\.count).reduce(0, +)
+        // A tenth is what autovacuum takes for a reason, too (autovacuum_analyze_scale_factor).
+        if rows * 10 > total { try await shadow.analyze() }
+        clock.lap(\.catchUp)
+        defer { clock.lap(\.check) }
+        return try await database.check(
+            tables,
+            generation: shadow.generation,
+            guards: options.guards
+        )
+    }
+
+    private func cutOver(
+        _ report: inout RebuildReport,
+        _ catchUp: CatchUp,
+        plan: ReadModelPlan,
+        run: Run,
+        clock: inout StageClock
+    ) async throws {
         let announced = report.announced(.swap, previous: plan.liveGeneration)
         try await runHooks(.before, announced, run, &clock)
         try await enter(.cuttingOver, run)
         let result = try await database.cutOver(
             tables,
             kind: .swap,
-            generation: built.number,
+            generation: report.generation,
             run: run,
             patience: options.patience,
             consent: options.consent,
+            feed: ShadowFeed(
+                approach: { try await catchUp.approach() },
+                reach: { try await catchUp.reach($0) }
+            ),
             notice: { progress(.warning($0)) }
         )
         report.add(result, options.patience)
         result.warnings.forEach { progress(.warning($0)) }
         clock.lap(\.cutOver)
-        return report
     }
 
     private func reload(
-        _ folded: Folded,
+        _ folded: LedgerFold,
         plan: ReadModelPlan,
         run: Run,
         clock: inout StageClock
     ) async throws -> RebuildReport {
+        let position = await folded.position
+        let events = await folded.events
         let announced = AnnouncedCutOver(
             projection: tables.name,
             kind: .truncate,
             generation: plan.generation,
             previous: plan.liveGeneration,
             run: run.id,
-            position: folded.position.map { "\($0)" }
+            position: position.map { "\($0)" }
         )
         try await runHooks(.before, announced, run, &clock)
-        try await assertUnchangedBehind(folded)
+        try await settleLateEvents(folded, generation: nil)
         try await enter(.cuttingOver, run)
         let result = try await database.reload(
             tables,
             from: folded.fold,
-            position: folded.position,
-            events: folded.events,
+            position: position,
+            events: events,
             run: run,
             guards: options.guards,
             patience: options.patience,
@@ -300,8 +527,8 @@ extension Rebuild {
             run: run.id,
             strategy: Strategy.truncate.rawValue,
             generation: result.cutOver.generation,
-            position: folded.position.map { "\($0)" },
-            events: folded.events,
+            position: position.map { "\($0)" },
+            events: events,
             rows: result.rows,
             copiedBytes: result.bytes
         )
@@ -360,6 +587,16 @@ extension Rebuild {
     }
 }
 
+extension ResumableGeneration {
+    fileprivate var note: String {
+        "Going on with generation \(number), which was built from \(events) events at \(builtAt)."
+    }
+
+    fileprivate func refoldingNote(_ obstacle: String) -> String {
+        "\(note) The events are folded again, because \(obstacle)."
+    }
+}
+
 extension RebuildReport {
     fileprivate func announced(_ kind: CutOverKind, previous: Int?) -> AnnouncedCutOver {
         AnnouncedCutOver(
@@ -375,6 +612,8 @@ extension RebuildReport {
     fileprivate mutating func add(_ cutOver: CutOverResult, _ patience: CutOverPatience) {
         isLive = true
         previousGeneration = cutOver.previous
+        position = cutOver.position
+        rows.merge(cutOver.rows) { $1 }
         blockedMilliseconds = cutOver.blockedMilliseconds
         lockWaitMilliseconds = cutOver.lockWaitMilliseconds
         longestFailedWaitMilliseconds = cutOver.longestFailedWait
@@ -383,6 +622,33 @@ extension RebuildReport {
         signalled = cutOver.signalled
         views = cutOver.views
         warnings += cutOver.warnings
+    }
+}
+
+/// Events that were committed behind a fold, or taken away there.
+private struct LateEvents: Error {
+    /// The generation that does not have them; nil when none was built.
+    let generation: Int?
+    let differences: [BucketDifference]
+
+    /// Whether nothing was taken away.
+    var areAdditions: Bool { differences.allSatisfy { $0.found > $0.read } }
+
+    private var buckets: String {
+        let shown = 3
+        let names = differences.prefix(shown).map { "\($0.bucket)" }.joined(separator: ", ")
+        return differences.count > shown ? "\(names) and others" : names
+    }
+
+    private var number: Int { differences.map { abs($0.found - $0.read) }.reduce(0, +) }
+
+    var restartNote: String {
+        "The ledger changed behind the fold by \(number) events, in \(buckets): it is folded again "
+            + "from its beginning."
+    }
+
+    var acceptanceNote: String {
+        "\(number) events were committed late, into \(buckets): they were applied behind the others."
     }
 }
 

@@ -1,23 +1,53 @@
+package import Ledgers
+
 /// Why a rebuild stopped that could be folded, loaded and checked.
 package enum RebuildError: Error, Equatable, Sendable {
     /// The ledger holds other events in the part that was folded than were folded: some were
     /// committed behind the fold, or taken away.
-    case ledgerChangedBehind(projection: String, folded: Int, found: Int)
+    case ledgerChangedBehind(projection: String, differences: [BucketDifference])
+    /// Events are appended faster than they are caught up with.
+    case outrun(Outrun)
 }
 
 extension RebuildError: CustomStringConvertible {
-    /// The message for people: three lines.
+    /// The message for people.
     ///
     /// Wording may change in any release. Match on the case, never on the text.
     package var description: String {
         switch self {
-        case .ledgerChangedBehind(let projection, let folded, let found):
+        case .ledgerChangedBehind(let projection, let differences):
             """
-            The ledger changed behind the fold of '\(projection)': \(folded) events were folded, and \
-            there are \(found) by now up to the same position.
+            The ledger changed behind the fold of '\(projection)':
+            \(Self.list(differences))
             The live tables are unchanged.
-            Run 'reprise rebuild \(projection)' again; 'reprise ledger verify' looks for the cause.
+            Run 'reprise rebuild \(projection)' again, or say what is to be done about late events \
+            (--late-events restart or accept); 'reprise ledger verify' looks for the cause.
+            """
+        case .outrun(let outrun):
+            """
+            Events are appended faster than generation \(outrun.generation) of \
+            '\(outrun.projection)' catches up: \(Self.rate(outrun.appended)) against \
+            \(Self.rate(outrun.caughtUp)), and \(outrun.lag.events) events are left.
+            The live tables are unchanged.
+            At a quieter time run 'reprise rebuild \(outrun.projection) --resume', or allow a longer \
+            outage budget (--outage-budget) or more time (--catch-up-limit).
             """
         }
+    }
+
+    private static func list(_ differences: [BucketDifference]) -> String {
+        let shown = 5
+        var lines = differences.prefix(shown).map { difference in
+            "  - bucket \(difference.bucket): \(difference.read) events were folded, and there are "
+                + "\(difference.found) by now"
+        }
+        if differences.count > shown {
+            lines.append("  - and \(differences.count - shown) buckets more")
+        }
+        return lines.joined(separator: "\n")
+    }
+
+    private static func rate(_ eventsPerSecond: Double) -> String {
+        "\(Int(eventsPerSecond.rounded())) events/s"
     }
 }

@@ -8,8 +8,10 @@ package struct RebuildReport: Codable, Equatable, Sendable {
     package struct Seconds: Codable, Equatable, Sendable {
         package var plan = 0.0
         package var fold = 0.0
+        package var foldAgain = 0.0
         package var load = 0.0
         package var check = 0.0
+        package var catchUp = 0.0
         package var cutOver = 0.0
         package var hooks = 0.0
         package var prune = 0.0
@@ -25,13 +27,23 @@ package struct RebuildReport: Codable, Equatable, Sendable {
     /// Whether the new generation is live.
     package var isLive = false
     /// Where the new generation stands in the ledger.
-    package let position: String?
-    package let events: Int
+    package var position: String?
+    package var events: Int
     /// Rows by table.
-    package let rows: [String: Int]
+    package var rows: [String: Int]
+    /// A digest of each table's rows, also of working state, when two folds were compared.
+    package var digests: [String: String]?
     /// Bytes that went through COPY.
-    package let copiedBytes: Int
+    package var copiedBytes: Int
     package var seconds = Seconds()
+    /// Rounds in which the generation took up what was appended since it was loaded.
+    package var catchUpRounds = 0
+    /// Rows that were written in them.
+    package var caughtUpRows = 0
+    /// Events that were applied behind events of a later position, because they were committed late.
+    package var lateEvents = 0
+    /// How often the ledger was folded from its beginning again.
+    package var restarts = 0
     /// The largest resident memory of the process so far.
     package var peakMemoryBytes = 0
     /// From asking for the first exclusive lock to the answer to COMMIT: the longest that a reader

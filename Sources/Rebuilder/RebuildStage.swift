@@ -4,8 +4,10 @@
 package enum RebuildStage: String, CaseIterable, Sendable {
     case planning
     case folding
+    case foldingAgain = "folding again"
     case loading
     case checking
+    case catchingUp = "catching up"
     case beforeSwap = "hooks before the swap"
     case cuttingOver = "cutting over"
     case afterSwap = "hooks after the swap"
@@ -14,9 +16,12 @@ package enum RebuildStage: String, CaseIterable, Sendable {
     /// What is left when the process dies in this stage, as `status` says of a run that did.
     package var leftBehind: String {
         switch self {
-        case .planning, .folding: "nothing"
+        case .planning, .folding, .foldingAgain: "nothing"
         case .loading, .checking:
             "a shadow schema that the next run drops; the live tables are untouched"
+        case .catchingUp:
+            "the live tables as they were, and a built generation that 'reprise rebuild --resume' "
+                + "goes on with"
         case .beforeSwap:
             "the live tables as they were, and a built generation that 'reprise swap' can put live"
         case .afterSwap: "the new generation live, and hooks that did not run to their end"
@@ -34,6 +39,9 @@ package enum RebuildProgress: Sendable {
     /// Events were folded: so many of about `total`; the last one's bucket begins at that time, in
     /// milliseconds since 1970.
     case folded(events: Int, total: Int, bucketStart: Int64)
+    /// The built generation is so far behind the ledger, and was caught up with at that rate; nil
+    /// before the first round.
+    case behind(Lag, eventsPerSecond: Double?)
     /// Something that does not stop the rebuild and should be known.
     case warning(String)
 }

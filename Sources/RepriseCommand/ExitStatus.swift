@@ -49,6 +49,7 @@ enum ExitStatus: Int32, CaseIterable {
             case .after: self = .hookFailed
             }
         case is RebuildError: self = .tryAgain
+        case is UnrepeatableFold: self = .checkFailed
         case is ImportError, is EventRejection: self = .rejected
         default: return nil
         }
@@ -57,12 +58,14 @@ enum ExitStatus: Int32, CaseIterable {
     private init(of error: ReadModelError) {
         self =
             switch error {
-            case .runBusy, .runStale, .cutOverBlocked, .overBudget, .behindLive: .tryAgain
+            case .runBusy, .runStale, .followerBusy, .cutOverBlocked, .overBudget, .behindLive:
+                .tryAgain
             case .refusedByPlan, .nothingToMove, .changedMeanwhile, .newerBookkeeping,
                 .positionUnreadable, .positionMisfit, .positionUnknown, .positionUnwritten:
                 .refused
             case .checkFailed: .checkFailed
-            case .unreachable, .refused, .server, .rowRejected, .outcomeUnknown: .database
+            case .unreachable, .refused, .server, .rowRejected, .otherRows, .outcomeUnknown:
+                .database
             }
     }
 

@@ -166,6 +166,75 @@ struct CutOverOptions: ParsableArguments {
     }
 }
 
+/// How a rebuild keeps up with a ledger that goes on growing.
+struct CatchUpOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "What to do about events that were committed into a part of the ledger that was folded "
+                + "already: fail, restart the fold, or accept them behind the others "
+                + "(default: fail).",
+            valueName: "policy"
+        )
+    )
+    var lateEvents: LatenessPolicy?
+
+    @Option(
+        help: ArgumentHelp(
+            "How far back from the newest event to look for late events, in seconds "
+                + "(default: the whole ledger).",
+            valueName: "seconds"
+        )
+    )
+    var latenessHorizon: Double?
+
+    @Option(
+        help: ArgumentHelp(
+            "How old an event must be to be folded in the first pass, in seconds (default: 2).",
+            valueName: "seconds"
+        )
+    )
+    var settle: Double?
+
+    @Option(
+        help: ArgumentHelp(
+            "Seconds to go on catching up with a growing ledger before giving up (default: 600).",
+            valueName: "seconds"
+        )
+    )
+    var catchUpLimit: Double?
+
+    func lateness(_ settings: Settings) throws -> LatenessTerms {
+        var terms = LatenessTerms()
+        terms.policy = try settings.choice(.lateEvents, flag: lateEvents, default: .fail)
+        let horizon = try settings.decimal(
+            .latenessHorizonSeconds,
+            flag: latenessHorizon,
+            in: 0...Self.longestHorizon,
+            default: Self.longestHorizon
+        )
+        terms.horizon = horizon == Self.longestHorizon ? nil : horizon
+        terms.settleTime = try settings.decimal(
+            .settleSeconds,
+            flag: settle,
+            in: 0...86_400,
+            default: 2
+        )
+        return terms
+    }
+
+    func limit(_ settings: Settings) throws -> Double {
+        try settings.decimal(
+            .catchUpLimitSeconds,
+            flag: catchUpLimit,
+            in: 0...604_800,
+            default: 600
+        )
+    }
+
+    /// A hundred years: longer than a ledger is.
+    private static let longestHorizon = 3_155_760_000.0
+}
+
 /// What a swap may do that others notice.
 struct ConsentOptions: ParsableArguments {
     /// What becomes of foreign keys of other tables that refer to live ones.
@@ -219,5 +288,6 @@ extension Settings {
 }
 
 extension Strategy: ExpressibleByArgument {}
+extension LatenessPolicy: ExpressibleByArgument {}
 extension CutOverPatience.BlockerPolicy: ExpressibleByArgument {}
 extension CutOverPatience.SnapshotPolicy: ExpressibleByArgument {}

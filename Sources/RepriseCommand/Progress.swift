@@ -40,6 +40,8 @@ final class RebuildMeter: Sendable {
         var events = 0
         var total = 0
         var bucketStart: Int64?
+        var lag: Lag?
+        var rate: Double?
     }
 
     /// Its projection.
@@ -60,6 +62,7 @@ final class RebuildMeter: Sendable {
         state.withLock { state in
             state.stage = stage
             state.since = .now
+            state.bucketStart = nil
         }
     }
 
@@ -72,6 +75,14 @@ final class RebuildMeter: Sendable {
         }
     }
 
+    /// The generation is behind the ledger.
+    func behind(_ lag: Lag, eventsPerSecond: Double?) {
+        state.withLock { state in
+            state.lag = lag
+            state.rate = eventsPerSecond
+        }
+    }
+
     /// The line that says how far it is; none on a terminal while hooks write there.
     var line: String? {
         let state = state.withLock { $0 }
@@ -80,13 +91,21 @@ final class RebuildMeter: Sendable {
         }
         let seconds = (ContinuousClock.now - state.since) / .seconds(1)
         let memory = Figures.mebibytes(Memory.resident)
-        guard state.stage == .folding, let bucketStart = state.bucketStart, state.total > 0 else {
+        if [.catchingUp, .cuttingOver].contains(state.stage), let lag = state.lag, lag.events > 0 {
+            let rate = state.rate.map { ", \(Figures.count(Int($0), "event"))/s" } ?? ""
+            return
+                "\(projection): \(state.stage.rawValue), \(Figures.count(lag.events, "event")) and "
+                + "\(Figures.clock(lag.seconds)) behind\(rate), \(memory)"
+        }
+        guard [.folding, .foldingAgain].contains(state.stage), let bucketStart = state.bucketStart,
+            state.total > 0
+        else {
             return "\(projection): \(state.stage.rawValue), \(Figures.clock(seconds)), \(memory)"
         }
         let share = min(1, Double(state.events) / Double(state.total))
         let bucket = String("\(Timestamp(milliseconds: bucketStart))".prefix(16))
         return ProgressText.line(
-            "\(projection): folding",
+            "\(projection): \(state.stage.rawValue)",
             share: share,
             left: share > 0 ? seconds / share - seconds : nil,
             facts: [

@@ -17,6 +17,8 @@ struct RebuildCommand: AsyncParsableCommand {
             the next run removes what it left behind. The generation that was live is kept: \
             'reprise rollback PROJECTION' brings it back.
 
+            Events that are appended meanwhile are caught up with, in rounds; the last of them are             taken up while a live projector stands still at its checkpoint and readers go on.             docs/live-projector.md says what the projector has to do.
+
             With --strategy truncate the rows are replaced in place, in one transaction; readers \
             wait for the load, and there is no way back.
 
@@ -37,8 +39,19 @@ struct RebuildCommand: AsyncParsableCommand {
     @Flag(help: "Leave the new generation ready; 'reprise swap' makes it live.")
     var noSwap = false
 
+    @Flag(
+        help:
+            "Go on with the generation that a rebuild which died or gave up after its load has left."
+    )
+    var resume = false
+
     @Option(help: "How the tables are to change.")
     var strategy = Strategy.swap
+
+    @Flag(
+        help: "Fold twice, and stop when the two give different rows; takes twice the memory."
+    )
+    var checkDeterminism = false
 
     @Option(
         help: ArgumentHelp("Retired generations to keep (default: 1).", valueName: "n")
@@ -70,6 +83,7 @@ struct RebuildCommand: AsyncParsableCommand {
     @Flag(help: "Print JSON: an object for one named projection, otherwise an array.")
     var json = false
 
+    @OptionGroup var catchUp: CatchUpOptions
     @OptionGroup var cutOver: CutOverOptions
     @OptionGroup var consent: ConsentOptions
     @OptionGroup var ledger: LedgerOptions
@@ -80,6 +94,16 @@ struct RebuildCommand: AsyncParsableCommand {
         guard !(noSwap && strategy == .truncate) else {
             throw ValidationError(
                 "--no-swap builds a generation aside; --strategy truncate replaces rows in place."
+            )
+        }
+        guard !(resume && strategy == .truncate) else {
+            throw ValidationError(
+                "--resume goes on with a generation that was built aside; --strategy truncate has none."
+            )
+        }
+        guard !(resume && checkDeterminism) else {
+            throw ValidationError(
+                "--check-determinism folds from the beginning, twice; --resume goes on in the middle."
             )
         }
     }
@@ -139,6 +163,10 @@ struct RebuildCommand: AsyncParsableCommand {
         options.patience = try cutOver.patience(settings, allowsOlder: allowOlder)
         options.consent = try consent.consent(settings)
         options.hooks = try settings.hooks()
+        options.lateness = try catchUp.lateness(settings)
+        options.catchUpLimit = try catchUp.limit(settings)
+        options.resumes = resume
+        options.checksDeterminism = checkDeterminism
         return options
     }
 }
@@ -208,6 +236,8 @@ private func take(_ progress: RebuildProgress, _ meter: RebuildMeter, _ logger: 
         }
     case .folded(let events, let total, let bucketStart):
         meter.fold(events: events, total: total, bucketStart: bucketStart)
+    case .behind(let lag, let rate):
+        meter.behind(lag, eventsPerSecond: rate)
     case .warning(let text):
         logger.warning("\(text)")
     }

@@ -18,6 +18,10 @@ enum SettingKey: String, CaseIterable {
     case postponeFile = "postpone_file"
     case republish
     case incomingForeignKeys = "incoming_foreign_keys"
+    case lateEvents = "late_events"
+    case latenessHorizonSeconds = "lateness_horizon_seconds"
+    case settleSeconds = "settle_seconds"
+    case catchUpLimitSeconds = "catch_up_limit_seconds"
     case hooksBeforeSwap = "hooks.before_swap"
     case hooksAfterSwap = "hooks.after_swap"
     case hookTimeoutSeconds = "hook_timeout_seconds"
@@ -42,6 +46,9 @@ enum SettingKey: String, CaseIterable {
         case .outageBudgetMs: "--outage-budget"
         case .deadlineSeconds: "--deadline"
         case .blockersAfterSeconds: "--blockers-after"
+        case .latenessHorizonSeconds: "--lateness-horizon"
+        case .settleSeconds: "--settle"
+        case .catchUpLimitSeconds: "--catch-up-limit"
         default: "--" + rawValue.replacing("_", with: "-")
         }
     }

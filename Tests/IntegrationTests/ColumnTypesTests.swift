@@ -17,11 +17,11 @@ struct ColumnTypesTests {
             try await scene.database.execute(
                 "CREATE TABLE public.expected AS TABLE public.every_type WITH NO DATA"
             )
-            for (index, sample) in EveryType.samples.enumerated() {
+            for (index, literals) in EveryType.literals.enumerated() {
                 try await scene.database.execute(
                     """
                     INSERT INTO public.expected (id, \(EveryType.columns), doubled, stamped)
-                    VALUES (\(index), \(sample.literals.joined(separator: ", ")), \(index * 2), 'kept')
+                    VALUES (\(index), \(literals.joined(separator: ", ")), \(index * 2), 'kept')
                     """
                 )
             }

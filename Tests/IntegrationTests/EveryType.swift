@@ -35,8 +35,6 @@ struct EveryType: TableRow {
     var texts: [String]?
     var int8s: [Int64]?
     var uuids: [UUID]?
-    /// What SQL writes for the values above, in the order of ``columns``.
-    var literals: [String] = []
 
     var key: Int64 { id }
 
@@ -106,11 +104,15 @@ struct EveryTypes: Projection {
 
 extension EveryType {
     static let samples = [nothing, least, greatest, odd, small]
+    /// What SQL writes for the values of the samples, in the order of ``columns``.
+    static let literals = [
+        nothingLiterals, leastLiterals, greatestLiterals, oddLiterals, smallLiterals,
+    ]
 
-    static let nothing = EveryType(
-        id: 0,
-        literals: Array(repeating: "NULL", count: columns.split(separator: ",").count)
-    )
+    static let nothing = EveryType(id: 0)
+
+    private static let nothingLiterals =
+        Array(repeating: "NULL", count: columns.split(separator: ",").count)
 
     static let least = EveryType(
         id: 1,
@@ -138,15 +140,16 @@ extension EveryType {
         moodText: .calm,
         texts: [],
         int8s: [],
-        uuids: [],
-        literals: [
-            "false", "-32768", "-2147483648", "-9223372036854775808", "-9223372036854775808",
-            "'-Infinity'", "'-Infinity'", "-\(hugeDecimal)", "''", "''", "''", "''", "''",
-            "'00000000-0000-0000-0000-000000000000'", "'00000000-0000-0000-0000-000000000000'",
-            "'4714-11-24 BC'", "'4714-11-24 00:00:00 BC'", "'4714-11-24 00:00:00+00 BC'", "'null'",
-            "'null'", "'calm'", "'calm'", "'{}'", "'{}'", "'{}'",
-        ]
+        uuids: []
     )
+
+    private static let leastLiterals: [String] = [
+        "false", "-32768", "-2147483648", "-9223372036854775808", "-9223372036854775808",
+        "'-Infinity'", "'-Infinity'", "-\(hugeDecimal)", "''", "''", "''", "''", "''",
+        "'00000000-0000-0000-0000-000000000000'", "'00000000-0000-0000-0000-000000000000'",
+        "'4714-11-24 BC'", "'4714-11-24 00:00:00 BC'", "'4714-11-24 00:00:00+00 BC'", "'null'",
+        "'null'", "'calm'", "'calm'", "'{}'", "'{}'", "'{}'",
+    ]
 
     static let greatest = EveryType(
         id: 2,
@@ -174,21 +177,22 @@ extension EveryType {
         moodText: .quoted,
         texts: ["", "NULL", "null", "a,b", "{}", "\"", "\\", "\n\t ", "\u{1F989}e\u{301}"],
         int8s: [.min, -1, 0, 1, .max],
-        uuids: [UUID(uuidString: "7d444840-9dc0-11d1-b245-5ffdce74fad2")].compactMap { $0 },
-        literals: [
-            "true", "32767", "2147483647", "9223372036854775807", "9223372036854775807",
-            "'Infinity'", "'Infinity'", hugeDecimal, "repeat('ö', 70000)",
-            "repeat('\u{1F989}', 40)",
-            "'äöüßéè'", everyByte, everyByte, "'ffffffff-ffff-ffff-ffff-ffffffffffff'",
-            "'ffffffff-ffff-ffff-ffff-ffffffffffff'", "'9999-12-31'",
-            "'9999-12-31 23:59:59.999999'",
-            "'294247-01-10 04:00:54.775807+00'", #"'{ "b": [1, 2.50],  "a": "\u00e4", "a": 1 }'"#,
-            #"'{ "b": [1, 2.50],  "a": "\u00e4", "a": 1 }'"#, #"'it''s "so"'"#, #"'it''s "so"'"#,
-            #"ARRAY['', 'NULL', 'null', 'a,b', '{}', '"', E'\\', E'\n\t ', E'\U0001F989e\u0301']"#,
-            "'{-9223372036854775808,-1,0,1,9223372036854775807}'",
-            "'{7d444840-9dc0-11d1-b245-5ffdce74fad2}'",
-        ]
+        uuids: [UUID(uuidString: "7d444840-9dc0-11d1-b245-5ffdce74fad2")].compactMap { $0 }
     )
+
+    private static let greatestLiterals: [String] = [
+        "true", "32767", "2147483647", "9223372036854775807", "9223372036854775807",
+        "'Infinity'", "'Infinity'", hugeDecimal, "repeat('ö', 70000)",
+        "repeat('\u{1F989}', 40)",
+        "'äöüßéè'", everyByte, everyByte, "'ffffffff-ffff-ffff-ffff-ffffffffffff'",
+        "'ffffffff-ffff-ffff-ffff-ffffffffffff'", "'9999-12-31'",
+        "'9999-12-31 23:59:59.999999'",
+        "'294247-01-10 04:00:54.775807+00'", #"'{ "b": [1, 2.50],  "a": "\u00e4", "a": 1 }'"#,
+        #"'{ "b": [1, 2.50],  "a": "\u00e4", "a": 1 }'"#, #"'it''s "so"'"#, #"'it''s "so"'"#,
+        #"ARRAY['', 'NULL', 'null', 'a,b', '{}', '"', E'\\', E'\n\t ', E'\U0001F989e\u0301']"#,
+        "'{-9223372036854775808,-1,0,1,9223372036854775807}'",
+        "'{7d444840-9dc0-11d1-b245-5ffdce74fad2}'",
+    ]
 
     static let odd = EveryType(
         id: 3,
@@ -216,15 +220,16 @@ extension EveryType {
         moodText: .quoted,
         texts: ["\\N", "'"],
         int8s: [0],
-        uuids: [],
-        literals: [
-            "true", "-1", "-1", "-1", "-1", "'NaN'", "'NaN'", "'NaN'",
-            #"E'it\'s "odd" \\ \\N \r\n\t\U0001F989\u007f\u0001'"#, "'  both  '", "'a'", #"'\x00'"#,
-            #"'\x5c27'"#, "NULL", "NULL", "'1969-12-31'", "'1969-12-31 23:59:59.999999'",
-            "'1969-12-31 23:59:59.999999+00'", "' [ ] '", "' [ ] '", #"'it''s "so"'"#,
-            #"'it''s "so"'"#, #"ARRAY[E'\\N', '''']"#, "'{0}'", "'{}'",
-        ]
+        uuids: []
     )
+
+    private static let oddLiterals: [String] = [
+        "true", "-1", "-1", "-1", "-1", "'NaN'", "'NaN'", "'NaN'",
+        #"E'it\'s "odd" \\ \\N \r\n\t\U0001F989\u007f\u0001'"#, "'  both  '", "'a'", #"'\x00'"#,
+        #"'\x5c27'"#, "NULL", "NULL", "'1969-12-31'", "'1969-12-31 23:59:59.999999'",
+        "'1969-12-31 23:59:59.999999+00'", "' [ ] '", "' [ ] '", #"'it''s "so"'"#,
+        #"'it''s "so"'"#, #"ARRAY[E'\\N', '''']"#, "'{0}'", "'{}'",
+    ]
 
     static let small = EveryType(
         id: 4,
@@ -252,15 +257,16 @@ extension EveryType {
         moodText: nil,
         texts: nil,
         int8s: nil,
-        uuids: nil,
-        literals: [
-            "false", "0", "0", "0", "0", "'-0'", "'4.9406564584124654e-324'",
-            "-0.\(String(repeating: "0", count: 126))1", "' '", "NULL", "NULL", "NULL", "NULL",
-            "NULL",
-            "NULL", "'1999-12-31'", "'1999-12-31 23:59:59.999999'", "'0001-01-01 00:00:00+00'",
-            #"'"x"'"#, "'0.10'", "NULL", "NULL", "NULL", "NULL", "NULL",
-        ]
+        uuids: nil
     )
+
+    private static let smallLiterals: [String] = [
+        "false", "0", "0", "0", "0", "'-0'", "'4.9406564584124654e-324'",
+        "-0.\(String(repeating: "0", count: 126))1", "' '", "NULL", "NULL", "NULL", "NULL",
+        "NULL",
+        "NULL", "'1999-12-31'", "'1999-12-31 23:59:59.999999'", "'0001-01-01 00:00:00+00'",
+        #"'"x"'"#, "'0.10'", "NULL", "NULL", "NULL", "NULL", "NULL",
+    ]
 
     // 2^128 - 1, then 127 zeros.
     private static let hugeDecimal =

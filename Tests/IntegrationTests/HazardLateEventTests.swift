@@ -32,8 +32,13 @@ struct HazardLateEventTests {
                     try? scene.append([late])
                 }
             }
+            let bucket = Bucket(start: 0, width: 15_000)
             #expect(
-                error == .ledgerChangedBehind(projection: "tally", folded: 2, found: 3)
+                error
+                    == .ledgerChangedBehind(
+                        projection: "tally",
+                        differences: [BucketDifference(bucket: bucket, read: 0, found: 1)]
+                    )
             )
             #expect(try await scene.rows(of: "public.tally") == before)
             _ = try await scene.rebuild(Tally.self, options: options)

@@ -31,6 +31,16 @@ package struct NumberedLedger: Ledger {
         events.isEmpty ? nil : position(of: events.count)
     }
 
+    package func lastPosition(before time: Int64) throws -> Position? { try safePosition() }
+
+    package func bucket(of position: Position) -> Bucket { Bucket(start: 0, width: bucketWidth) }
+
+    package func span(of bucket: Bucket) -> PositionSpan {
+        PositionSpan(through: Position(.max, .max, .max))
+    }
+
+    package func watch() throws -> any LedgerWatch { ConstantWatch() }
+
     package func bucketCounts(in span: PositionSpan) throws -> [BucketCount] {
         let events = numbers(in: span).count
         return events == 0
@@ -58,6 +68,11 @@ package struct NumberedLedger: Ledger {
     }
 
     fileprivate func event(_ number: Int) -> NewEvent { events[number - 1] }
+}
+
+/// What is given once does not change.
+private struct ConstantWatch: LedgerWatch {
+    func hasChanged() -> Bool { false }
 }
 
 private final class NumberedReader: LedgerReader {

@@ -1,5 +1,6 @@
 import Foundation
 import Ledgers
+import ProjectionKit
 import ReadModels
 import Rebuilder
 import Testing
@@ -49,6 +50,26 @@ struct MessageTests {
     )
     func ledgers(error: LedgerError, status: Int32) {
         #expect(ExitStatus(of: error)?.rawValue == status)
+    }
+
+    @Test("a fold that does not repeat is a check that says no, in three lines")
+    func unrepeatable() throws {
+        let (left, right) = (Table<Toss>(), Toss.table(of: 1))
+        guard case .different(let difference) = left.comparison(with: right) else {
+            Issue.record("an empty table and another one were the same")
+            return
+        }
+        let error = UnrepeatableFold(projection: "p", difference: difference)
+        #expect(ExitStatus(of: error) == .checkFailed)
+        let lines = error.description.split(separator: "\n")
+        #expect(lines.count == 3)
+        #expect(
+            lines[0].hasSuffix(
+                "in 'toss' 1 row differs, the first at id = 1, which only one fold has."
+            )
+        )
+        #expect(lines[1] == "The live tables are unchanged.")
+        #expect(lines[2].contains("'reprise rebuild p --check-determinism'"))
     }
 
     @Test(
@@ -144,5 +165,18 @@ struct MessageTests {
         let lines = error.description.split(separator: "\n")
         #expect(lines.count == 3)
         #expect(lines[1] == "The live tables are unchanged.")
+    }
+}
+
+private struct Toss: TableRow {
+    let id: Int64
+    var key: Int64 { id }
+
+    static let table = TableDefinition<Toss>("toss", key: "id") { Column("id", \.id) }
+
+    static func table(of id: Int64) -> Table<Toss> {
+        var table = Table<Toss>()
+        table[id] = Toss(id: id)
+        return table
     }
 }

@@ -1,0 +1,320 @@
+import Foundation
+import Postgres
+package import ProjectionKit
+
+/// Where the live tables stand.
+package struct LiveCheckpoint: Equatable, Sendable {
+    /// The generation that is live.
+    package let generation: Int
+    /// The last event that its rows stand for; nil for none.
+    package let position: Position?
+}
+
+/// Reprise as the live projector of a projection, on one session that holds the projector's lock.
+///
+/// Each batch of events is one transaction: the checkpoint row is locked first, so that a swap that
+/// fences the projector and this one exclude each other; then rows and position change together.
+package struct Follower: Sendable {
+    private let database: ReadModelDatabase
+    private let projection: ProjectionTables
+    private let connection: PostgresConnection
+
+    fileprivate init(
+        of projection: ProjectionTables,
+        in database: ReadModelDatabase,
+        on connection: PostgresConnection
+    ) {
+        self.projection = projection
+        self.database = database
+        self.connection = connection
+    }
+
+    /// Where the live tables stand now.
+    ///
+    /// - Throws: ``ReadModelError/nothingToMove(projection:reason:)`` when nothing is live, or nobody
+    ///   knows where it stands.
+    package func checkpoint() async throws -> LiveCheckpoint {
+        try await translatingErrors(doing: "reading the checkpoint of '\(projection.name)'") {
+            try await checkpoint(isLocking: false)
+        }
+    }
+
+    /// Gets ready to write the live tables of a generation.
+    ///
+    /// - Throws: ``ReadModelError``.
+    package func attach() async throws -> FollowedTables {
+        try await translatingErrors(doing: "looking at the tables of '\(projection.name)'") {
+            let records = try await Bookkeeping.generations(of: projection.name, on: connection)
+            // A table under a live name that is not the recorded one is refused here.
+            _ = try await LiveTables.find(
+                of: projection.name,
+                declared: projection.tables.map(\.name),
+                schema: database.liveSchema,
+                records: records,
+                on: connection
+            )
+            let exchange = try await RowExchange(
+                of: projection,
+                in: database.liveSchema,
+                on: connection
+            )
+            return FollowedTables(exchange: exchange, connection: connection)
+        }
+    }
+
+    /// Changes rows and position in one transaction, if the live tables stand where they are thought
+    /// to stand.
+    ///
+    /// - Parameters:
+    ///   - tables: The live tables.
+    ///   - expected: Where they are thought to stand.
+    ///   - fold: Its journal holds what is to be written after `body`.
+    ///   - body: Applies events to the fold, with the checkpoint row locked; it returns where the rows
+    ///     stand afterwards.
+    /// - Returns: Where the live tables stand now; nil when they stood elsewhere, because somebody
+    ///   has swapped, rolled back or projected, or a lock was not to be had: nothing is changed then,
+    ///   and the fold is of no use any more.
+    /// - Throws: ``ReadModelError``; what `body` throws.
+    package func apply(
+        to tables: FollowedTables,
+        at expected: LiveCheckpoint,
+        _ fold: any Fold,
+        _ body: @Sendable () async throws -> Position?
+    ) async throws -> LiveCheckpoint? {
+        do {
+            let next = try await translatingErrors(doing: "following '\(projection.name)'") {
+                do {
+                    return try await connection.withTransaction { connection in
+                        guard try await checkpoint(isLocking: true) == expected else {
+                            throw Moved()
+                        }
+                        let position = try await body()
+                        _ = try await tables.exchange.write(fold, on: connection)
+                        try await record(position, on: connection)
+                        return LiveCheckpoint(generation: expected.generation, position: position)
+                    }
+                } catch let error as ServerError where error.isLockFailure {
+                    throw Moved()
+                }
+            }
+            for table in fold.tables where table.isForReaders { table.settleChanges() }
+            return next
+        } catch is Moved {
+            return nil
+        }
+    }
+
+    /// Tells `status` how it goes.
+    ///
+    /// - Throws: ``ReadModelError``.
+    package func report(_ report: FollowReport) async throws {
+        try await translatingErrors(doing: "recording how '\(projection.name)' is followed") {
+            _ = try await connection.query(
+                """
+                UPDATE reprise.follower SET heartbeat_at = pg_catalog.clock_timestamp(),
+                    generation = $2, events = $3, late_events = $4, lag_events = $5,
+                    lag_seconds = $6, buckets = $7
+                WHERE projection = $1
+                """,
+                [
+                    .text(projection.name), .int(Int64(report.generation)),
+                    .int(Int64(report.events)), .int(Int64(report.lateEvents)),
+                    .int(Int64(report.lagEvents)), .text("\(report.lagSeconds)"),
+                    .text(report.buckets),
+                ]
+            )
+        }
+    }
+
+    /// What the last follower has recorded of the newest buckets.
+    ///
+    /// - Throws: ``ReadModelError``.
+    package func recordedBuckets() async throws -> String? {
+        try await translatingErrors(doing: "reading how '\(projection.name)' was followed") {
+            try await connection.query(
+                "SELECT buckets FROM reprise.follower WHERE projection = $1",
+                [.text(projection.name)]
+            ).first?["buckets"]
+        }
+    }
+
+    static func lockName(of projection: String) -> String { "reprise follow \(projection)" }
+
+    /// The tables stood elsewhere.
+    private struct Moved: Error {}
+
+    private func checkpoint(isLocking: Bool) async throws -> LiveCheckpoint {
+        let found = try await connection.query(
+            """
+            SELECT generation, position FROM reprise.checkpoint WHERE projection = $1
+            \(isLocking ? "FOR UPDATE" : "")
+            """,
+            [.text(projection.name)]
+        )
+        guard let row = found.first else {
+            throw ReadModelError.nothingToMove(
+                projection: projection.name,
+                reason: "Nobody knows where the live tables of '\(projection.name)' stand in the "
+                    + "ledger: none of its generations was put live by 'reprise rebuild'."
+            )
+        }
+        let text = row["position"]
+        let position = text.flatMap { Position($0) }
+        guard (text == nil) == (position == nil) else {
+            throw ReadModelError.nothingToMove(
+                projection: projection.name,
+                reason: "The checkpoint of '\(projection.name)' is no position of a ledger."
+            )
+        }
+        return LiveCheckpoint(generation: Int(try row.int("generation")), position: position)
+    }
+
+    private func record(_ position: Position?, on connection: PostgresConnection) async throws {
+        try await connection.query(
+            """
+            UPDATE reprise.checkpoint SET position = $2, updated_at = pg_catalog.now()
+            WHERE projection = $1
+            """,
+            [.text(projection.name), position.map { .text("\($0)") } ?? .null]
+        )
+    }
+}
+
+/// The live tables of a generation, as the follower's session writes them.
+package struct FollowedTables: Sendable {
+    fileprivate let exchange: RowExchange
+    fileprivate let connection: PostgresConnection
+
+    /// Why a fold cannot go on from the tables' rows alone, as a clause; nil when it can.
+    package func obstacleToReadingBack(_ fold: any Fold) -> String? {
+        exchange.obstacleToReadingBack(fold)
+    }
+
+    /// Gives a fold's tables the rows that they want, in the transaction of
+    /// ``Follower/apply(to:at:_:_:)``.
+    ///
+    /// - Throws: ``ReadModelError``.
+    package func fetch(for fold: any Fold) async throws {
+        try await exchange.fetch(for: fold, on: connection)
+    }
+}
+
+/// How far a follower is.
+package struct FollowReport: Sendable {
+    /// The generation that it writes.
+    package let generation: Int
+    /// Events applied since it began.
+    package let events: Int
+    /// Events among them that came late.
+    package let lateEvents: Int
+    /// Events that are still to be applied.
+    package let lagEvents: Int
+    /// The age of the oldest of them, in seconds.
+    package let lagSeconds: Double
+    /// A JSON object: events by the millisecond at which their bucket begins, of the newest buckets.
+    package let buckets: String
+
+    /// Makes a report.
+    package init(
+        generation: Int,
+        events: Int,
+        lateEvents: Int,
+        lagEvents: Int,
+        lagSeconds: Double,
+        buckets: String
+    ) {
+        self.generation = generation
+        self.events = events
+        self.lateEvents = lateEvents
+        self.lagEvents = lagEvents
+        self.lagSeconds = lagSeconds
+        self.buckets = buckets
+    }
+}
+
+extension ReadModelDatabase {
+    /// Takes the projector's lock for the time of `body`.
+    ///
+    /// It is not the lock of a run: rebuilds, swaps and rollbacks go on beside it.
+    ///
+    /// - Parameters:
+    ///   - projection: What is followed.
+    ///   - body: The work.
+    /// - Returns: What `body` returns.
+    /// - Throws: ``ReadModelError/followerBusy(projection:holder:)`` when another one follows; what
+    ///   `body` throws.
+    package func withFollower<Result: Sendable>(
+        of projection: ProjectionTables,
+        _ body: (Follower) async throws -> Result
+    ) async throws -> Result {
+        let doing = "following '\(projection.name)'"
+        return try await withConnection(as: "follow", doing: doing) { connection in
+            try await Bookkeeping.migrate(on: connection)
+            try await takeLock(of: projection.name, on: connection)
+            try await begin(projection.name, on: connection)
+            do {
+                let result = try await body(Follower(of: projection, in: self, on: connection))
+                try? await end(projection.name, on: connection)
+                return result
+            } catch {
+                try? await end(projection.name, on: connection)
+                throw error
+            }
+        }
+    }
+
+    /// The server may need a moment to notice that an earlier follower has died.
+    private func takeLock(of projection: String, on connection: PostgresConnection) async throws {
+        do {
+            try await connection.execute("SET lock_timeout = '5s'")
+            try await connection.query(
+                "SELECT pg_catalog.pg_advisory_lock(pg_catalog.hashtextextended($1, 0))",
+                [.text(Follower.lockName(of: projection))]
+            )
+            try await connection.execute("SET lock_timeout = 0")
+        } catch let error as ServerError where error.isLockFailure {
+            throw ReadModelError.followerBusy(
+                projection: projection,
+                holder: try await follower(of: projection, on: connection)
+            )
+        }
+    }
+
+    private func follower(
+        of projection: String,
+        on connection: PostgresConnection
+    ) async throws -> String {
+        let row = try await connection.query(
+            "SELECT host, pid, started_at FROM reprise.follower WHERE projection = $1",
+            [.text(projection)]
+        ).first
+        guard let row else { return "one that is just starting" }
+        return "process \(try row.int("pid")) on \(try row.string("host")), since "
+            + "\(try row.string("started_at"))"
+    }
+
+    private func begin(_ projection: String, on connection: PostgresConnection) async throws {
+        try await connection.query(
+            """
+            INSERT INTO reprise.follower (projection, host, pid) VALUES ($1, $2, $3)
+            ON CONFLICT (projection) DO UPDATE SET host = excluded.host, pid = excluded.pid,
+                started_at = pg_catalog.now(), heartbeat_at = pg_catalog.now(), ended_at = NULL,
+                events = 0, late_events = 0
+            """,
+            [
+                .text(projection), .text(ProcessInfo.processInfo.hostName),
+                .int(Int64(ProcessInfo.processInfo.processIdentifier)),
+            ]
+        )
+    }
+
+    private func end(_ projection: String, on connection: PostgresConnection) async throws {
+        try await connection.executeShielded(
+            """
+            UPDATE reprise.follower SET ended_at = pg_catalog.clock_timestamp(),
+                heartbeat_at = pg_catalog.clock_timestamp()
+            WHERE projection = \(SQLText.literal(projection))
+            """
+        )
+    }
+}

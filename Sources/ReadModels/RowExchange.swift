@@ -1,0 +1,453 @@
+import Postgres
+import ProjectionKit
+import Synchronization
+
+/// Writes the changed rows of a fold into tables that hold its earlier rows, on one session.
+///
+/// Rows travel by binary COPY into staging tables of the session, and from there by one DELETE,
+/// UPDATE and INSERT a table. What a fold says it updates or deletes has to be there, and what it
+/// inserts must not: the numbers are compared, so that rows which somebody else has changed are
+/// found here and not by a reader.
+struct RowExchange: Sendable {
+    /// The projection's name.
+    let projection: String
+    /// The tables, in the order in which the projection declares them.
+    let tables: [ExchangedTable]
+    /// The same, those that others refer to by foreign keys before those that refer to them.
+    private let parentsFirst: [ExchangedTable]
+
+    /// Makes the session's staging tables, outside or inside a transaction.
+    ///
+    /// - Parameters:
+    ///   - projection: Whose tables.
+    ///   - schema: Where the tables are now.
+    ///   - connection: The session that is going to write.
+    /// - Throws: ``ReadModelError/refusedByPlan(projection:reasons:)`` when a table does not fit its
+    ///   row type; what the server says.
+    init(
+        of projection: ProjectionTables,
+        in schema: String,
+        on connection: PostgresConnection
+    ) async throws {
+        var tables: [ExchangedTable] = []
+        for (number, declared) in projection.tables.enumerated() {
+            tables.append(
+                try await ExchangedTable(
+                    declared,
+                    number: number,
+                    name: QualifiedName(schema: schema, name: declared.name),
+                    projection: projection.name,
+                    on: connection
+                )
+            )
+        }
+        self.projection = projection.name
+        self.tables = tables
+        parentsFirst = try await Self.parentsFirst(tables, on: connection)
+    }
+
+    /// The OIDs of the tables.
+    var oids: [UInt32] { tables.map(\.oid) }
+
+    /// Writes what the fold's journal holds, in the open transaction.
+    ///
+    /// The journal is left as it is: whoever commits settles it.
+    ///
+    /// - Returns: What was done, by table name.
+    /// - Throws: ``ReadModelError/rowRejected(table:reason:)``,
+    ///   ``ReadModelError/otherRows(projection:table:reason:)``.
+    func write(
+        _ fold: any Fold,
+        on connection: PostgresConnection
+    ) async throws -> [String: TableChanges] {
+        var changes: [String: TableChanges] = [:]
+        for (table, rows) in zip(tables, fold.tables.filter(\.isForReaders)) {
+            changes[table.name.name] = try await table.stage(rows, on: connection)
+        }
+        // Children go before their parents, and come after them.
+        for table in parentsFirst.reversed() {
+            guard let change = changes[table.name.name] else { continue }
+            try await table.delete(change, projection: projection, on: connection)
+        }
+        for table in parentsFirst {
+            guard let change = changes[table.name.name] else { continue }
+            try await table.update(change, projection: projection, on: connection)
+            try await table.insert(change, projection: projection, on: connection)
+        }
+        return changes
+    }
+
+    /// Why a fold cannot go on from the tables' rows, as a clause; nil when it can.
+    func obstacleToReadingBack(_ fold: any Fold) -> String? {
+        if let obstacle = fold.obstacleToReadingBack { return obstacle }
+        for table in tables {
+            if let obstacle = table.obstacleToReadingBack { return obstacle }
+        }
+        return nil
+    }
+
+    /// Gives the fold's tables the rows that they want, in the open transaction.
+    ///
+    /// - Throws: ``ReadModelError/rowRejected(table:reason:)``.
+    func fetch(for fold: any Fold, on connection: PostgresConnection) async throws {
+        for (table, rows) in zip(tables, fold.tables.filter(\.isForReaders)) {
+            try await table.fetch(rows, on: connection)
+        }
+    }
+
+    private static func parentsFirst(
+        _ tables: [ExchangedTable],
+        on connection: PostgresConnection
+    ) async throws -> [ExchangedTable] {
+        let found = try await connection.query(
+            """
+            SELECT DISTINCT conrelid, confrelid FROM pg_catalog.pg_constraint
+            WHERE contype = 'f' AND conrelid = ANY ($1::pg_catalog.oid[])
+                AND confrelid = ANY ($1::pg_catalog.oid[]) AND conrelid <> confrelid
+            """,
+            [.ints(tables.map { Int64($0.oid) })]
+        )
+        var parents: [UInt32: Set<UInt32>] = [:]
+        for row in found.rows {
+            parents[UInt32(try row.int("conrelid")), default: []].insert(
+                UInt32(try row.int("confrelid"))
+            )
+        }
+        var sorted: [ExchangedTable] = []
+        var rest = tables
+        while !rest.isEmpty {
+            let done = Set(sorted.map(\.oid))
+            // Tables in a circle have no order; a deferrable key is what serves them.
+            let next = rest.firstIndex { parents[$0.oid, default: []].isSubset(of: done) } ?? 0
+            sorted.append(rest.remove(at: next))
+        }
+        return sorted
+    }
+}
+
+/// One table, and the session's staging table for its changed rows.
+struct ExchangedTable: Sendable {
+    let name: QualifiedName
+    let oid: UInt32
+    let binding: TableBinding
+    /// The columns of the key.
+    let key: [String]
+    /// Why rows cannot be read back as they were written, as a clause; nil when they can.
+    var obstacleToReadingBack: String? {
+        hasKeyIndex
+            ? lossyColumn
+            : "no primary key or unique constraint of \(name.name) covers exactly its key"
+    }
+
+    private let lossyColumn: String?
+    private let staging: QualifiedName
+    private let keyStaging: QualifiedName
+    /// The staging table's column for what is to be done.
+    private let changeColumn: String
+    /// Columns that no UPDATE may set.
+    private let fixedColumns: Set<String>
+    private let hasKeyIndex: Bool
+    private let isReferredTo: Bool
+
+    fileprivate init(
+        _ declared: any LoadableTable,
+        number: Int,
+        name: QualifiedName,
+        projection: String,
+        on connection: PostgresConnection
+    ) async throws {
+        guard let real = try await Catalogue.table(name, on: connection) else {
+            throw ReadModelError.changedMeanwhile(
+                projection: projection,
+                reason: "there is no table \(name.sql)"
+            )
+        }
+        let uniqueKeys = try await connection.uniqueKeys(of: real.oid)
+        let match = TableBinding.match(
+            declared,
+            with: real,
+            labels: try await connection.enumLabels(of: real.oid),
+            uniqueKeys: uniqueKeys
+        )
+        guard let binding = match.binding else {
+            throw ReadModelError.refusedByPlan(projection: projection, reasons: match.refusals)
+        }
+        self.name = name
+        oid = real.oid
+        self.binding = binding
+        key = declared.key
+        hasKeyIndex = uniqueKeys.contains { Set($0) == Set(declared.key) }
+        lossyColumn = Self.lossyColumn(of: real, among: binding.columns)
+        let facts = try await Self.facts(of: real.oid, on: connection)
+        fixedColumns = facts.fixedColumns.union(declared.key)
+        isReferredTo = facts.isReferredTo
+        var changeColumn = "change"
+        while binding.columns.contains(changeColumn) { changeColumn += "_" }
+        self.changeColumn = changeColumn
+        staging = QualifiedName(schema: "pg_temp", name: "reprise_changes_\(number)")
+        keyStaging = QualifiedName(schema: "pg_temp", name: "reprise_keys_\(number)")
+        try await makeStaging(on: connection)
+    }
+
+    private func makeStaging(on connection: PostgresConnection) async throws {
+        let columns = binding.columns.map(SQLText.identifier).joined(separator: ", ")
+        try await connection.execute(
+            """
+            DROP TABLE IF EXISTS \(staging.sql), \(keyStaging.sql);
+            CREATE TEMPORARY TABLE \(keyStaging.sql) ON COMMIT DELETE ROWS AS
+            SELECT \(keyList) FROM \(name.sql) WITH NO DATA;
+            CREATE TEMPORARY TABLE \(staging.sql) ON COMMIT DELETE ROWS AS
+            SELECT 0::pg_catalog.int2 AS \(SQLText.identifier(changeColumn)), \(columns)
+            FROM \(name.sql) WITH NO DATA
+            """
+        )
+    }
+
+    private static func facts(
+        of oid: UInt32,
+        on connection: PostgresConnection
+    ) async throws -> (fixedColumns: Set<String>, isReferredTo: Bool) {
+        let found = try await connection.query(
+            """
+            SELECT a.attname, EXISTS (
+                SELECT FROM pg_catalog.pg_constraint AS f
+                WHERE f.contype = 'f' AND f.confrelid = c.oid AND f.conrelid <> c.oid) AS referred
+            FROM pg_catalog.pg_class AS c
+            LEFT JOIN pg_catalog.pg_attribute AS a
+                ON a.attrelid = c.oid AND a.attidentity = 'a' AND NOT a.attisdropped
+            WHERE c.oid = $1
+            """,
+            [.int(Int64(oid))]
+        )
+        return (
+            Set(found.rows.compactMap { $0["attname"] }),
+            try found.first?.bool("referred") ?? false
+        )
+    }
+
+    /// PostgreSQL rounds, cuts or pads what goes into some types; a fold that goes on from the
+    /// stored value is not the fold that went on from its own.
+    private static func lossyColumn(
+        of table: TableDescription,
+        among columns: [String]
+    ) -> String? {
+        let lossy = table.columns.first { column in
+            guard columns.contains(column.name) else { return false }
+            if column.baseType == "bpchar" { return true }
+            if column.typeKind == "d" { return column.baseType != "text" }
+            return ["numeric", "timestamp", "timestamptz"].contains(column.baseType)
+                && column.typeName.contains("(") && !column.typeName.contains("(6)")
+        }
+        return lossy.map {
+            "the column \(table.name.name).\($0.name) is \($0.typeName), which does not keep every "
+                + "value as it was written"
+        }
+    }
+}
+
+extension ExchangedTable {
+    private var columnList: String {
+        binding.columns.map(SQLText.identifier).joined(separator: ", ")
+    }
+
+    private var keyList: String { key.map(SQLText.identifier).joined(separator: ", ") }
+
+    /// Rows of the table that are staged with a change.
+    private func isStaged(_ change: RowChange) -> String {
+        let keys = key.map(SQLText.identifier).map { "t.\($0) = s.\($0)" }
+        return "s.\(SQLText.identifier(changeColumn)) = \(change.rawValue) AND "
+            + keys.joined(separator: " AND ")
+    }
+
+    /// Sends the changed rows of the fold's table.
+    fileprivate func stage(
+        _ rows: any LoadableTable,
+        on connection: PostgresConnection
+    ) async throws -> TableChanges {
+        try await RowCopy.namingRows(of: name.name) {
+            var buffer = RowBuffer(capacity: 1 << 16)
+            buffer.appendCopyHeader()
+            let changes = try rows.encodeChanges(as: binding.types, into: &buffer)
+            guard changes.rows > 0 else { return changes }
+            buffer.append(Int16(-1))
+            let columns = "\(SQLText.identifier(changeColumn)), \(columnList)"
+            let bytes = SentBytes(buffer: buffer)
+            try await connection.copyIn(
+                "COPY \(staging.sql) (\(columns)) FROM STDIN WITH (FORMAT binary)"
+            ) { try bytes.send(by: $0) }
+            try await prepare(staging, rows: changes.rows, on: connection)
+            return changes
+        }
+    }
+
+    /// Tells the planner what it cannot know of a staging table.
+    ///
+    /// Of few rows each is looked up in the index; for many it is told how many there are.
+    private func prepare(
+        _ staging: QualifiedName,
+        rows: Int,
+        on connection: PostgresConnection
+    ) async throws {
+        let few = 5_000
+        let joins = rows > few || !hasKeyIndex ? "on" : "off"
+        let analyze = rows > few ? "ANALYZE \(staging.sql);" : ""
+        try await connection.execute(
+            "\(analyze) SET LOCAL enable_hashjoin = \(joins); SET LOCAL enable_mergejoin = \(joins)"
+        )
+    }
+
+    /// Reads the rows of the keys that the fold's table wants.
+    fileprivate func fetch(
+        _ rows: any LoadableTable,
+        on connection: PostgresConnection
+    ) async throws {
+        guard rows.wantedKeys > 0 else { return }
+        try await RowCopy.namingRows(of: name.name) {
+            try await sendKeys(of: rows, on: connection)
+            let received = Mutex<[UInt8]>([])
+            let keys = key.map(SQLText.identifier).map { "t.\($0) = k.\($0)" }
+            try await connection.copyOut(
+                """
+                COPY (SELECT \(binding.columns.map { "t.\(SQLText.identifier($0))" }
+                    .joined(separator: ", "))
+                FROM \(keyStaging.sql) AS k JOIN \(name.sql) AS t
+                    ON \(keys.joined(separator: " AND "))) TO STDOUT WITH (FORMAT binary)
+                """
+            ) { piece in received.withLock { $0.append(contentsOf: piece) } }
+            let bytes = received.withLock { $0 }
+            try rows.admitWantedRows(as: binding.types) { admit in
+                var parser = BinaryRows(fieldCount: binding.columns.count)
+                try bytes.withUnsafeBytes { try parser.take($0, admit) }
+                try parser.finish()
+            }
+        }
+    }
+
+    private func sendKeys(
+        of rows: any LoadableTable,
+        on connection: PostgresConnection
+    ) async throws {
+        var buffer = RowBuffer(capacity: 1 << 12)
+        buffer.appendCopyHeader()
+        try rows.encodeWantedKeys(as: binding.types, into: &buffer)
+        buffer.append(Int16(-1))
+        let bytes = SentBytes(buffer: buffer)
+        // Keys that were asked for before in this transaction.
+        try await connection.execute("DELETE FROM \(keyStaging.sql)")
+        try await connection.copyIn(
+            "COPY \(keyStaging.sql) (\(keyList)) FROM STDIN WITH (FORMAT binary)"
+        ) { try bytes.send(by: $0) }
+        try await prepare(keyStaging, rows: rows.wantedKeys, on: connection)
+    }
+
+    fileprivate func delete(
+        _ changes: TableChanges,
+        projection: String,
+        on connection: PostgresConnection
+    ) async throws {
+        if changes.isReplaced {
+            try await connection.execute("DELETE FROM \(name.sql)")
+        }
+        guard changes.deleted > 0 else { return }
+        let result = try await connection.execute(
+            "DELETE FROM \(name.sql) AS t USING \(staging.sql) AS s WHERE \(isStaged(.delete))"
+        )
+        try assert(result.affectedRows, is: changes.deleted, "to delete", projection)
+    }
+
+    fileprivate func update(
+        _ changes: TableChanges,
+        projection: String,
+        on connection: PostgresConnection
+    ) async throws {
+        guard changes.updated > 0 else { return }
+        let columns = binding.columns.filter { !fixedColumns.contains($0) }
+        let settings = columns.map(SQLText.identifier).map { "\($0) = s.\($0)" }
+        guard !settings.isEmpty else { return }
+        do {
+            let results = try await connection.executeEach(
+                """
+                SAVEPOINT reprise_update;
+                UPDATE \(name.sql) AS t SET \(settings.joined(separator: ", "))
+                FROM \(staging.sql) AS s WHERE \(isStaged(.update));
+                RELEASE SAVEPOINT reprise_update
+                """
+            )
+            try assert(results[1].affectedRows, is: changes.updated, "to update", projection)
+        } catch let error as ServerError where error.sqlState == "23505" && !isReferredTo {
+            // Two rows that exchange a unique value cannot do so by UPDATE, which looks after each.
+            try await connection.execute("ROLLBACK TO SAVEPOINT reprise_update")
+            let gone = try await connection.execute(
+                "DELETE FROM \(name.sql) AS t USING \(staging.sql) AS s WHERE \(isStaged(.update))"
+            )
+            try assert(gone.affectedRows, is: changes.updated, "to update", projection)
+            try await insert(.update, on: connection)
+        } catch let error as ServerError where error.isAboutRows {
+            throw ReadModelError.rowRejected(table: name.name, reason: "\(error)")
+        }
+    }
+
+    fileprivate func insert(
+        _ changes: TableChanges,
+        projection: String,
+        on connection: PostgresConnection
+    ) async throws {
+        guard changes.inserted > 0 else { return }
+        let rows = try await insert(.insert, on: connection)
+        try assert(rows, is: changes.inserted, "to insert", projection)
+    }
+
+    @discardableResult
+    private func insert(
+        _ change: RowChange,
+        on connection: PostgresConnection
+    ) async throws -> Int {
+        try await RowCopy.namingRows(of: name.name) {
+            try await connection.execute(
+                """
+                INSERT INTO \(name.sql) (\(columnList)) OVERRIDING SYSTEM VALUE
+                SELECT \(columnList) FROM \(staging.sql)
+                WHERE \(SQLText.identifier(changeColumn)) = \(change.rawValue)
+                """
+            ).affectedRows
+        }
+    }
+
+    private func assert(
+        _ found: Int,
+        is expected: Int,
+        _ doing: String,
+        _ projection: String
+    ) throws {
+        guard found != expected else { return }
+        throw ReadModelError.otherRows(
+            projection: projection,
+            table: name.sql,
+            reason: "of \(expected) rows \(doing) there were \(found)"
+        )
+    }
+}
+
+/// Encoded bytes on their way to the server.
+///
+/// `@unchecked Sendable`: the buffer is written before the value exists and only read afterwards.
+final class SentBytes: @unchecked Sendable {
+    private let buffer: RowBuffer
+
+    init(buffer: consuming RowBuffer) {
+        self.buffer = buffer
+    }
+
+    var count: Int { buffer.count }
+
+    /// Hands them to the server in pieces.
+    func send(by writer: borrowing CopyWriter) throws {
+        let piece = 1 << 20
+        var start = 0
+        while start < buffer.count {
+            let end = min(start + piece, buffer.count)
+            try writer.write(UnsafeRawBufferPointer(rebasing: buffer.bytes[start..<end]))
+            start = end
+        }
+    }
+}

@@ -1,0 +1,325 @@
+import Foundation
+package import Ledgers
+package import ProjectionKit
+package import ReadModels
+
+/// What a user can set about following.
+package struct FollowOptions: Sendable {
+    /// What is done about events that are committed late, and how far back they are looked for.
+    ///
+    /// `restart` is not possible here and stands for `fail`.
+    package var lateness = LatenessTerms()
+    /// Seconds between two looks at the ledger while nothing is new.
+    package var pause = 0.05
+    /// Whether to end at the end of the ledger.
+    package var endsAtEnd = false
+
+    /// The defaults.
+    package init() {
+        lateness.policy = .accept
+        lateness.horizon = 60
+    }
+}
+
+/// What a follower tells while it works.
+package enum FollowProgress: Sendable {
+    /// It begins to write a generation, from a position on; all rows are held in memory where there is
+    /// an obstacle to reading them back, a clause.
+    case attached(LiveCheckpoint, obstacle: String?)
+    /// How far it is.
+    case report(FollowReport)
+    /// Something that does not stop it and should be known.
+    case warning(String)
+}
+
+/// Keeps the live tables of a projection current: the same reducer as a rebuild's, the same
+/// checkpoint, rows and position in one transaction.
+///
+/// Rows are read back by key when events need them, and those that recent events needed are kept. A
+/// reducer that knows more than its rows - working state, a table as a whole - is folded from the
+/// ledger's beginning when following begins, and holds all its rows in memory.
+package struct Follow: Sendable {
+    private let projection: any Projection.Type
+    private let tables: ProjectionTables
+    private let ledger: any Ledger
+    private let database: ReadModelDatabase
+    private let options: FollowOptions
+    private let progress: @Sendable (FollowProgress) -> Void
+
+    /// Prepares to follow; nothing is opened yet.
+    ///
+    /// - Parameters:
+    ///   - projection: Whose tables to keep current.
+    ///   - ledger: Where its events are.
+    ///   - database: Where its tables are.
+    ///   - options: What can be set.
+    ///   - progress: Called from any thread, about once a second.
+    package init(
+        of projection: any Projection.Type,
+        from ledger: any Ledger,
+        into database: ReadModelDatabase,
+        options: FollowOptions = FollowOptions(),
+        progress: @escaping @Sendable (FollowProgress) -> Void = { _ in }
+    ) {
+        self.projection = projection
+        tables = ProjectionTables(projection)
+        self.ledger = ledger
+        self.database = database
+        self.options = options
+        self.progress = progress
+    }
+
+    /// Follows until the task is cancelled, or to the end of the ledger where that is asked for.
+    ///
+    /// Cancellation undoes the transaction of the moment; rows and position are then those of the
+    /// one before. A lost connection is made again, for as long as it takes.
+    ///
+    /// - Throws: ``EventRejection``, ``LedgerError``, ``ReadModelError``; never `CancellationError`.
+    package func run() async throws {
+        var patience = 0.1
+        while !Task.isCancelled {
+            do {
+                try await database.withFollower(of: tables) { follower in
+                    try await follow(by: follower) { patience = 0.1 }
+                }
+                return
+            } catch is CancellationError {
+                return
+            } catch ReadModelError.unreachable(let reason) {
+                progress(.warning("\(reason) Trying again."))
+                try? await Task.sleep(for: .seconds(patience))
+                patience = min(patience * 2, 5)
+            }
+        }
+    }
+
+    /// Follows one generation after the other.
+    private func follow(by follower: Follower, _ succeeded: () -> Void) async throws {
+        var holdsAllRows = false
+        var earlier: Attachment?
+        while true {
+            let attachment = try await attach(
+                follower,
+                at: try await follower.checkpoint(),
+                after: earlier,
+                holdsAllRows: holdsAllRows
+            )
+            if earlier == nil { try await attachment.warnOfMissedEvents(progress) }
+            earlier = attachment
+            succeeded()
+            do {
+                guard try await attachment.follow(progress) else { return }
+            } catch is WholeTablesWanted {
+                holdsAllRows = true
+            }
+        }
+    }
+
+    private func attach(
+        _ follower: Follower,
+        at checkpoint: LiveCheckpoint,
+        after earlier: Attachment?,
+        holdsAllRows: Bool
+    ) async throws -> Attachment {
+        let live = try await follower.attach()
+        let fold = LedgerFold(
+            of: projection.makeFold(),
+            from: ledger,
+            lateness: options.lateness
+        )
+        let obstacle =
+            holdsAllRows
+            ? LedgerFold.wantsWholeTables : live.obstacleToReadingBack(fold.fold)
+        if obstacle == nil {
+            await fold.resume(at: checkpoint.position, events: nil) {
+                try await live.fetch(for: $0)
+            }
+        } else {
+            try await fold.refold(to: checkpoint.position)
+        }
+        try await fold.rememberNewestBuckets()
+        progress(.attached(checkpoint, obstacle: obstacle))
+        return Attachment(
+            projection: tables.name,
+            follower: follower,
+            tables: live,
+            fold: fold,
+            checkpoint: checkpoint,
+            events: await earlier?.events ?? 0,
+            options: options
+        )
+    }
+}
+
+/// A follower at work on one generation.
+private actor Attachment {
+    private let projection: String
+    private let follower: Follower
+    private let tables: FollowedTables
+    private let fold: LedgerFold
+    private let options: FollowOptions
+    private var checkpoint: LiveCheckpoint
+    /// Events applied since following began.
+    private(set) var events: Int
+    private var nextReport = ContinuousClock.now
+    private var nextRecount = ContinuousClock.now + .seconds(5)
+
+    init(
+        projection: String,
+        follower: Follower,
+        tables: FollowedTables,
+        fold: LedgerFold,
+        checkpoint: LiveCheckpoint,
+        events: Int,
+        options: FollowOptions
+    ) {
+        self.projection = projection
+        self.follower = follower
+        self.tables = tables
+        self.fold = fold
+        self.checkpoint = checkpoint
+        self.events = events
+        self.options = options
+    }
+
+    /// Applies what is appended.
+    ///
+    /// - Returns: Whether there is more to follow: false at the end of the ledger, where that is the
+    ///   end; true when another generation is live by now.
+    func follow(_ progress: @Sendable (FollowProgress) -> Void) async throws -> Bool {
+        while true {
+            try Task.checkCancellation()
+            if let end = try await fold.end() {
+                guard try await applyBatch(to: end) else { return true }
+            } else if options.endsAtEnd {
+                try await report(progress)
+                return false
+            } else {
+                guard try await wait() else { return true }
+            }
+            guard try await settleLateEvents(progress) else { return true }
+            if ContinuousClock.now >= nextReport { try await report(progress) }
+        }
+    }
+
+    private func applyBatch(to end: Position) async throws -> Bool {
+        try await apply { _ = try await $0.advanceOneBatch(to: end) }
+    }
+
+    /// - Returns: False when the tables stood elsewhere.
+    private func apply(
+        _ step: @escaping @Sendable (LedgerFold) async throws -> Void
+    ) async throws -> Bool {
+        let fold = fold
+        let before = await fold.events
+        let next = try await follower.apply(to: tables, at: checkpoint, fold.fold) {
+            try await step(fold)
+            return await fold.position
+        }
+        guard let next else { return false }
+        checkpoint = next
+        events += await fold.events - before
+        return true
+    }
+
+    /// Waits for something new in the ledger.
+    ///
+    /// - Returns: False when another generation is live, or the position went back.
+    private func wait() async throws -> Bool {
+        let looks = max(1, Int(1 / options.pause))
+        for _ in 1...looks {
+            if try await fold.hasNews() { return true }
+            try await Task.sleep(for: .seconds(options.pause))
+        }
+        return try await follower.checkpoint() == checkpoint
+    }
+
+    private func settleLateEvents(
+        _ progress: @Sendable (FollowProgress) -> Void
+    ) async throws -> Bool {
+        guard ContinuousClock.now >= nextRecount else { return true }
+        nextRecount = .now + .seconds(5)
+        await fold.forgetOldBuckets()
+        let differences = try await fold.differences()
+        guard !differences.isEmpty else { return true }
+        let failure = RebuildError.ledgerChangedBehind(
+            projection: projection,
+            differences: differences
+        )
+        guard options.lateness.policy == .accept else { throw failure }
+        let before = await fold.lateEvents
+        guard try await apply({ _ = try await $0.accept(differences) }) else { return false }
+        let late = await fold.lateEvents - before
+        guard late > 0 else { throw failure }
+        progress(
+            .warning(
+                "\(late) events were committed late, into the bucket \(differences[0].bucket)"
+                    + "\(differences.count > 1 ? " and others" : ""): they were applied behind the "
+                    + "others."
+            )
+        )
+        return true
+    }
+
+    private func report(_ progress: @Sendable (FollowProgress) -> Void) async throws {
+        nextReport = .now + .seconds(1)
+        let lag = try await fold.lag(to: try await fold.end(), now: LedgerWriter.systemClock())
+        let report = FollowReport(
+            generation: checkpoint.generation,
+            events: events,
+            lateEvents: await fold.lateEvents,
+            lagEvents: lag.events,
+            lagSeconds: lag.seconds,
+            buckets: try BucketRecord(await fold.bucketCounts).json
+        )
+        try await follower.report(report)
+        progress(.report(report))
+    }
+
+    /// Says when events were committed behind the position while nobody followed: they are in no
+    /// row, and it cannot be told any more which they are.
+    func warnOfMissedEvents(_ progress: @Sendable (FollowProgress) -> Void) async throws {
+        guard let text = try await follower.recordedBuckets(),
+            let record = try? BucketRecord(json: text)
+        else { return }
+        let counts = await fold.bucketCounts
+        // The newest one may have got events in their order since then.
+        let newest = record.counts.keys.max()
+        let missed = record.counts.filter { start, events in
+            start != newest && (counts[start] ?? events) > events
+        }
+        guard let bucket = missed.keys.min() else { return }
+        progress(
+            .warning(
+                "Events were committed late, into the bucket that begins at "
+                    + "\(Timestamp(milliseconds: bucket)), while nobody followed: the live tables of "
+                    + "'\(projection)' do not have them. 'reprise rebuild \(projection)' makes that "
+                    + "right."
+            )
+        )
+    }
+}
+
+/// Events by bucket, as they are kept with the follower.
+private struct BucketRecord {
+    let counts: [Int64: Int]
+
+    init(_ counts: [Int64: Int]) {
+        self.counts = counts
+    }
+
+    init(json: String) throws {
+        let read = try JSONDecoder().decode([String: Int].self, from: Data(json.utf8))
+        counts = Dictionary(
+            read.compactMap { key, value in Int64(key).map { ($0, value) } },
+            uniquingKeysWith: { $1 }
+        )
+    }
+
+    var json: String {
+        get throws {
+            let text = Dictionary(uniqueKeysWithValues: counts.map { ("\($0)", $1) })
+            return String(decoding: try JSONEncoder().encode(text), as: UTF8.self)
+        }
+    }
+}

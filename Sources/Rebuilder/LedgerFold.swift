@@ -1,0 +1,311 @@
+import Ledgers
+import ProjectionKit
+
+/// A fold on its way through a ledger: how far it is, and what it has read.
+///
+/// One task uses it at a time.
+actor LedgerFold {
+    /// The rows.
+    nonisolated let fold: any Fold
+    /// The last position that was folded; nil before the first event.
+    private(set) var position: Position?
+    /// Events that were applied behind events of a later position.
+    private(set) var lateEvents = 0
+
+    private let ledger: any Ledger
+    private let lateness: LatenessTerms
+    private var tally: BucketTally
+    private var watch: (any LedgerWatch)?
+    private var pulse: (any LedgerWatch)?
+    /// Events of an earlier process, whose buckets are not known.
+    private var earlierEvents: Int?
+    /// Gives the tables the rows that they want; nil for a fold that holds all its rows.
+    private var source: RowSource?
+
+    /// Why a fold has to hold all its rows whose reducer has asked for them, as a clause.
+    static let wantsWholeTables = "its reducer asks for tables as a whole"
+
+    /// A fold that has read nothing.
+    init(of fold: any Fold, from ledger: any Ledger, lateness: LatenessTerms) {
+        self.fold = fold
+        self.ledger = ledger
+        self.lateness = lateness
+        tally = BucketTally(keepsIDs: lateness.policy == .accept)
+    }
+
+    /// Events that were folded.
+    var events: Int { (earlierEvents ?? 0) + tally.events }
+
+    /// Folds from the beginning what the tables hold already.
+    ///
+    /// - Throws: As ``advance(to:progress:)``.
+    func refold(to position: Position?) async throws {
+        if let position {
+            let pass = FoldPass(ledger: ledger, fold: fold) { _, _ in }
+            _ = try await pass.run(
+                over: PositionSpan(through: position),
+                adding: BucketTally(keepsIDs: false)
+            )
+        }
+        self.position = position
+        fold.beginJournal(holdsAllRows: true)
+    }
+
+    /// Reads the newest buckets again, up to the position, without folding them: so that what is
+    /// committed there later is noticed.
+    ///
+    /// - Throws: ``LedgerError``.
+    func rememberNewestBuckets() async throws {
+        guard let position, let horizon = lateness.horizon else { return }
+        if watch == nil { watch = try await beginWatch() }
+        let (ledger, known) = (ledger, tally)
+        let start = ledger.bucket(of: position).start - Int64(horizon * 1_000)
+        let first = Bucket(containing: start, width: ledger.bucketWidth)
+        let span = PositionSpan(after: ledger.span(of: first).after, through: position)
+        tally = try await onThread { _ in
+            var tally = known
+            try ledger.withReader(of: span) { reader in
+                let batch = EventBatch()
+                while try reader.fill(batch) { tally.add(batch) }
+            }
+            return tally
+        }
+    }
+
+    /// Forgets what was read of buckets outside the lateness horizon.
+    func forgetOldBuckets() {
+        guard let horizon = lateness.horizon, let last = tally.lastBucketStart else { return }
+        tally.forget(before: last - Int64(horizon * 1_000) - ledger.bucketWidth)
+    }
+
+    /// Events read of the newest buckets, by the millisecond at which they begin.
+    var bucketCounts: [Int64: Int] { tally.counts }
+
+    /// Goes on where an earlier process has left off: its rows are fetched when they are needed.
+    ///
+    /// - Parameters:
+    ///   - position: Where the rows stand.
+    ///   - events: Events that they are made of, where those are to be counted again; else nil.
+    ///   - source: Where the rows are.
+    func resume(at position: Position?, events: Int?, from source: @escaping RowSource) {
+        self.position = position
+        earlierEvents = events
+        self.source = source
+        fold.beginJournal(holdsAllRows: false)
+    }
+
+    /// The end of the ledger without its newest events, which may still get company; nil when there
+    /// is nothing to fold before it.
+    func settledEnd(now: Int64) async throws -> Position? {
+        let ledger = ledger
+        let limit = now - Int64(lateness.settleTime * 1_000)
+        let end = try await onThread { _ in
+            // In this order: what is committed in between stands behind both.
+            guard let end = try ledger.safePosition() else { return Position?.none }
+            return try ledger.lastPosition(before: limit).map { min($0, end) }
+        }
+        return end.flatMap { isAhead($0) ? $0 : nil }
+    }
+
+    /// The end of the ledger; nil when there is nothing to fold before it.
+    func end() async throws -> Position? {
+        let ledger = ledger
+        let end = try await onThread { _ in try ledger.safePosition() }
+        return end.flatMap { isAhead($0) ? $0 : nil }
+    }
+
+    /// Whether anything may have been committed to the ledger since this was asked last.
+    func hasNews() async throws -> Bool {
+        guard let pulse else {
+            pulse = try await beginWatch()
+            return true
+        }
+        return try await onThread { _ in try pulse.hasChanged() }
+    }
+
+    /// Whether a position is still to be folded.
+    func isAhead(_ other: Position) -> Bool { position.map { $0 < other } ?? true }
+
+    /// How many events are still to be folded up to a position, and how old the first of them is.
+    func lag(to end: Position?, now: Int64) async throws -> Lag {
+        guard let end, isAhead(end) else { return Lag(events: 0, seconds: 0) }
+        let ledger = ledger
+        let span = PositionSpan(after: position, through: end)
+        return try await onThread { _ in
+            let events = try ledger.bucketCounts(in: span).map(\.events).reduce(0, +)
+            let first = try ledger.withReader(of: span) { reader in
+                let batch = EventBatch(capacity: 1)
+                return try reader.fill(batch) ? batch.firstTime : nil
+            }
+            return Lag(events: events, seconds: first.map { Double(max(0, now - $0)) / 1_000 } ?? 0)
+        }
+    }
+
+    /// Folds what stands behind the position, up to `end`; of a fold that does not hold all its rows
+    /// one batch, whose changes have to be written before the next.
+    ///
+    /// - Parameters:
+    ///   - end: Where to stop, included.
+    ///   - progress: Called on the reducer's thread with the events of this call.
+    /// - Returns: Number of events.
+    /// - Throws: ``LedgerError``, ``EventRejection``, `CancellationError`; the fold is of no use
+    ///   after that.
+    @discardableResult
+    func advance(
+        to end: Position,
+        progress: @escaping @Sendable (_ events: Int, _ bucketStart: Int64) -> Void = { _, _ in }
+    ) async throws -> Int {
+        guard source == nil else { return try await advanceOneBatch(to: end) }
+        if watch == nil { watch = try await beginWatch() }
+        let before = tally.events
+        let pass = FoldPass(ledger: ledger, fold: fold, progress: progress)
+        tally = try await pass.run(
+            over: PositionSpan(after: position, through: end),
+            adding: tally
+        )
+        position = end
+        return tally.events - before
+    }
+
+    /// Folds one batch of what stands behind the position.
+    ///
+    /// - Returns: Number of events.
+    /// - Throws: As ``advance(to:progress:)``; what the row source throws.
+    func advanceOneBatch(to end: Position) async throws -> Int {
+        if watch == nil { watch = try await beginWatch() }
+        let batch = try await nextBatch(through: end)
+        try await apply(batch)
+        tally.add(batch)
+        position = batch.lastPosition ?? end
+        return batch.count
+    }
+
+    private func nextBatch(through end: Position) async throws -> EventBatch {
+        let ledger = ledger
+        let span = PositionSpan(after: position, through: end)
+        return try await onThread { _ in
+            let batch = EventBatch()
+            _ = try ledger.withReader(of: span) { try $0.fill(batch) }
+            return batch
+        }
+    }
+
+    private func apply(_ batch: EventBatch) async throws {
+        guard let source else { return try fold.apply(batch) }
+        if fold.tables.map(\.heldRows).reduce(0, +) > Self.mostRowsHeld { fold.forgetRows() }
+        while try !fold.tryApply(batch) {
+            if fold.wants?.isWhole == true { throw WholeTablesWanted() }
+            try await source(fold)
+        }
+    }
+
+    /// What is in memory is what recent events needed, and the next ones are likely to need.
+    private static let mostRowsHeld = 100_000
+
+    /// The buckets that were changed behind the fold: of those inside the lateness horizon, the ones
+    /// that hold another number of events by now than were read.
+    ///
+    /// - Returns: The differences; for a fold that goes on where an earlier process left off, all of
+    ///   its past as one.
+    /// - Throws: ``LedgerError``.
+    func differences() async throws -> [BucketDifference] {
+        guard let position, try await mayHaveChanged() else { return [] }
+        let ledger = ledger
+        let first = lateness.horizon.flatMap { horizon in
+            lastBucketStart.map { start in
+                Bucket(
+                    containing: start - Int64(horizon * 1_000),
+                    width: ledger.bucketWidth
+                )
+            }
+        }
+        let begin = first.flatMap { ledger.span(of: $0).after }
+        let counts = try await onThread { _ in
+            try ledger.bucketCounts(in: PositionSpan(after: begin, through: position))
+        }
+        guard earlierEvents == nil else { return total(counts) }
+        return tally.differences(from: counts, since: first?.start)
+    }
+
+    /// Applies the events that were committed behind the fold, bucket after bucket, behind all that
+    /// was folded.
+    ///
+    /// - Returns: Number of events; 0 when it cannot be told which they are.
+    /// - Throws: ``LedgerError``, ``EventRejection``.
+    func accept(_ differences: [BucketDifference]) async throws -> Int {
+        // Of what another process has folded nobody knows which events it were.
+        guard let position, earlierEvents == nil else { return 0 }
+        let (ledger, known) = (ledger, tally)
+        let late = try await onThread { _ in
+            let late = EventBatch(capacity: 16, bytes: 1 << 14)
+            late.bucketWidth = ledger.bucketWidth
+            for bucket in differences.map(\.bucket) {
+                try LateEvents(bucket: bucket, through: position).read(ledger, into: late) {
+                    known.contains($0, in: bucket) ?? true
+                }
+            }
+            return late
+        }
+        guard late.count > 0 else { return 0 }
+        try await apply(late)
+        tally.add(late)
+        lateEvents += late.count
+        return late.count
+    }
+
+    private var lastBucketStart: Int64? { tally.lastBucketStart }
+
+    private func total(_ counts: [BucketCount]) -> [BucketDifference] {
+        let found = counts.map(\.events).reduce(0, +)
+        guard found != events, let first = counts.first?.bucket else { return [] }
+        return [BucketDifference(bucket: first, read: events, found: found)]
+    }
+
+    private func beginWatch() async throws -> any LedgerWatch {
+        let ledger = ledger
+        return try await onThread { _ in try ledger.watch() }
+    }
+
+    private func mayHaveChanged() async throws -> Bool {
+        guard let watch else { return true }
+        return try await onThread { _ in try watch.hasChanged() }
+    }
+}
+
+/// A reducer asked for a table as a whole, for its rows in order or their number, and the fold does
+/// not hold all of them.
+struct WholeTablesWanted: Error {}
+
+/// Gives a fold's tables the rows that they want.
+typealias RowSource = @Sendable (any Fold) async throws -> Void
+
+/// How far something is behind the end of the ledger.
+package struct Lag: Equatable, Sendable {
+    /// Events that are still to be applied.
+    package let events: Int
+    /// The age of the oldest of them, in seconds; 0 when there is none.
+    package let seconds: Double
+}
+
+/// Reads the events of one bucket that a pass did not see.
+private struct LateEvents {
+    let bucket: Bucket
+    let through: Position
+
+    func read(
+        _ ledger: any Ledger,
+        into late: EventBatch,
+        isKnown: (EventID) -> Bool
+    ) throws {
+        let whole = ledger.span(of: bucket)
+        let span = PositionSpan(after: whole.after, through: min(whole.through, through))
+        try ledger.withReader(of: span) { reader in
+            let batch = EventBatch()
+            while try reader.fill(batch) {
+                batch.forEach { event in
+                    if !isKnown(event.id) { late.append(copying: event) }
+                }
+            }
+        }
+    }
+}
