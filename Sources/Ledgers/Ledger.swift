@@ -17,9 +17,10 @@ package protocol Ledger: Sendable {
     /// - Throws: ``LedgerError``.
     func safePosition() throws -> Position?
 
-    /// The last position of an event that the ledger files before a time; nil when there is none.
+    /// Finds the last position of an event that the ledger files before a time.
     ///
     /// - Parameter time: Milliseconds since 1970.
+    /// - Returns: The position; nil when there is none.
     /// - Throws: ``LedgerError``.
     func lastPosition(before time: Int64) throws -> Position?
 

@@ -65,6 +65,20 @@ struct Blocker: Sendable, CustomStringConvertible {
         )
     }
 
+    /// The sessions that another one waits for now.
+    static func blocking(_ pid: Int32, on connection: PostgresConnection) async throws -> [Blocker]
+    {
+        try await find(
+            """
+            SELECT DISTINCT l.pid, l.virtualtransaction FROM pg_catalog.pg_locks AS l
+            WHERE l.locktype = 'virtualxid' AND l.granted
+                AND l.pid = ANY (pg_catalog.pg_blocking_pids($1))
+            """,
+            [.int(Int64(pid))],
+            on: connection
+        )
+    }
+
     /// What is known of the holders that a query over `pg_locks` finds.
     ///
     /// A prepared transaction has no session. Its locks keep the virtual transaction number of the

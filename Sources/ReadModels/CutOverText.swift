@@ -47,20 +47,29 @@ struct CutOverText: Sendable {
                 live: live,
                 maxima: [:]
             ).prepare(on: connection),
-            fingerprint: ""
+            fingerprint: "",
+            positionWrite: try database.positionWrite(
+                of: projection,
+                generation: generation,
+                position: nil
+            )
         )
         return """
             -- The cut-over of '\(projection)' to generation \(generation).
-            -- OIDs of new tables, the run's number and the fingerprint are those of a rehearsal.
+            -- OIDs of new tables, position, the run's number and the fingerprint are those of a rehearsal.
 
             -- Guard and fence: no reader and no writer waits.
             BEGIN;
             \(guarded)SELECT FROM reprise.checkpoint WHERE projection = \
-            \(SQLText.literal(projection)) FOR UPDATE;
+            \(SQLText.literal(projection)) FOR UPDATE;\(fenced)
 
             -- One message, from the first exclusive lock to COMMIT.
             \(batch.sql(Rung(budget: patience.outageBudget)));
             """
+    }
+
+    private var fenced: String {
+        database.positionTemplates[projection].map { "\n" + $0.reading(of: projection) + ";" } ?? ""
     }
 
     private var guarded: String {

@@ -8,7 +8,8 @@ import ProjectionKit
 struct Fence: Sendable {
     let records: [GenerationRecord]
     let live: LiveTables
-    let checkpoint: CheckpointRecord?
+    /// Where the live tables stand, wherever that is kept.
+    var checkpoint: CheckpointRecord?
 
     /// The number of a generation that is built now.
     var nextGeneration: Int { GenerationRecord.next(after: records, live: live) }
@@ -16,8 +17,9 @@ struct Fence: Sendable {
     /// Takes both, in the open transaction.
     ///
     /// The guard is SHARE UPDATE EXCLUSIVE: it sends autovacuum away and keeps it and other
-    /// people's DDL out. The fence is the checkpoint row: a projector that takes it at the start of
-    /// each transaction stands still from here to COMMIT.
+    /// people's DDL out. The fence is the checkpoint row, and the row of a projector that keeps its
+    /// position elsewhere: one that takes it at the start of each transaction stands still from here
+    /// to COMMIT.
     static func take(
         of projection: ProjectionTables,
         in database: ReadModelDatabase,
@@ -45,14 +47,16 @@ struct Fence: Sendable {
             "SELECT FROM reprise.checkpoint WHERE projection = $1 FOR UPDATE",
             [.text(projection.name)]
         )
+        let position = try await database.lockOwnPosition(of: projection.name, on: connection)
         // Looked up again, because somebody may have swapped before the guard was ours.
-        let fence = try await look(at: projection, in: database, on: connection)
+        var fence = try await look(at: projection, in: database, on: connection)
         guard fence.live.oids == before.live.oids else {
             throw ReadModelError.changedMeanwhile(
                 projection: projection.name,
                 reason: "the live tables changed during the cut-over"
             )
         }
+        fence.checkpoint = position.replacing(fence.checkpoint)
         try await run.assertLockHeld(on: connection)
         try await CutOverStop.pass(.fenced, on: connection)
         return fence
@@ -81,6 +85,7 @@ struct Fence: Sendable {
         let tables = try found.rows.map { UInt32(try $0.int("oid")) }
         return try await Blocker.holding(tables, againstGuard: true, on: connection)
             + Blocker.holdingCheckpoint(of: projection.name, on: connection)
+            + database.holdersOfOwnPosition(of: projection.name, on: connection)
     }
 
     /// What an attempt would find now; takes no lock.

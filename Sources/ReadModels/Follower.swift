@@ -138,6 +138,8 @@ package struct Follower: Sendable {
         }
     }
 
+    static func lockName(of projection: String) -> String { "reprise follow \(projection)" }
+
     /// The tables stood elsewhere.
     private struct Moved: Error {}
 
@@ -164,7 +166,16 @@ package struct Follower: Sendable {
                 reason: "The checkpoint of '\(projection.name)' is no position of a ledger."
             )
         }
-        return LiveCheckpoint(generation: Int(try row.int("generation")), position: position)
+        let generation = Int(try row.int("generation"))
+        // No position stands for the beginning only where a rebuild has put it there.
+        guard generation > 0 || position != nil else {
+            throw ReadModelError.nothingToMove(
+                projection: projection.name,
+                reason: "Nobody knows where the live tables of '\(projection.name)' stand in the "
+                    + "ledger: they are those that were there before the first rebuild."
+            )
+        }
+        return LiveCheckpoint(generation: generation, position: position)
     }
 
     private func record(_ position: Position?, on connection: PostgresConnection) async throws {
@@ -267,7 +278,7 @@ extension ReadModelDatabase {
             try await connection.execute("SET lock_timeout = '5s'")
             try await connection.query(
                 "SELECT pg_catalog.pg_advisory_lock(pg_catalog.hashtextextended($1, 0))",
-                [.text("reprise follow \(projection)")]
+                [.text(Follower.lockName(of: projection))]
             )
             try await connection.execute("SET lock_timeout = 0")
         } catch let error as ServerError where error.isLockFailure {

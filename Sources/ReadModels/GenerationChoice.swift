@@ -82,7 +82,7 @@ extension ReadModelDatabase {
                     chosen.position,
                     of: chosen.number,
                     of: name,
-                    against: try await Bookkeeping.checkpoint(of: name, on: $0)
+                    against: try await checkpoint(of: name, on: $0)
                 )
             }
             return CutOverDestination(

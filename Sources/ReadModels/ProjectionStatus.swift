@@ -48,6 +48,26 @@ package struct ProjectionStatus: Sendable {
         package let longestFailedWaitMilliseconds: Double?
     }
 
+    /// The last one that followed the live tables.
+    package struct FollowerLine: Sendable {
+        package let host: String
+        package let pid: Int64
+        package let startedAt: String
+        package let heartbeatAt: String
+        /// When it ended by itself; nil when it has not.
+        package let endedAt: String?
+        /// Whether its session still holds the projector's lock.
+        package let isAlive: Bool
+        /// Events applied since it began.
+        package let events: Int
+        /// Events among them that came late.
+        package let lateEvents: Int
+        /// Events that it was behind at its last heartbeat; nil before the first.
+        package let lagEvents: Int?
+        /// The age of the oldest of them then, in seconds.
+        package let lagSeconds: Double?
+    }
+
     package let projection: String
     /// The newest first; dropped and replaced ones are left out.
     package let generations: [Generation]
@@ -57,6 +77,8 @@ package struct ProjectionStatus: Sendable {
     package let run: RunLine?
     /// The last change of generation; nil when there was none.
     package let lastSwap: SwapLine?
+    /// Who keeps the live tables current with `reprise follow`; nil when nobody ever did.
+    package let follower: FollowerLine?
 
     /// The live one.
     package var live: Generation? { generations.first { $0.state == .live } }
@@ -77,7 +99,8 @@ extension ReadModelDatabase {
                     generations: [],
                     position: nil,
                     run: nil,
-                    lastSwap: nil
+                    lastSwap: nil,
+                    follower: nil
                 )
             }
             let records = try await Bookkeeping.generations(of: projection, on: connection)
@@ -88,7 +111,8 @@ extension ReadModelDatabase {
                 position: try await Bookkeeping.checkpoint(of: projection, on: connection)?
                     .position,
                 run: try await runLine(of: projection, on: connection),
-                lastSwap: try await swapLine(of: projection, on: connection)
+                lastSwap: try await swapLine(of: projection, on: connection),
+                follower: try await followerLine(of: projection, on: connection)
             )
         }
     }
@@ -124,6 +148,44 @@ extension ReadModelDatabase {
         }
     }
 
+    private func followerLine(
+        of projection: String,
+        on connection: PostgresConnection
+    ) async throws -> ProjectionStatus.FollowerLine? {
+        let row = try await connection.query(
+            """
+            SELECT host, pid, started_at, heartbeat_at, ended_at, events, late_events, lag_events,
+                lag_seconds, EXISTS (\(Self.holdsLock)) AS alive
+            FROM reprise.follower WHERE projection = $1
+            """,
+            [.text(projection), .text(Follower.lockName(of: projection))]
+        ).first
+        return try row.map { row in
+            ProjectionStatus.FollowerLine(
+                host: try row.string("host"),
+                pid: try row.int("pid"),
+                startedAt: try row.string("started_at"),
+                heartbeatAt: try row.string("heartbeat_at"),
+                endedAt: row["ended_at"],
+                isAlive: try row.bool("alive"),
+                events: Int(try row.int("events")),
+                lateEvents: Int(try row.int("late_events")),
+                lagEvents: try row.optionalInt("lag_events").map { Int($0) },
+                lagSeconds: row["lag_seconds"].flatMap { Double($0) }
+            )
+        }
+    }
+
+    /// Returns a row while a session of this database holds the advisory lock that `$2` names.
+    private static let holdsLock = """
+        SELECT FROM pg_catalog.pg_locks AS l
+        WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+            AND l.database = (SELECT oid FROM pg_catalog.pg_database
+                WHERE datname = pg_catalog.current_database())
+            AND (l.classid::pg_catalog.int8 << 32 | l.objid::pg_catalog.int8)
+                = pg_catalog.hashtextextended($2, 0)
+        """
+
     private func runLine(
         of projection: String,
         on connection: PostgresConnection
@@ -131,13 +193,7 @@ extension ReadModelDatabase {
         let row = try await connection.query(
             """
             SELECT run_id, r.command, r.stage, r.host, r.pid, r.started_at, r.heartbeat_at,
-                s.to_generation, EXISTS (
-                SELECT FROM pg_catalog.pg_locks AS l
-                WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
-                    AND l.database = (SELECT oid FROM pg_catalog.pg_database
-                        WHERE datname = pg_catalog.current_database())
-                    AND (l.classid::pg_catalog.int8 << 32 | l.objid::pg_catalog.int8)
-                        = pg_catalog.hashtextextended($2, 0)) AS alive
+                s.to_generation, EXISTS (\(Self.holdsLock)) AS alive
             FROM reprise.run AS r LEFT JOIN reprise.swap AS s USING (run_id)
             WHERE r.projection = $1 AND r.state = 'running' ORDER BY run_id DESC LIMIT 1
             """,

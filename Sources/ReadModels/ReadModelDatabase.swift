@@ -5,6 +5,9 @@ package struct ReadModelDatabase: Sendable {
     /// The schema of the live tables.
     package let liveSchema: String
 
+    /// How the positions are read and written that projectors keep themselves, by projection.
+    package var positionTemplates: [String: PositionTemplate] = [:]
+
     let settings: ConnectionSettings
 
     /// Names a database; nothing is opened yet.

@@ -44,6 +44,19 @@ package enum ReadModelError: Error, Equatable, Sendable {
     case nothingToMove(projection: String, reason: String)
     /// The connection broke during COMMIT and the server cannot be asked how it ended.
     case outcomeUnknown(projection: String, runID: Int64)
+    /// What a position template reads is no position.
+    case positionUnreadable(projection: String, reason: String)
+    /// A generation's position does not fit the format of the projection's template.
+    case positionMisfit(
+        projection: String,
+        generation: Int,
+        position: String,
+        format: PositionFormat
+    )
+    /// Nobody has said where a generation stands, so that its projector cannot be told.
+    case positionUnknown(projection: String, generation: Int)
+    /// A position template changed other than one row.
+    case positionUnwritten(projection: String, rows: String)
     /// The bookkeeping was written by a newer version.
     case newerBookkeeping(found: Int, supported: Int)
 }
@@ -148,7 +161,8 @@ extension ReadModelError: CustomStringConvertible {
                 "Generation \(generation) of '\(projection)' stands at \(position), before the live "
                     + "tables at \(livePosition): readers would step back in time.",
                 Self.unchanged,
-                "Run 'reprise rebuild \(projection)' again, or allow it with --allow-older."
+                "Run 'reprise rebuild \(projection) --resume' to catch up, or allow it with "
+                    + "--allow-older."
             )
         case .changedMeanwhile(let projection, let reason):
             (
@@ -168,6 +182,41 @@ extension ReadModelError: CustomStringConvertible {
             (
                 "The schema 'reprise' is of version \(found); this command knows \(supported).",
                 Self.unchanged, "Run the newer version of the command."
+            )
+        default: positionParts
+        }
+    }
+
+    private var positionParts: (what: String, readers: String, next: String) {
+        switch self {
+        case .positionUnreadable(let projection, let reason):
+            (
+                "The position template of '\(projection)' does not work: \(reason)", Self.unchanged,
+                "Mend it in the settings file (docs/position-templates.md), then run 'reprise plan "
+                    + "\(projection)'."
+            )
+        case .positionMisfit(let projection, let generation, let position, let format):
+            (
+                "Generation \(generation) of '\(projection)' stands at \(position), which the format "
+                    + "'\(format.rawValue)' of its position template cannot hold.",
+                Self.unchanged,
+                "Give the template another format ('text' holds every position), or take it out of "
+                    + "the settings file; docs/position-templates.md says what each can hold."
+            )
+        case .positionUnknown(let projection, let generation):
+            (
+                "Nobody has said where generation \(generation) of '\(projection)' stands in the ledger, "
+                    + "so its projector cannot be told where to go on.",
+                Self.unchanged,
+                "Run 'reprise rebuild \(projection)' instead; or take the position template out of the "
+                    + "settings file for this one command, and set the projector back by hand."
+            )
+        case .positionUnwritten(let projection, let rows):
+            (
+                "The position template of '\(projection)' changed \(rows) rows, and a projector has one.",
+                Self.unchanged,
+                "Look at its name and its WHERE in the settings file. A projector that never ran may "
+                    + "have no row yet: insert it, then run the command again."
             )
         default: preconditionFailure("a case without a message")
         }

@@ -1,5 +1,5 @@
 import Postgres
-import ProjectionKit
+package import ProjectionKit
 
 /// What a rebuild would do to the database, found out without changing it.
 package struct ReadModelPlan: Sendable {
@@ -59,6 +59,7 @@ extension ReadModelDatabase {
     ///   - strategy: The strategy asked for.
     ///   - consent: What a swap may do that others notice.
     ///   - patience: The limits of the cut-over, for its SQL.
+    ///   - ledgerEnd: Where the ledger ends; nil when it is empty, or not looked at.
     /// - Returns: The plan, with what it refuses.
     /// - Throws: ``ReadModelError`` when the server cannot be asked. What the plan refuses is in
     ///   the plan.
@@ -66,7 +67,8 @@ extension ReadModelDatabase {
         _ projection: ProjectionTables,
         strategy: Strategy,
         consent: CarryOverConsent = CarryOverConsent(),
-        patience: CutOverPatience = CutOverPatience()
+        patience: CutOverPatience = CutOverPatience(),
+        ledgerEnd: Position? = nil
     ) async throws -> ReadModelPlan {
         try await withConnection(as: "plan", doing: "planning '\(projection.name)'") { connection in
             try await Bookkeeping.bringUpToDate(on: connection)
@@ -78,7 +80,8 @@ extension ReadModelDatabase {
                     projection: projection,
                     strategy: strategy,
                     consent: consent,
-                    patience: patience
+                    patience: patience,
+                    ledgerEnd: ledgerEnd
                 ).plan(on: connection)
                 try await connection.executeShielded("ROLLBACK")
                 return plan
@@ -105,14 +108,12 @@ private struct Planning {
     let strategy: Strategy
     let consent: CarryOverConsent
     let patience: CutOverPatience
+    let ledgerEnd: Position?
 
     func plan(on connection: PostgresConnection) async throws -> ReadModelPlan {
         let records =
             try await Bookkeeping.version(on: connection) == 0
             ? [] : try await Bookkeeping.generations(of: projection.name, on: connection)
-        let checkpoint =
-            try await Bookkeeping.version(on: connection) == 0
-            ? nil : try await Bookkeeping.checkpoint(of: projection.name, on: connection)
         var refusals = projection.complaints
         var live = LiveTables(generation: nil, tables: [], isAdopted: false)
         do {
@@ -127,19 +128,14 @@ private struct Planning {
             refusals.append(reason + ".")
         }
         let number = GenerationRecord.next(after: records, live: live)
+        let position = try await PositionRehearsal(
+            database: database,
+            projection: projection.name,
+            generation: number,
+            ledgerEnd: ledgerEnd
+        ).findings(on: connection)
         let strategy = live.tables.isEmpty ? .swap : self.strategy
-        if try await !connection.hasSchema(database.liveSchema) {
-            refusals.append("The live schema '\(database.liveSchema)' does not exist.")
-        }
-        if strategy == .swap, try await !connection.mayCreateSchemas() {
-            refusals.append(
-                "The role may not create schemas in this database, and each generation has one: "
-                    + "GRANT CREATE ON DATABASE, as the script of grants in docs/operating.md does."
-            )
-        }
-        if strategy == .swap, let obstacle = try await live.obstacle(on: connection) {
-            refusals.append(obstacle)
-        }
+        refusals += try await obstacles(to: strategy, live, on: connection)
         var findings = Findings(lines: refusals.map { Finding(.refuse, nil, $0) })
         if refusals.isEmpty {
             // First: what a file of SQL fails at leaves the transaction without answers.
@@ -153,6 +149,7 @@ private struct Planning {
             )
             findings.lines += gates
         }
+        findings.lines += position.lines
         if strategy != self.strategy {
             findings.lines.append(
                 Finding(
@@ -169,12 +166,34 @@ private struct Planning {
             homeSchema: GenerationRecord.homeSchema(of: projection.name, generation: number),
             liveGeneration: live.generation?.number,
             adoptsLive: live.isAdopted,
-            livePosition: checkpoint?.position,
+            livePosition: position.checkpoint?.position,
             tables: tables(live: live),
             views: findings.views.map(\.name.sql),
             findings: findings.lines,
             cutOverSQL: findings.sql
         )
+    }
+
+    /// What stops every rebuild of this strategy, whatever the tables look like.
+    private func obstacles(
+        to strategy: Strategy,
+        _ live: LiveTables,
+        on connection: PostgresConnection
+    ) async throws -> [String] {
+        var refusals: [String] = []
+        if try await !connection.hasSchema(database.liveSchema) {
+            refusals.append("The live schema '\(database.liveSchema)' does not exist.")
+        }
+        if strategy == .swap, try await !connection.mayCreateSchemas() {
+            refusals.append(
+                "The role may not create schemas in this database, and each generation has one: "
+                    + "GRANT CREATE ON DATABASE, as the script of grants in docs/operating.md does."
+            )
+        }
+        if strategy == .swap, let obstacle = try await live.obstacle(on: connection) {
+            refusals.append(obstacle)
+        }
+        return refusals
     }
 
     private func tables(live: LiveTables) -> [ReadModelPlan.Table] {

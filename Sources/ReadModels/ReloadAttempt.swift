@@ -49,6 +49,8 @@ struct ReloadAttempt: Sendable {
                 ? try await Fence.blockers(of: projection, in: reload.database, on: connection)
                 : try await Blocker.holding(state.relations, on: connection)
             throw LockLadder.Blocked(blockers: blockers, waited: state.waited)
+        } catch let error as ServerError where error.sqlState == SwapBatch.SQLState.unwritten {
+            throw ReadModelError.unwritten(error, of: projection.name)
         } catch let error as ConnectionError {
             let outcome = CommitOutcome(database: reload.database, run: run)
             guard state.isCommitting, try await outcome.record() != nil else {
@@ -113,6 +115,8 @@ struct ReloadAttempt: Sendable {
             of: projection.name,
             against: fence.checkpoint
         )
+        // A position that cannot be written is refused before readers are held up.
+        _ = try positionWrite(of: fence)
         let hazards = try await Hazard.ofTruncate(fence.live.oids, on: connection)
         guard hazards.isEmpty else {
             throw ReadModelError.refusedByPlan(
@@ -243,6 +247,14 @@ struct ReloadAttempt: Sendable {
         return "ALTER TABLE \(table.sql) \(mode) TRIGGER \(name)"
     }
 
+    private func positionWrite(of fence: Fence) throws -> [String] {
+        try reload.database.positionWrite(
+            of: projection.name,
+            generation: fence.nextGeneration,
+            position: position
+        )
+    }
+
     /// Writes the new generation over the old one, which shares its tables.
     private func record(
         _ fence: Fence,
@@ -292,6 +304,7 @@ struct ReloadAttempt: Sendable {
                 .text(projection.name), .int(Int64(number)), position.map { .text($0) } ?? .null,
             ]
         )
+        for statement in try positionWrite(of: fence) { try await connection.execute(statement) }
         let swap = try await connection.query(
             """
             INSERT INTO reprise.swap (run_id, projection, kind, from_generation, to_generation,

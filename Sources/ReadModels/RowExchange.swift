@@ -280,8 +280,9 @@ extension ExchangedTable {
         }
     }
 
-    /// The planner knows nothing of a staging table. Of few rows each is looked up in the index; for
-    /// many it is told how many there are.
+    /// Tells the planner what it cannot know of a staging table.
+    ///
+    /// Of few rows each is looked up in the index; for many it is told how many there are.
     private func prepare(
         _ staging: QualifiedName,
         rows: Int,

@@ -33,7 +33,8 @@ package struct ShadowSession: Sendable {
     ///
     /// - Parameters:
     ///   - fold: Its journal holds everything that changed since the last write.
-    ///   - positions: Where the tables stand, and where they are going to stand.
+    ///   - before: Where the tables stand.
+    ///   - position: Where they are going to stand.
     ///   - events: Events that the rows are made of then.
     /// - Returns: What was written.
     /// - Throws: ``ReadModelError``. The journal is then as it was; after a lost connection it is

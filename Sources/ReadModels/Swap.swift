@@ -69,7 +69,9 @@ struct Swap: Sendable {
             (target.position ?? "") < live
         else { return fence }
         try await feed.reach(live)
-        return try await Fence.look(at: projection, in: database, on: connection)
+        var reached = try await Fence.look(at: projection, in: database, on: connection)
+        reached.checkpoint = fence.checkpoint
+        return reached
     }
 
     /// How far an attempt has come.
@@ -86,7 +88,8 @@ struct Swap: Sendable {
         _ watch: BlockerWatch,
         on connection: PostgresConnection
     ) async throws -> [String] {
-        let seen = try await Fence.look(at: projection, in: database, on: connection)
+        var seen = try await Fence.look(at: projection, in: database, on: connection)
+        seen.checkpoint = try await database.checkpoint(of: projection.name, on: connection)
         let target = try chosen(in: seen, isFinal: feed == nil)
         return try await Gates(
             run: run,
@@ -116,6 +119,8 @@ struct Swap: Sendable {
                 projection: projection.name,
                 reason: Run.lostLock
             )
+        case SwapBatch.SQLState.unwritten:
+            return ReadModelError.unwritten(error, of: projection.name)
         default:
             if let overrun = rung.overrun(error, after: blocked.waited) {
                 blocked.overrun = overrun
@@ -136,6 +141,8 @@ struct Swap: Sendable {
     /// - Parameters:
     ///   - fence: What there is.
     ///   - isFinal: Whether nothing more will be added to it before it goes live.
+    /// - Returns: The generation.
+    /// - Throws: ``ReadModelError``.
     private func chosen(in fence: Fence, isFinal: Bool = true) throws -> GenerationRecord {
         guard
             let target = fence.records.first(where: { $0.number == readied.generation }),
@@ -188,7 +195,8 @@ struct Swap: Sendable {
                 live: fence.live,
                 maxima: try await maxima(of: target, live: fence.live, on: connection)
             ).prepare(on: connection),
-            fingerprint: fingerprint
+            fingerprint: fingerprint,
+            positionWrite: try database.positionWrite(of: target)
         )
     }
 

@@ -16,6 +16,8 @@ struct SwapBatch: Sendable {
     /// What hangs on the live tables, captured.
     let captured: SwapDraft.Captured
     let fingerprint: String
+    /// What writes the projector's own position; nothing where it keeps none.
+    let positionWrite: [String]
 
     /// SQLSTATEs that the batch raises itself.
     enum SQLState {
@@ -23,6 +25,8 @@ struct SwapBatch: Sendable {
         static let changed = "RP001"
         /// The session with the run's lock is gone.
         static let lostLock = "RP002"
+        /// The projector's own position is not in exactly one row.
+        static let unwritten = "RP004"
     }
 
     /// Takes the exclusive locks in the order in which readers take theirs: views from the outside
@@ -214,13 +218,14 @@ struct SwapBatch: Sendable {
             ON CONFLICT (projection) DO UPDATE SET generation = excluded.generation,
                 position = excluded.position, updated_at = excluded.updated_at
             """,
+        ] + positionWrite + [
             """
             INSERT INTO reprise.swap (run_id, projection, kind, from_generation, to_generation,
                 position_before, position_after, \(rung.record.columns))
             VALUES (\(run.id), \(name), '\(kind.rawValue)', \(from), \(target.number),
                 \(positionBefore), \(after), \(rung.record.values))
             RETURNING lock_wait_ms
-            """,
+            """
         ]
     }
 }

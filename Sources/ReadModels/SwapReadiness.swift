@@ -52,12 +52,10 @@ extension ReadModelDatabase {
                         target.position,
                         of: target.number,
                         of: projection.name,
-                        against: try await Bookkeeping.checkpoint(
-                            of: projection.name,
-                            on: connection
-                        )
+                        against: try await checkpoint(of: projection.name, on: connection)
                     )
                 }
+                _ = try positionWrite(of: target)
                 return try await ready(target, live: live, consent: consent, on: connection)
             }
         }

@@ -129,7 +129,7 @@ package struct Follow: Sendable {
         )
         let obstacle =
             holdsAllRows
-            ? "its reducer asks for whole tables" : live.obstacleToReadingBack(fold.fold)
+            ? LedgerFold.wantsWholeTables : live.obstacleToReadingBack(fold.fold)
         if obstacle == nil {
             await fold.resume(at: checkpoint.position, events: nil) {
                 try await live.fetch(for: $0)

@@ -22,6 +22,9 @@ actor LedgerFold {
     /// Gives the tables the rows that they want; nil for a fold that holds all its rows.
     private var source: RowSource?
 
+    /// Why a fold has to hold all its rows whose reducer has asked for them, as a clause.
+    static let wantsWholeTables = "its reducer asks for tables as a whole"
+
     /// A fold that has read nothing.
     init(of fold: any Fold, from ledger: any Ledger, lateness: LatenessTerms) {
         self.fold = fold
@@ -227,10 +230,11 @@ actor LedgerFold {
     /// Applies the events that were committed behind the fold, bucket after bucket, behind all that
     /// was folded.
     ///
-    /// - Returns: Number of events.
+    /// - Returns: Number of events; 0 when it cannot be told which they are.
     /// - Throws: ``LedgerError``, ``EventRejection``.
     func accept(_ differences: [BucketDifference]) async throws -> Int {
-        guard let position else { return 0 }
+        // Of what another process has folded nobody knows which events it were.
+        guard let position, earlierEvents == nil else { return 0 }
         let (ledger, known) = (ledger, tally)
         let late = try await onThread { _ in
             let late = EventBatch(capacity: 16, bytes: 1 << 14)

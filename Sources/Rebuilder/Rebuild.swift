@@ -26,6 +26,8 @@ package struct RebuildOptions: Sendable {
     package var catchUpLimit = 600.0
     /// Whether to go on with what a dead run has built, where there is such a generation.
     package var resumes = false
+    /// Whether to fold twice, and to stop when the two give different rows.
+    package var checksDeterminism = false
 
     /// The defaults.
     package init() {}
@@ -86,10 +88,9 @@ package struct Rebuild: Sendable {
     /// - Throws: ``LedgerError``, ``ReadModelError``.
     package func plan() async throws -> RebuildPlan {
         let ledger = ledger
+        let end = try await safePosition()
         let (buckets, types) = try await onThread { _ in
-            guard let end = try ledger.safePosition() else {
-                return ([BucketCount](), [TypeCount]())
-            }
+            guard let end else { return ([BucketCount](), [TypeCount]()) }
             let span = PositionSpan(through: end)
             return (try ledger.bucketCounts(in: span), try ledger.typeCounts(in: span))
         }
@@ -105,7 +106,8 @@ package struct Rebuild: Sendable {
                 tables,
                 strategy: options.strategy,
                 consent: options.consent,
-                patience: options.patience
+                patience: options.patience,
+                ledgerEnd: end
             ),
             lastRebuild: try await database.lastRebuild(of: tables.name)
         )
@@ -154,12 +156,18 @@ extension Rebuild {
         let plan = try await database.plan(
             tables,
             strategy: options.strategy,
-            consent: options.consent
+            consent: options.consent,
+            ledgerEnd: try await safePosition()
         )
         guard plan.refusals.isEmpty else {
             throw ReadModelError.refusedByPlan(projection: tables.name, reasons: plan.refusals)
         }
         return plan
+    }
+
+    private func safePosition() async throws -> Position? {
+        let ledger = ledger
+        return try await onThread { _ in try ledger.safePosition() }
     }
 
     /// Builds and cuts over, and again from the beginning where late events ask for it.
@@ -171,16 +179,24 @@ extension Rebuild {
         let mostRestarts = 3
         var restarts = 0
         var resumable = try await resumable(run)
+        var holdsAllRows = false
         while true {
             do {
-                let generation = resumable
-                resumable = nil
                 var report =
-                    if let generation {
-                        try await resume(generation, plan: plan, run: run, clock: &clock)
+                    if let generation = resumable {
+                        try await resume(
+                            generation,
+                            holdsAllRows: holdsAllRows,
+                            plan: plan,
+                            run: run,
+                            clock: &clock
+                        )
                     } else { try await attempt(plan, run: run, clock: &clock) }
                 report.restarts = restarts
                 return report
+            } catch is WholeTablesWanted {
+                resumable = try await self.resumable(run)
+                holdsAllRows = true
             } catch let late as LateEvents {
                 guard options.lateness.policy == .restart, restarts < mostRestarts else {
                     throw RebuildError.ledgerChangedBehind(
@@ -189,6 +205,7 @@ extension Rebuild {
                     )
                 }
                 restarts += 1
+                resumable = nil
                 progress(.warning(late.restartNote))
                 if let generation = late.generation {
                     try await database.discard(generation, run: run)
@@ -212,6 +229,7 @@ extension Rebuild {
     /// again where the reducer knows more than its rows.
     private func resume(
         _ generation: ResumableGeneration,
+        holdsAllRows: Bool,
         plan: ReadModelPlan,
         run: Run,
         clock: inout StageClock
@@ -223,12 +241,11 @@ extension Rebuild {
                 from: ledger,
                 lateness: options.lateness
             )
-            if let obstacle = shadow.obstacleToReadingBack(fold.fold) {
-                try await enter(.folding, run)
-                progress(.warning(generation.refoldingNote(obstacle)))
-                if let position = generation.position { try await advance(fold, to: position) }
-                fold.fold.beginJournal(holdsAllRows: true)
-                clock.lap(\.fold)
+            let obstacle =
+                holdsAllRows
+                ? LedgerFold.wantsWholeTables : shadow.obstacleToReadingBack(fold.fold)
+            if let obstacle {
+                try await refold(fold, generation, because: obstacle, run: run, clock: &clock)
             } else {
                 progress(.warning(generation.note))
                 await fold.resume(at: generation.position, events: generation.events) {
@@ -239,17 +256,52 @@ extension Rebuild {
         }
     }
 
+    /// Folds from the beginning what a built generation holds already.
+    private func refold(
+        _ fold: LedgerFold,
+        _ generation: ResumableGeneration,
+        because obstacle: String,
+        run: Run,
+        clock: inout StageClock
+    ) async throws {
+        try await enter(.folding, run)
+        progress(.warning(generation.refoldingNote(obstacle)))
+        if let position = generation.position { try await advance(fold, to: position) }
+        fold.fold.beginJournal(holdsAllRows: true)
+        clock.lap(\.fold)
+        let events = await fold.events
+        guard events != generation.events, let position = generation.position else { return }
+        throw LateEvents(
+            generation: generation.number,
+            differences: [
+                BucketDifference(
+                    bucket: ledger.bucket(of: position),
+                    read: generation.events,
+                    found: events
+                )
+            ]
+        )
+    }
+
     private func attempt(
         _ plan: ReadModelPlan,
         run: Run,
         clock: inout StageClock
     ) async throws -> RebuildReport {
         try await enter(.folding, run)
-        let folded = try await fold()
+        var folded = try await fold()
         clock.lap(\.fold)
-        return plan.strategy == .truncate
+        var digests: [String: String]?
+        if options.checksDeterminism {
+            (folded, digests) = try await foldAgain(folded, run: run)
+            clock.lap(\.foldAgain)
+        }
+        var report =
+            plan.strategy == .truncate
             ? try await reload(folded, plan: plan, run: run, clock: &clock)
             : try await buildAndSwap(folded, plan: plan, run: run, clock: &clock)
+        report.digests = digests
+        return report
     }
 
     /// Folds to the end of the ledger, its newest events last, then what was appended meanwhile.
@@ -269,6 +321,19 @@ extension Rebuild {
             try await advance(fold, to: end)
         }
         return fold
+    }
+
+    private func foldAgain(
+        _ folded: LedgerFold,
+        run: Run
+    ) async throws -> (LedgerFold, [String: String]) {
+        try await enter(.foldingAgain, run)
+        return try await DeterminismCheck(
+            projection: projection,
+            ledger: ledger,
+            lateness: options.lateness,
+            progress: progress
+        ).run(after: folded)
     }
 
     private func advance(_ fold: LedgerFold, to end: Position) async throws {

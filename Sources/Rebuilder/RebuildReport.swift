@@ -8,6 +8,7 @@ package struct RebuildReport: Codable, Equatable, Sendable {
     package struct Seconds: Codable, Equatable, Sendable {
         package var plan = 0.0
         package var fold = 0.0
+        package var foldAgain = 0.0
         package var load = 0.0
         package var check = 0.0
         package var catchUp = 0.0
@@ -30,6 +31,8 @@ package struct RebuildReport: Codable, Equatable, Sendable {
     package var events: Int
     /// Rows by table.
     package var rows: [String: Int]
+    /// A digest of each table's rows, also of working state, when two folds were compared.
+    package var digests: [String: String]?
     /// Bytes that went through COPY.
     package var copiedBytes: Int
     package var seconds = Seconds()

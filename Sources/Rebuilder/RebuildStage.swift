@@ -4,6 +4,7 @@
 package enum RebuildStage: String, CaseIterable, Sendable {
     case planning
     case folding
+    case foldingAgain = "folding again"
     case loading
     case checking
     case catchingUp = "catching up"
@@ -15,7 +16,7 @@ package enum RebuildStage: String, CaseIterable, Sendable {
     /// What is left when the process dies in this stage, as `status` says of a run that did.
     package var leftBehind: String {
         switch self {
-        case .planning, .folding: "nothing"
+        case .planning, .folding, .foldingAgain: "nothing"
         case .loading, .checking:
             "a shadow schema that the next run drops; the live tables are untouched"
         case .catchingUp:

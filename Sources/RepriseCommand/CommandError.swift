@@ -51,7 +51,8 @@ extension CommandError: CustomStringConvertible {
         case .badSettingsFile(let path, let reason):
             (
                 "The settings file '\(path)' \(reason).",
-                "Settings it can hold: \(SettingKey.allCases.map(\.rawValue).joined(separator: ", "))."
+                "Settings it can hold: \(SettingKey.allCases.map(\.rawValue).joined(separator: ", ")), "
+                    + "projections."
             )
         case .planRefused(let projections):
             (

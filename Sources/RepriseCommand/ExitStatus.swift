@@ -49,6 +49,7 @@ enum ExitStatus: Int32, CaseIterable {
             case .after: self = .hookFailed
             }
         case is RebuildError: self = .tryAgain
+        case is UnrepeatableFold: self = .checkFailed
         case is ImportError, is EventRejection: self = .rejected
         default: return nil
         }
@@ -58,7 +59,9 @@ enum ExitStatus: Int32, CaseIterable {
         self =
             switch error {
             case .runBusy, .followerBusy, .cutOverBlocked, .overBudget, .behindLive: .tryAgain
-            case .refusedByPlan, .nothingToMove, .changedMeanwhile, .newerBookkeeping: .refused
+            case .refusedByPlan, .nothingToMove, .changedMeanwhile, .newerBookkeeping,
+                .positionUnreadable, .positionMisfit, .positionUnknown, .positionUnwritten:
+                .refused
             case .checkFailed: .checkFailed
             case .unreachable, .refused, .server, .rowRejected, .otherRows, .outcomeUnknown:
                 .database

@@ -48,7 +48,7 @@ struct MoveText {
             "the checkpoint went back from \(before)",
             "to \(now):",
             "a projector that locks the checkpoint row applies the events in between again;",
-            "one that keeps its position elsewhere must be set back by hand",
+            "one that keeps its position elsewhere, with no template for it, must be set back by hand",
         ] + generations
     }
 

@@ -56,10 +56,12 @@ struct DatabaseOptions: ParsableArguments {
     var schema: String?
 
     func database(_ settings: Settings) throws -> ReadModelDatabase {
-        ReadModelDatabase(
-            conninfo: try settings.text(.database, flag: database) ?? "",
+        var database = ReadModelDatabase(
+            conninfo: try settings.text(.database, flag: self.database) ?? "",
             liveSchema: try settings.text(.schema, flag: schema) ?? "public"
         )
+        database.positionTemplates = try settings.positionTemplates()
+        return database
     }
 }
 

@@ -62,6 +62,7 @@ final class RebuildMeter: Sendable {
         state.withLock { state in
             state.stage = stage
             state.since = .now
+            state.bucketStart = nil
         }
     }
 
@@ -96,13 +97,15 @@ final class RebuildMeter: Sendable {
                 "\(projection): \(state.stage.rawValue), \(Figures.count(lag.events, "event")) and "
                 + "\(Figures.clock(lag.seconds)) behind\(rate), \(memory)"
         }
-        guard state.stage == .folding, let bucketStart = state.bucketStart, state.total > 0 else {
+        guard [.folding, .foldingAgain].contains(state.stage), let bucketStart = state.bucketStart,
+            state.total > 0
+        else {
             return "\(projection): \(state.stage.rawValue), \(Figures.clock(seconds)), \(memory)"
         }
         let share = min(1, Double(state.events) / Double(state.total))
         let bucket = String("\(Timestamp(milliseconds: bucketStart))".prefix(16))
         return ProgressText.line(
-            "\(projection): folding",
+            "\(projection): \(state.stage.rawValue)",
             share: share,
             left: share > 0 ? seconds / share - seconds : nil,
             facts: [

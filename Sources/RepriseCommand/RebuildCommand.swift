@@ -48,6 +48,11 @@ struct RebuildCommand: AsyncParsableCommand {
     @Option(help: "How the tables are to change.")
     var strategy = Strategy.swap
 
+    @Flag(
+        help: "Fold twice, and stop when the two give different rows; takes twice the memory."
+    )
+    var checkDeterminism = false
+
     @Option(
         help: ArgumentHelp("Retired generations to keep (default: 1).", valueName: "n")
     )
@@ -94,6 +99,11 @@ struct RebuildCommand: AsyncParsableCommand {
         guard !(resume && strategy == .truncate) else {
             throw ValidationError(
                 "--resume goes on with a generation that was built aside; --strategy truncate has none."
+            )
+        }
+        guard !(resume && checkDeterminism) else {
+            throw ValidationError(
+                "--check-determinism folds from the beginning, twice; --resume goes on in the middle."
             )
         }
     }
@@ -156,6 +166,7 @@ struct RebuildCommand: AsyncParsableCommand {
         options.lateness = try catchUp.lateness(settings)
         options.catchUpLimit = try catchUp.limit(settings)
         options.resumes = resume
+        options.checksDeterminism = checkDeterminism
         return options
     }
 }

@@ -23,6 +23,10 @@ struct ReportText {
         )
         let rows = report.rows.sorted { $0.key < $1.key }.map { [$0.key, Figures.count($0.value)] }
         fields.add("rows", Columns.lines(rows, right: [1]))
+        if let digests = report.digests {
+            let list = digests.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }
+            fields.add("digests", "\(list.joined(separator: ", ")) in each of two folds")
+        }
         fields.add("seconds", phases)
         fields.add("memory", "\(Figures.mebibytes(report.peakMemoryBytes)) at its peak")
         if let outage = OutageText(report) { outage.add(to: &fields) }
@@ -48,7 +52,8 @@ struct ReportText {
     private var phases: String {
         let seconds = report.seconds
         let phases = [
-            ("plan", seconds.plan), ("fold", seconds.fold), ("load", seconds.load),
+            ("plan", seconds.plan), ("fold", seconds.fold), ("fold again", seconds.foldAgain),
+            ("load", seconds.load),
             ("check", seconds.check), ("cut-over", seconds.cutOver), ("hooks", seconds.hooks),
             ("prune", seconds.prune),
         ]

@@ -4,7 +4,7 @@ internal import Foundation
 /// Looks settings up: a flag wins over the environment, which wins over the settings file.
 struct Settings: Sendable {
     private let environment: EnvironmentVariablesProvider
-    private let file: SettingsFile?
+    let file: SettingsFile?
 
     /// Reads the settings file.
     ///

@@ -108,8 +108,9 @@ struct SettingsFile: Sendable {
                 reason: "is not YAML of the form 'name: value'\(place(of: error))"
             )
         }
-        for key in found.keys where SettingKey(rawValue: key) == nil {
-            let nearest = Spelling.nearest(to: key, among: SettingKey.allCases.map(\.rawValue))
+        let known = SettingKey.allCases.map(\.rawValue) + PositionField.names
+        for key in found.keys where !known.contains(key) {
+            let nearest = Spelling.nearest(to: key, among: known)
             throw CommandError.badSettingsFile(
                 path: path,
                 reason: "holds the unknown setting '\(key)'"

@@ -74,11 +74,25 @@ private struct StatusOutline: Encodable {
         let longestFailedWaitMilliseconds: Double?
     }
 
+    struct Follower: Encodable {
+        let host: String
+        let pid: Int64
+        let startedAt: String
+        let heartbeatAt: String
+        let endedAt: String?
+        let isAlive: Bool
+        let events: Int
+        let lateEvents: Int
+        let lagEvents: Int?
+        let lagSeconds: Double?
+    }
+
     let projection: String
     let liveGeneration: Int?
     let position: String?
     let generations: [Generation]
     let lastSwap: Swap?
+    let follower: Follower?
     let run: Run?
 
     init(_ status: ProjectionStatus) {
@@ -108,6 +122,20 @@ private struct StatusOutline: Encodable {
                 longestFailedWaitMilliseconds: swap.longestFailedWaitMilliseconds
             )
         }
+        follower = status.follower.map { follower in
+            Follower(
+                host: follower.host,
+                pid: follower.pid,
+                startedAt: follower.startedAt,
+                heartbeatAt: follower.heartbeatAt,
+                endedAt: follower.endedAt,
+                isAlive: follower.isAlive,
+                events: follower.events,
+                lateEvents: follower.lateEvents,
+                lagEvents: follower.lagEvents,
+                lagSeconds: follower.lagSeconds
+            )
+        }
         run = status.run.map { run in
             Run(
                 run: run.id,
@@ -130,6 +158,7 @@ extension StatusOutline {
         if let position { fields.add("position", position) }
         fields.add("generations", generationLines)
         if let lastSwap { fields.add("last swap", lastSwap.lines) }
+        if let follower { fields.add("follower", follower.lines) }
         if let run {
             let left =
                 run.putLive.map { "generation \($0) live, whole" }
@@ -179,6 +208,26 @@ extension StatusOutline {
             return "Next, to go back: reprise rollback \(projection)"
         }
         return "Next: reprise rebuild \(projection)"
+    }
+}
+
+extension StatusOutline.Follower {
+    /// Who it is, and how far behind.
+    fileprivate var lines: [String] {
+        let life =
+            isAlive
+            ? "since \(startedAt)"
+            : endedAt.map { "stopped at \($0)" } ?? "last heard of at \(heartbeatAt), which died"
+        let late = lateEvents > 0 ? ", \(Figures.count(lateEvents)) of them late" : ""
+        var lines = [
+            "process \(pid) on \(host), \(life)", "\(Figures.count(events, "event")) applied\(late)",
+        ]
+        if let lagEvents, let lagSeconds {
+            let seconds = Figures.decimal(lagSeconds, digits: 1)
+            let when = isAlive ? "" : " then"
+            lines.append("\(Figures.count(lagEvents, "event")) and \(seconds) s behind\(when)")
+        }
+        return lines
     }
 }
 

@@ -188,6 +188,26 @@ struct RebuildCommandTests {
         }
     }
 
+    @Test("--check-determinism folds twice and reports a digest of each table")
+    func determinism() async throws {
+        try await withShop { reprise, _ in
+            let text = try await reprise.run("rebuild shop --check-determinism")
+            expect(text, exits: 0, saying: ["shop: folding\n", "shop: folding again\n"])
+            let line = try #require(
+                text.standardOutput.split(separator: "\n").first { $0.hasPrefix("  digests ") }
+            )
+            #expect(line.hasPrefix("  digests     customer_totals "))
+            #expect(line.hasSuffix(" in each of two folds"))
+            #expect(text.standardOutput.contains(", fold again "))
+            let report = try object(
+                try await reprise.run("rebuild shop --check-determinism --json")
+            )
+            let digests = try #require(report["digests"] as? [String: String])
+            #expect(digests.count >= 3)
+            for (table, digest) in digests { #expect(line.contains("\(table) \(digest)")) }
+        }
+    }
+
     @Test("several projections are rebuilt one after the other, and the first failure stops")
     func several() async throws {
         try await withShop { reprise, scene in

@@ -32,6 +32,11 @@ struct UsageTests {
                 exits: 2,
                 saying: ["--no-swap"]
             )
+            expect(
+                try await reprise.run("rebuild shop --resume --check-determinism"),
+                exits: 2,
+                saying: ["--check-determinism", "--resume"]
+            )
             for (arguments, parts) in Self.mistakes {
                 expect(try await reprise.run(arguments), exits: 2, saying: parts)
             }

@@ -8,18 +8,22 @@ import Testing
 
 @Suite("Hazards of a swap: the live projector")
 struct HazardProjectorTests {
-    @Test("H53: a projector that counts through 20 swaps loses no event and applies none twice")
-    func race() async throws {
+    @Test(
+        "H53: a projector that counts through swaps loses no event and applies none twice",
+        arguments: [(PositionPlace.checkpoint, 20), (.ownTable, 8)]
+    )
+    func race(place: PositionPlace, swaps: Int) async throws {
         try await withRebuildScene { scene in
-            let ledger = CountedLedger(scene: scene)
+            let ledger = CountedLedger(scene: scene, place: place)
             try ledger.append(3)
-            _ = try await scene.rebuild(Tally.self)
-            try await withPollingReader(on: scene.database, sql: Self.numbers) { reader in
+            try await scene.database.execute(place.preparation)
+            _ = try await ledger.rebuild()
+            try await withPollingReader(on: scene.database, sql: place.numbers) { reader in
                 let closing = ClosingTime()
-                async let projecting = project(scene, until: closing)
-                for _ in 1...20 {
+                async let projecting = project(ledger, until: closing)
+                for _ in 1...swaps {
                     try ledger.append(5)
-                    try await rebuild(scene, ledger)
+                    try await swap(ledger)
                 }
                 await closing.call()
                 try await projecting
@@ -37,15 +41,9 @@ struct HazardProjectorTests {
         }
     }
 
-    /// Two counts that every event raises, and the position, in one snapshot.
-    private static let numbers = """
-        SELECT (SELECT sum(events) FROM public.tally), (SELECT sum(events) FROM public.tally_day),
-            (SELECT position FROM reprise.checkpoint)
-        """
-
     /// Rebuilds while events are appended in every stage, which the projector applies at once.
-    private func rebuild(_ scene: RebuildScene, _ ledger: CountedLedger) async throws {
-        _ = try await scene.rebuild(Tally.self) { progress in
+    private func swap(_ ledger: CountedLedger) async throws {
+        try await ledger.rebuild { progress in
             guard case .stage = progress else { return }
             do {
                 try ledger.append(2)
@@ -56,17 +54,18 @@ struct HazardProjectorTests {
     }
 
     /// Applies events, three in a transaction, until closing time and the end of the ledger.
-    private func project(_ scene: RebuildScene, until closing: ClosingTime) async throws {
-        let ledger = try SQLiteLedger(path: scene.ledgerPath)
-        try await scene.database.withConnection { connection in
+    private func project(_ counted: CountedLedger, until closing: ClosingTime) async throws {
+        let ledger = try SQLiteLedger(path: counted.scene.ledgerPath)
+        let row = counted.place.row
+        try await counted.scene.database.withConnection { connection in
             var isAtEnd = false
             while true {
                 if isAtEnd, await closing.isOver { return }
                 isAtEnd = try await connection.withTransaction { connection in
-                    let row = try await connection.query(
-                        "SELECT position FROM reprise.checkpoint WHERE projection = 'tally' FOR UPDATE"
+                    let found = try await connection.query(
+                        "SELECT position FROM \(row) FOR UPDATE"
                     ).first
-                    let position = Position(try #require(row).string("position"))
+                    let position = Position(try #require(found).string("position"))
                     let next = Array(try ledger.positions(after: position).prefix(3))
                     guard let last = next.last else { return true }
                     for table in ["public.tally", "public.tally_day"] {
@@ -76,13 +75,46 @@ struct HazardProjectorTests {
                         )
                     }
                     try await connection.query(
-                        "UPDATE reprise.checkpoint SET position = $1 WHERE projection = 'tally'",
+                        "UPDATE \(row.replacing(" WHERE", with: " SET position = $1 WHERE"))",
                         [.text("\(last)")]
                     )
                     return false
                 }
             }
         }
+    }
+}
+
+/// Where the projector keeps its position.
+enum PositionPlace: Sendable {
+    case checkpoint
+    case ownTable
+
+    /// What stands between SELECT and FOR UPDATE.
+    var row: String {
+        switch self {
+        case .checkpoint: "reprise.checkpoint WHERE projection = 'tally'"
+        case .ownTable: "public.my_positions WHERE name = 'tally'"
+        }
+    }
+
+    /// Two counts that every event raises, and the position, in one snapshot.
+    var numbers: String {
+        """
+        SELECT (SELECT sum(events) FROM public.tally), (SELECT sum(events) FROM public.tally_day),
+            (SELECT position FROM \(row))
+        """
+    }
+
+    var preparation: String {
+        """
+        CREATE TABLE public.my_positions (name text PRIMARY KEY, position text);
+        INSERT INTO public.my_positions VALUES ('tally')
+        """
+    }
+
+    var templates: [String: PositionTemplate] {
+        get throws { self == .ownTable ? ["tally": try .mine()] : [:] }
     }
 }
 
@@ -96,6 +128,21 @@ private actor ClosingTime {
 /// A ledger in which everything counts one id on one day.
 private struct CountedLedger: Sendable {
     let scene: RebuildScene
+    let place: PositionPlace
+
+    @discardableResult
+    func rebuild(
+        progress: @escaping @Sendable (RebuildProgress) -> Void = { _ in }
+    ) async throws -> RebuildReport {
+        var target = scene.target
+        target.positionTemplates = try place.templates
+        return try await Rebuild(
+            of: Tally.self,
+            from: try SQLiteLedger(path: scene.ledgerPath),
+            into: target,
+            progress: progress
+        ).run()
+    }
 
     func append(_ number: Int) throws {
         try scene.append(

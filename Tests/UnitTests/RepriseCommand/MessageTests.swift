@@ -1,5 +1,6 @@
 import Foundation
 import Ledgers
+import ProjectionKit
 import ReadModels
 import Rebuilder
 import Testing
@@ -22,6 +23,10 @@ struct MessageTests {
         (.changedMeanwhile(projection: "p", reason: "r"), 3),
         (.newerBookkeeping(found: 2, supported: 1), 3),
         (.checkFailed(projection: "p", generation: 1, reasons: []), 1),
+        (.positionUnreadable(projection: "p", reason: "r"), 3),
+        (.positionMisfit(projection: "p", generation: 1, position: "a", format: .number), 3),
+        (.positionUnknown(projection: "p", generation: 0), 3),
+        (.positionUnwritten(projection: "p", rows: "0"), 3),
     ]
 
     @Test(
@@ -44,6 +49,26 @@ struct MessageTests {
     )
     func ledgers(error: LedgerError, status: Int32) {
         #expect(ExitStatus(of: error)?.rawValue == status)
+    }
+
+    @Test("a fold that does not repeat is a check that says no, in three lines")
+    func unrepeatable() throws {
+        let (left, right) = (Table<Toss>(), Toss.table(of: 1))
+        guard case .different(let difference) = left.comparison(with: right) else {
+            Issue.record("an empty table and another one were the same")
+            return
+        }
+        let error = UnrepeatableFold(projection: "p", difference: difference)
+        #expect(ExitStatus(of: error) == .checkFailed)
+        let lines = error.description.split(separator: "\n")
+        #expect(lines.count == 3)
+        #expect(
+            lines[0].hasSuffix(
+                "in 'toss' 1 row differs, the first at id = 1, which only one fold has."
+            )
+        )
+        #expect(lines[1] == "The live tables are unchanged.")
+        #expect(lines[2].contains("'reprise rebuild p --check-determinism'"))
     }
 
     @Test(
@@ -139,5 +164,18 @@ struct MessageTests {
         let lines = error.description.split(separator: "\n")
         #expect(lines.count == 3)
         #expect(lines[1] == "The live tables are unchanged.")
+    }
+}
+
+private struct Toss: TableRow {
+    let id: Int64
+    var key: Int64 { id }
+
+    static let table = TableDefinition<Toss>("toss", key: "id") { Column("id", \.id) }
+
+    static func table(of id: Int64) -> Table<Toss> {
+        var table = Table<Toss>()
+        table[id] = Toss(id: id)
+        return table
     }
 }

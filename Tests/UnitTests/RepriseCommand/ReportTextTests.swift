@@ -60,7 +60,7 @@ struct ReportTextTests {
                   projector   the checkpoint went back from b
                               to a:
                               a projector that locks the checkpoint row applies the events in between again;
-                              one that keeps its position elsewhere must be set back by hand
+                              one that keeps its position elsewhere, with no template for it, must be set back by hand
                               one that still runs for generation 2 finds another number in that row
                 """
             )

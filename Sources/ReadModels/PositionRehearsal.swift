@@ -1,0 +1,124 @@
+import Postgres
+import ProjectionKit
+
+/// Tries a position template while a rebuild is planned, and takes back what it did: whoever learns
+/// at the cut-over that it does not work has folded and loaded for nothing.
+struct PositionRehearsal: Sendable {
+    let database: ReadModelDatabase
+    let projection: String
+    /// The generation that would be built.
+    let generation: Int
+    /// Where the ledger ends; nil when it is empty, or not looked at.
+    let ledgerEnd: Position?
+
+    /// Where the live tables stand, and a line about the template; none where there is no template.
+    func findings(
+        on connection: PostgresConnection
+    ) async throws -> (checkpoint: CheckpointRecord?, lines: [Finding]) {
+        let recorded =
+            try await Bookkeeping.version(on: connection) == 0
+            ? nil : try await Bookkeeping.checkpoint(of: projection, on: connection)
+        guard let template = database.positionTemplates[projection] else { return (recorded, []) }
+        do {
+            return try await connection.undoing { connection in
+                let position = try await read(template, on: connection)
+                try await write(template, position, on: connection)
+                let checkpoint = OwnPosition.at(position).replacing(recorded)
+                return (checkpoint, [kept(at: checkpoint?.position)])
+            }
+        } catch let error as ServerError where error.isLockFailure {
+            return (nil, [Finding(.warn, Self.subject, Self.held)])
+        } catch let refusal as Refusal {
+            return (nil, [Finding(.refuse, Self.subject, refusal.reason)])
+        } catch ReadModelError.positionUnreadable(_, let reason) {
+            return (nil, [Finding(.refuse, Self.subject, "its template does not work: \(reason)")])
+        }
+    }
+
+    private struct Refusal: Error {
+        let reason: String
+    }
+
+    private static let subject = "position of the projector"
+    private static let held = """
+        somebody holds it now, so that its template could not be tried; the cut-over waits for it
+        """
+
+    private func kept(at position: String?) -> Finding {
+        Finding(
+            .ok,
+            Self.subject,
+            "kept outside of reprise.checkpoint, at \(position ?? "the beginning"); the cut-over locks "
+                + "it and writes it in the same transaction"
+        )
+    }
+
+    private func read(
+        _ template: PositionTemplate,
+        on connection: PostgresConnection
+    ) async throws -> Position? {
+        let before = try await connection.rowLocks()
+        guard
+            case .at(let position) = try await database.lockOwnPosition(
+                of: projection,
+                on: connection
+            )
+        else { return nil }
+        guard try await connection.rowLocks() > before else {
+            throw Refusal(
+                reason: "'read' locks nothing, so that the projector would go on during the "
+                    + "cut-over; end it with FOR UPDATE"
+            )
+        }
+        return position
+    }
+
+    private func write(
+        _ template: PositionTemplate,
+        _ position: Position?,
+        on connection: PostgresConnection
+    ) async throws {
+        // A column that takes no NULL is not written with one: at the beginning of an empty ledger
+        // nothing is rebuilt in earnest.
+        let wanted = ledgerEnd ?? position ?? Position(0)
+        guard let sql = template.writing(wanted, generation: generation, of: projection) else {
+            throw Refusal(
+                reason: "the format '\(template.format.rawValue)' cannot hold this ledger's "
+                    + "positions, such as \(wanted); 'text' holds every one"
+            )
+        }
+        do {
+            try await connection.execute(sql)
+        } catch let error as ServerError where error.sqlState == SwapBatch.SQLState.unwritten {
+            throw Refusal(reason: "'write' changes \(error.changedRows) rows; it must be one")
+        } catch let error as ServerError where !error.isLockFailure {
+            throw Refusal(reason: "'write' fails: \(error)")
+        }
+    }
+}
+
+extension ServerError {
+    /// How many rows a template changed that must change one.
+    fileprivate var changedRows: String { detail ?? "other" }
+}
+
+extension ReadModelError {
+    /// What a cut-over says whose template did not change one row.
+    static func unwritten(_ error: ServerError, of projection: String) -> ReadModelError {
+        .positionUnwritten(projection: projection, rows: error.changedRows)
+    }
+}
+
+extension PostgresConnection {
+    /// How many relations this session has locked as FOR UPDATE and stronger locks do.
+    fileprivate func rowLocks() async throws -> Int64 {
+        let row = try await query(
+            """
+            SELECT pg_catalog.count(*) AS locks FROM pg_catalog.pg_locks
+            WHERE pid = pg_catalog.pg_backend_pid() AND locktype = 'relation'
+                AND mode <> 'AccessShareLock'
+            """
+        ).first
+        return try row?.int("locks") ?? 0
+    }
+}

@@ -1,0 +1,173 @@
+import Ledgers
+import Postgres
+import ProjectionKit
+import ReadModels
+import Rebuilder
+import TestSupport
+import Testing
+
+@Suite("A position template that does not work")
+struct HandOverRefusalTests {
+    /// A template, and what the plan says of it.
+    private static let unsound: [(PositionTemplate, String)] = templates([
+        (
+            "SELECT position FROM public.my_positions WHERE name = 'tally'", nil,
+            "'read' locks nothing"
+        ),
+        (
+            "SELECT position, name FROM public.my_positions WHERE name = 'tally' FOR UPDATE", nil,
+            "'read' gives 2 columns instead of one"
+        ),
+        ("SELECT position FROM public.my_positions FOR UPDATE", nil, "'read' gives 2 rows"),
+        (
+            "SELECT position FROM public.my_positions WHERE name = 'other' FOR UPDATE", nil,
+            "a text that is no position in the format 'text'"
+        ),
+        ("SELECT position FROM my_positions FOR UPDATE", nil, "'read' fails: "),
+        (
+            nil, "UPDATE public.my_positions SET position = {position}",
+            "'write' changes 2 rows; it must be one"
+        ),
+        (
+            nil, "UPDATE public.my_positions SET position = {position} WHERE name = 'nobody'",
+            "'write' changes 0 rows; it must be one"
+        ),
+        (nil, "UPDATE public.my_positions SET place = {position}", "'write' fails: "),
+    ])
+
+    private static func templates(
+        _ cases: [(read: String?, write: String?, says: String)]
+    ) -> [(PositionTemplate, String)] {
+        cases.compactMap { item in
+            let usual = try? PositionTemplate.mine()
+            guard let usual else { return nil }
+            let template = try? PositionTemplate.mine(
+                read: item.read ?? usual.read,
+                write: item.write ?? usual.write
+            )
+            return template.map { ($0, item.says) }
+        }
+    }
+
+    @Test("is refused by the plan before anything is folded", arguments: unsound)
+    func planned(template: PositionTemplate, says: String) async throws {
+        #expect(Self.unsound.count == 8)
+        try await withHandOver(template: template) { shop in
+            let plan = try await shop.plan()
+            #expect(plan.refusals.count == 1)
+            #expect(plan.refusals.first?.contains(says) == true, "\(plan.refusals)")
+            let error = await #expect(throws: ReadModelError.self) { _ = try await shop.rebuild() }
+            guard case .refusedByPlan = error else {
+                Issue.record("\(String(describing: error))")
+                return
+            }
+        }
+    }
+
+    @Test("because its row went away undoes the swap and the truncate")
+    func rowGone() async throws {
+        try await withHandOver { shop in
+            try await shop.rebuild()
+            try shop.scene.append(counted([4]))
+            try await shop.rebuild { $0.swaps = false }
+            try await shop.database.execute("DELETE FROM public.my_positions WHERE name = 'tally'")
+            await #expect(
+                throws: ReadModelError.positionUnwritten(projection: "tally", rows: "0")
+            ) {
+                _ = try await shop.control.swap(patience: CutOverPatience())
+            }
+            #expect(try await shop.live() == ["1", "3"])
+            #expect(try await shop.value("SELECT count(*) FROM reprise.swap") == "1")
+            _ = try await shop.control.prune(keep: 1)
+
+            // A rebuild would not come so far; a row that goes while it folds would.
+            try await shop.database.execute("INSERT INTO public.my_positions VALUES ('tally')")
+            let database = shop.database
+            await #expect(
+                throws: ReadModelError.positionUnwritten(projection: "tally", rows: "0")
+            ) {
+                _ = try await shop.rebuild {
+                    $0.strategy = .truncate
+                    $0.hooks = Hooks(
+                        beforeSwap: [
+                            "psql '\(database.url)' -qc \"DELETE FROM public.my_positions\""
+                        ]
+                    )
+                }
+            }
+            #expect(try await shop.live() == ["1", "3"])
+        }
+    }
+
+    @Test("because its format cannot hold the ledger's positions is refused, planned or not")
+    func misfit() async throws {
+        try await withHandOver { usual in
+            let shop = HandOverScene(scene: usual.scene, template: try .mine(format: .number))
+            try await usual.database.execute(
+                "UPDATE public.my_positions SET position = '0' WHERE name = 'tally'"
+            )
+            let refusals = try await shop.plan().refusals
+            #expect(refusals.count == 1)
+            #expect(refusals.first?.contains("the format 'number' cannot hold") == true)
+
+            _ = try await usual.scene.rebuild(Tally.self)
+            try usual.scene.append(counted([4]))
+            var options = RebuildOptions()
+            options.swaps = false
+            let built = try await usual.scene.rebuild(Tally.self, options: options)
+            await #expect(
+                throws: ReadModelError.positionMisfit(
+                    projection: "tally",
+                    generation: 2,
+                    position: try #require(built.position),
+                    format: .number
+                )
+            ) {
+                _ = try await shop.control.swap(patience: CutOverPatience())
+            }
+            #expect(try await shop.live() == ["1", "3"])
+        }
+    }
+
+    @Test("because it reads something else by now stops the swap")
+    func unreadable() async throws {
+        try await withHandOver { shop in
+            try await shop.rebuild()
+            try shop.scene.append(counted([4]))
+            try await shop.rebuild { $0.swaps = false }
+            try await shop.database.execute(
+                "UPDATE public.my_positions SET position = 'secret' WHERE name = 'tally'"
+            )
+            let error = await #expect(throws: ReadModelError.self) {
+                _ = try await shop.control.swap(patience: CutOverPatience())
+            }
+            guard case .positionUnreadable(_, let reason) = error else {
+                Issue.record("\(String(describing: error))")
+                return
+            }
+            #expect(!reason.contains("secret"))
+            #expect(try await shop.live() == ["1", "3"])
+        }
+    }
+
+    @Test("has nothing to say of tables that were adopted, so a rollback to them is refused")
+    func adopted() async throws {
+        try await withHandOver { shop in
+            try await shop.database.execute(
+                """
+                CREATE TABLE public.tally (id bigint PRIMARY KEY, events bigint NOT NULL,
+                    label text NOT NULL);
+                CREATE TABLE public.tally_day (day date PRIMARY KEY, events bigint NOT NULL);
+                INSERT INTO public.tally VALUES (1, 1, 'old')
+                """
+            )
+            _ = try await shop.scene.rebuild(Tally.self)
+            await #expect(
+                throws: ReadModelError.positionUnknown(projection: "tally", generation: 0)
+            ) {
+                _ = try await shop.control.rollback(patience: CutOverPatience())
+            }
+            #expect(try await shop.live() == ["1", "3"])
+        }
+    }
+}
