@@ -189,7 +189,7 @@ struct LiveProjectorTests {
             expect(
                 try await ShopProjector.follow.run(in: scene, ["--until-caught-up"]),
                 exits: 3,
-                saying: ["Nobody knows where the live tables of 'shop' stand", unchanged]
+                saying: ["Nobody knows where generation 0 of 'shop' stands", unchanged]
             )
             #expect(try await scene.shopDigest() == before)
         }
