@@ -43,7 +43,8 @@ struct RowExchange: Sendable {
         }
         self.projection = projection.name
         self.tables = tables
-        parentsFirst = try await Self.parentsFirst(tables, on: connection)
+        let order = try await ForeignKeyOrder.parentsFirst(tables.map(\.oid), on: connection)
+        parentsFirst = order.compactMap { oid in tables.first { $0.oid == oid } }
     }
 
     /// The OIDs of the tables.
@@ -93,35 +94,6 @@ struct RowExchange: Sendable {
         for (table, rows) in zip(tables, fold.tables.filter(\.isForReaders)) {
             try await table.fetch(rows, on: connection)
         }
-    }
-
-    private static func parentsFirst(
-        _ tables: [ExchangedTable],
-        on connection: PostgresConnection
-    ) async throws -> [ExchangedTable] {
-        let found = try await connection.query(
-            """
-            SELECT DISTINCT conrelid, confrelid FROM pg_catalog.pg_constraint
-            WHERE contype = 'f' AND conrelid = ANY ($1::pg_catalog.oid[])
-                AND confrelid = ANY ($1::pg_catalog.oid[]) AND conrelid <> confrelid
-            """,
-            [.ints(tables.map { Int64($0.oid) })]
-        )
-        var parents: [UInt32: Set<UInt32>] = [:]
-        for row in found.rows {
-            parents[UInt32(try row.int("conrelid")), default: []].insert(
-                UInt32(try row.int("confrelid"))
-            )
-        }
-        var sorted: [ExchangedTable] = []
-        var rest = tables
-        while !rest.isEmpty {
-            let done = Set(sorted.map(\.oid))
-            // Tables in a circle have no order; a deferrable key is what serves them.
-            let next = rest.firstIndex { parents[$0.oid, default: []].isSubset(of: done) } ?? 0
-            sorted.append(rest.remove(at: next))
-        }
-        return sorted
     }
 }
 
