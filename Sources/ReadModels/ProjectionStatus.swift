@@ -64,7 +64,7 @@ package struct ProjectionStatus: Sendable {
         package let lateEvents: Int
         /// Events that it was behind at its last heartbeat; nil before the first.
         package let lagEvents: Int?
-        /// The age of the oldest of them then, in seconds.
+        /// How long before that the ledger ended where the live tables stood, in seconds.
         package let lagSeconds: Double?
     }
 

@@ -263,7 +263,7 @@ private actor Attachment {
 
     private func report(_ progress: @Sendable (FollowProgress) -> Void) async throws {
         nextReport = .now + .seconds(1)
-        let lag = try await fold.lag(to: try await fold.end(), now: LedgerWriter.systemClock())
+        let lag = try await fold.lag(to: try await fold.end())
         let report = FollowReport(
             generation: checkpoint.generation,
             events: events,

@@ -11,11 +11,16 @@ actor KeptProcess {
     /// How it ended, each time.
     private(set) var endings: [ChildProcess.Outcome] = []
 
+    private let limit: Int
     private let start: Start
     private var child: ChildProcess?
     private var isStopping = false
 
-    init(_ start: @escaping Start) {
+    /// - Parameters:
+    ///   - limit: How often to start it at most.
+    ///   - start: Starts it.
+    init(atMost limit: Int = 50, _ start: @escaping Start) {
+        self.limit = limit
         self.start = start
     }
 
@@ -30,12 +35,18 @@ actor KeptProcess {
             child = nil
             endings.append(ending)
             // What cannot even start would be started for ever.
-            guard endings.count < 500 else { return }
+            guard endings.count < limit else { return }
         }
     }
 
     /// Kills it; it is started again.
     func kill() { child?.signal(SIGKILL) }
+
+    /// Kills it, and lets it be.
+    func killForGood() {
+        isStopping = true
+        child?.signal(SIGKILL)
+    }
 
     /// Ends it, and lets it be.
     func stop() {

@@ -27,12 +27,12 @@ struct SoakScene: Sendable {
         try await projector.requireInstalled()
         try scene.appendShop(events: 2_000, seed: 71)
         expect(try await reprise.run("rebuild shop"), exits: 0)
-        let writer = KeptProcess { begun in
+        let writer = KeptProcess(atMost: 1_000) { begun in
             try await reprise.withRunning("ledger generate --rate \(rate) --seed 72") {
                 await begun($0)
             }.outcome
         }
-        let follower = KeptProcess { begun in
+        let follower = KeptProcess(atMost: 1_000) { begun in
             try await projector.withRunning(in: scene) { await begun($0) }.outcome
         }
         let readers = [SoakReader(), SoakReader()]

@@ -448,8 +448,9 @@ def run(options):
         except psycopg2.Error as error:
             # The connection is lost, or the server ended the transaction. Whether a COMMIT went
             # through before that, the checkpoint row tells: the next transaction reads it anyway.
-            is_lost = connection is not None and connection.closed
-            if not is_lost and not isinstance(error, psycopg2.OperationalError):
+            # After a server's crash psycopg2 can name the loss by no kind of its own.
+            kinds = (psycopg2.OperationalError, psycopg2.InterfaceError)
+            if not isinstance(error, kinds) and type(error) is not psycopg2.DatabaseError:
                 raise
             if connection is not None:
                 connection.close()
