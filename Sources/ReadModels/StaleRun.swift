@@ -16,7 +16,7 @@ struct StaleRun: Sendable {
     let silence: Double
 
     /// A heartbeat comes every 5 s; twelve of them are missed by nobody who is well.
-    private static let patience = "1 minute"
+    static let patience = "1 minute"
 
     /// Finds it; nil when the lock's holder was heard of, or is just starting.
     static func find(
