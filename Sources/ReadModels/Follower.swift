@@ -46,7 +46,8 @@ package struct Follower: Sendable {
         guard database.positionTemplates[projection.name] == nil else {
             throw ReadModelError.nothingToMove(
                 projection: projection.name,
-                reason: "By the settings the live projector of '\(projection.name)' keeps its position "
+                reason:
+                    "By the settings the live projector of '\(projection.name)' keeps its position "
                     + "in a table of its own. 'reprise follow' keeps it in reprise.checkpoint, and the "
                     + "two together would apply events twice."
             )

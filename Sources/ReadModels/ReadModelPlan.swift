@@ -185,8 +185,14 @@ private struct Planning {
             refusals.append("The live schema '\(database.liveSchema)' does not exist.")
         }
         let rights = [
-            ("CREATE", "The role may not create schemas in this database, and each generation has one"),
-            ("TEMPORARY", "The role may not create temporary tables, through which a catch-up goes"),
+            (
+                "CREATE",
+                "The role may not create schemas in this database, and each generation has one"
+            ),
+            (
+                "TEMPORARY",
+                "The role may not create temporary tables, through which a catch-up goes"
+            ),
         ]
         for (right, refusal) in rights where strategy == .swap {
             guard try await !connection.hasDatabaseRight(right) else { continue }

@@ -196,7 +196,9 @@ extension StatusOutline {
 
     private var next: String {
         let live = liveGeneration ?? -1
-        if let run, run.isStale { return "Next: reprise rebuild \(projection), which ends run \(run.run)" }
+        if let run, run.isStale {
+            return "Next: reprise rebuild \(projection), which ends run \(run.run)"
+        }
         if let run, run.isAlive { return "Next: wait for run \(run.run)." }
         if generations.contains(where: { $0.state == "ready" && $0.generation > live }) {
             return "Next: reprise swap \(projection)"
@@ -217,7 +219,8 @@ extension StatusOutline.Follower {
             : endedAt.map { "stopped at \($0)" } ?? "last heard of at \(heartbeatAt), which died"
         let late = lateEvents > 0 ? ", \(Figures.count(lateEvents)) of them late" : ""
         var lines = [
-            "process \(pid) on \(host), \(life)", "\(Figures.count(events, "event")) applied\(late)",
+            "process \(pid) on \(host), \(life)",
+            "\(Figures.count(events, "event")) applied\(late)",
         ]
         if let lagEvents, let lagSeconds {
             let seconds = Figures.decimal(lagSeconds, digits: 1)
