@@ -95,6 +95,22 @@ struct FollowTests {
         }
     }
 
+    @Test("A row that goes and is asked for again in one batch is gone")
+    func goneAndAskedFor() async throws {
+        try await withRebuildScene { scene in
+            try scene.append([Guests.came(1), Guests.came(2), Guests.came(3)])
+            _ = try await scene.rebuild(Guests.self)
+            try scene.append(
+                [
+                    Guests.left(1), Guests.came(1), Guests.left(2), Guests.waved(2),
+                    Guests.waved(3),
+                ]
+            )
+            try await follow(Guests.self, in: scene)
+            #expect(try await scene.rows(of: "public.guest") == ["(1,0)", "(3,1)"])
+        }
+    }
+
     @Test("A reducer with working state of its own is folded from the beginning, and followed")
     func workingState() async throws {
         try await withRebuildScene { scene in
@@ -310,6 +326,45 @@ private final class FollowLog: Sendable {
 
     var last: FollowReport? {
         all.compactMap { if case .report(let report) = $0 { report } else { nil } }.last
+    }
+}
+
+/// Guests who come, wave and go: nobody comes twice, and who is gone does not wave.
+private struct Guests: Projection {
+    struct Row: TableRow {
+        var id: Int64
+        var waves: Int64 = 0
+        var key: Int64 { id }
+
+        static let table = TableDefinition<Row>("guest", key: "id") {
+            Column("id", \.id)
+            Column("waves", \.waves)
+        }
+    }
+
+    static let name = "guests"
+    static let schema: String? = "CREATE TABLE guest (id bigint PRIMARY KEY, waves bigint NOT NULL)"
+
+    var rows = Table<Row>()
+
+    mutating func reduce(_ event: borrowing Event) throws {
+        let id = try event.payload.int64("id")
+        switch event.type {
+        case EventType("Came"):
+            guard !rows.contains(id) else { throw EventError("the guest is here") }
+            rows[id] = Row(id: id)
+        case EventType("Waved"): rows[id]?.waves += 1
+        case EventType("Left"): rows.remove(id)
+        default: break
+        }
+    }
+
+    static func came(_ id: Int) -> NewEvent { event("Came", id) }
+    static func waved(_ id: Int) -> NewEvent { event("Waved", id) }
+    static func left(_ id: Int) -> NewEvent { event("Left", id) }
+
+    private static func event(_ type: String, _ id: Int) -> NewEvent {
+        NewEvent(stream: "guest-\(id)", type: type, data: #"{"id":\#(id)}"#)
     }
 }
 
