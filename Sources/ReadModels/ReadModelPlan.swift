@@ -190,6 +190,13 @@ private struct Planning {
                     + "GRANT CREATE ON DATABASE, as the script of grants in docs/operating.md does."
             )
         }
+        if strategy == .swap, try await !connection.mayMakeTemporaryTables() {
+            refusals.append(
+                "The role may not make temporary tables in this database, through which a generation "
+                    + "catches up with the ledger: GRANT TEMPORARY ON DATABASE, as the script of grants "
+                    + "in docs/operating.md does."
+            )
+        }
         if strategy == .swap, let obstacle = try await live.obstacle(on: connection) {
             refusals.append(obstacle)
         }
@@ -293,11 +300,17 @@ private struct Planning {
 }
 
 extension PostgresConnection {
-    fileprivate func mayCreateSchemas() async throws -> Bool {
+    fileprivate func mayCreateSchemas() async throws -> Bool { try await has("CREATE") }
+
+    fileprivate func mayMakeTemporaryTables() async throws -> Bool { try await has("TEMPORARY") }
+
+    /// Whether the role has a right on the database.
+    private func has(_ right: String) async throws -> Bool {
         let row = try await query(
             """
-            SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE') AS may
-            """
+            SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), $1) AS may
+            """,
+            [.text(right)]
         ).first
         return try row?.bool("may") ?? false
     }
