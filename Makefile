@@ -6,7 +6,7 @@ SWIFT   ?= swift
 ARROWS  := --explicit-target-dependency-import-check error
 # Every test is written with Swift Testing, so the last line is its summary and not XCTest's.
 TEST    := $(SWIFT) test $(ARROWS) --skip-build --disable-xctest
-SOURCES := Package.swift Sources Tests Projections migrations
+SOURCES := Package.swift Sources Tests Projections migrations examples
 # Runs a command against DATABASE_URL or PGHOST where set, else against a cluster of its own.
 SANDBOX := scripts/sandbox run
 
@@ -66,9 +66,9 @@ test/race: packages ## Run the unit tests under the thread sanitizer
 	$(SWIFT) test $(ARROWS) --sanitize=thread --scratch-path .build-race --disable-xctest \
 	  --filter '^UnitTests\.'
 
-.PHONY: soak/swap
-soak/swap: build/tests ## Swap a hundred times under readers and writers
-	REPRISE_TEST_SOAK=1 $(SANDBOX) $(TEST) --filter 'IntegrationTests\.TrafficTests'
+.PHONY: soak
+soak: build/tests ## Rebuild under traffic, kills and crashes, the long form
+	REPRISE_TEST_SOAK=1 $(SANDBOX) $(TEST) --filter 'SoakTests|TrafficTests'
 
 .PHONY: lint
 lint: ## Check formatting and documentation comments

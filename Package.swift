@@ -135,6 +135,14 @@ let package = Package(
             swiftSettings: houseRules
         ),
 
+        .executableTarget(
+            name: "LiveProjectorExample",
+            dependencies: ["ProjectionKit", "Ledgers", "Postgres"],
+            path: "examples/live_projector",
+            exclude: ["README.md", "projector.py"],
+            swiftSettings: houseRules
+        ),
+
         .target(
             name: "TestSupport",
             dependencies: ["ProjectionKit", "Ledgers", "Postgres", "ReadModels", "Rebuilder"],

@@ -1,3 +1,4 @@
+internal import Glibc
 package import ProjectionKit
 
 /// Events of a made-up shop: registered customers, and orders that are placed, filled, paid and
@@ -13,21 +14,30 @@ package struct ShopWorkload: Sendable {
     /// Where the first event's time lies unless told otherwise: 2026-01-01T00:00:00Z.
     package static let defaultStart = Timestamp(milliseconds: 1_767_225_600_000)
 
-    /// How many events to make.
-    package let events: Int
+    /// How many events to make; nil to go on until `progress` throws.
+    package let events: Int?
     /// What tells one workload from another.
     package let seed: UInt64
     /// The time just before the first event.
     ///
     /// A ledger that has newer events moves it behind them.
     package let start: Timestamp
+    /// Events to store in a second of the machine's time, 1 or more; nil for as fast as it goes.
+    package let rate: Int?
 
     /// Describes a workload.
-    package init(events: Int, seed: UInt64, start: Timestamp = ShopWorkload.defaultStart) {
-        precondition(events >= 0, "the number of events must not be negative: \(events)")
+    package init(
+        events: Int?,
+        seed: UInt64,
+        start: Timestamp = ShopWorkload.defaultStart,
+        rate: Int? = nil
+    ) {
+        precondition(events ?? 0 >= 0, "the number of events must not be negative: \(events ?? 0)")
+        precondition(rate ?? 1 > 0, "the rate must be positive: \(rate ?? 1)")
         self.events = events
         self.seed = seed
         self.start = start
+        self.rate = rate
     }
 
     /// Makes the events and appends them.
@@ -36,8 +46,9 @@ package struct ShopWorkload: Sendable {
     ///
     /// - Parameters:
     ///   - writer: Of the ledger to append to.
-    ///   - progress: Called with the number of events stored so far after each batch, on the
-    ///     caller's thread. What it throws ends the work; the batches before are stored.
+    ///   - progress: Called with the number of events stored so far after each batch, and with a
+    ///     rate 20 times a second at least, on the caller's thread. What it throws ends the work;
+    ///     the batches before are stored.
     /// - Returns: The number of events stored.
     /// - Throws: ``LedgerError``; what `progress` throws.
     @discardableResult
@@ -46,6 +57,7 @@ package struct ShopWorkload: Sendable {
         progress: (Int) throws -> Void = { _ in }
     ) throws -> Int {
         let source = ShopSource(try simulation(behind: writer), events: events)
+        if let rate { return try write(source, at: rate, to: writer, progress: progress) }
         var stored = 0
         try HandOff.run(
             buffers: [NewEventBatch(), NewEventBatch(), NewEventBatch()],
@@ -55,6 +67,28 @@ package struct ShopWorkload: Sendable {
                 try progress(stored)
             }
         )
+        return stored
+    }
+
+    /// Stores batches of a twentieth of a second, each when it is due.
+    private func write(
+        _ source: ShopSource,
+        at rate: Int,
+        to writer: LedgerWriter,
+        progress: (Int) throws -> Void
+    ) throws -> Int {
+        let batch = NewEventBatch()
+        var pace = Pace(rate: rate)
+        var stored = 0
+        while source.fill(batch, atMost: max(1, rate / 20)) {
+            while let pause = pace.pause() {
+                usleep(UInt32(pause / .microseconds(1)))
+                try progress(stored)
+            }
+            pace.advance(by: batch.records.count)
+            stored += try writer.append(batch).stored
+            try progress(stored)
+        }
         return stored
     }
 
@@ -83,23 +117,47 @@ package struct ShopWorkload: Sendable {
 
 /// Fills batches from the simulation.
 ///
-/// `@unchecked Sendable`: made by the caller's thread, then used by the producing thread alone.
+/// `@unchecked Sendable`: made by the caller's thread, then used by one thread alone, the producing
+/// one or the caller's.
 private final class ShopSource: @unchecked Sendable {
-    private static let batchEvents = 20_000
-
     private var simulation: ShopSimulation
     private var remaining: Int
 
-    init(_ simulation: ShopSimulation, events: Int) {
+    init(_ simulation: ShopSimulation, events: Int?) {
         self.simulation = simulation
-        remaining = events
+        remaining = events ?? .max
     }
 
-    func fill(_ batch: NewEventBatch) -> Bool {
+    func fill(_ batch: NewEventBatch, atMost limit: Int = 20_000) -> Bool {
         batch.removeAll()
-        let count = min(remaining, Self.batchEvents)
+        let count = min(remaining, limit)
         for _ in 0..<count { simulation.appendEvent(to: batch) }
         remaining -= count
         return count > 0
+    }
+}
+
+/// When the next events are due.
+private struct Pace {
+    /// So that what is asked in between, such as whether to stop, is asked often enough.
+    private static let longestPause = Duration.milliseconds(50)
+
+    private let rate: Int
+    private var due = ContinuousClock.now
+
+    init(rate: Int) {
+        self.rate = rate
+    }
+
+    /// How long to wait before asking again; nil when the time has come.
+    func pause() -> Duration? {
+        let rest = due - .now
+        return rest > .zero ? min(rest, Self.longestPause) : nil
+    }
+
+    /// So many events are written now.
+    mutating func advance(by events: Int) {
+        // What a slow machine was late with is made good by a second's events at most.
+        due = max(due, .now - .seconds(1)) + .seconds(Double(events) / Double(rate))
     }
 }

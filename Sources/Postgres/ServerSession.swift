@@ -155,6 +155,11 @@ final class ServerSession {
             }
             next = nextAnswer()
         }
+        if refusal?.serverError.sqlState.isEmpty == true {
+            // When a server crashes it says so before it closes the connection. libpq then fails to
+            // send the statement and reads that much, but not yet the end that stands behind it.
+            PQconsumeInput(handle)
+        }
         guard PQstatus(handle) == CONNECTION_OK else {
             throw lost(during: sql, refusal: refusal?.serverError)
         }

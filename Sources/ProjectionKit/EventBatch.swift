@@ -129,9 +129,6 @@ package final class EventBatch: @unchecked Sendable {
     /// The position of the last event; nil when the batch is empty.
     package var lastPosition: Position? { count == 0 ? nil : records[count - 1].position }
 
-    /// When the first event happened, in milliseconds since 1970; nil when the batch is empty.
-    package var firstTime: Int64? { count == 0 ? nil : records[0].time }
-
     /// Milliseconds at which the last event's bucket begins; nil when the batch is empty.
     package var lastBucketStart: Int64? { count == 0 ? nil : records[count - 1].bucketStart }
 

@@ -43,7 +43,16 @@ package struct Follower: Sendable {
     ///
     /// - Throws: ``ReadModelError``, as ``checkpoint()``.
     package func attach() async throws -> FollowedTables {
-        try await translatingErrors(doing: "looking at the tables of '\(projection.name)'") {
+        guard database.positionTemplates[projection.name] == nil else {
+            throw ReadModelError.nothingToMove(
+                projection: projection.name,
+                reason:
+                    "By the settings the live projector of '\(projection.name)' keeps its position "
+                    + "in a table of its own. 'reprise follow' keeps it in reprise.checkpoint, and the "
+                    + "two together would apply events twice."
+            )
+        }
+        return try await translatingErrors(doing: "looking at the tables of '\(projection.name)'") {
             try await connection.withTransaction { try await attach(on: $0) }
         }
     }
@@ -177,7 +186,27 @@ package struct Follower: Sendable {
                 reason: "The checkpoint of '\(projection.name)' is no position of a ledger."
             )
         }
-        return LiveCheckpoint(generation: Int(try row.int("generation")), position: position)
+        let generation = Int(try row.int("generation"))
+        if position == nil { try await assertBuilt(generation) }
+        return LiveCheckpoint(generation: generation, position: position)
+    }
+
+    /// Without a position a generation that was built stands at the ledger's beginning; of one that
+    /// was adopted nobody knows.
+    private func assertBuilt(_ generation: Int) async throws {
+        let found = try await connection.query(
+            """
+            SELECT FROM reprise.generation
+            WHERE projection = $1 AND generation = $2 AND run_id IS NOT NULL
+            """,
+            [.text(projection.name), .int(Int64(generation))]
+        )
+        guard found.rows.isEmpty else { return }
+        throw ReadModelError.nothingToMove(
+            projection: projection.name,
+            reason: "Nobody knows where generation \(generation) of '\(projection.name)' stands in "
+                + "the ledger: its tables were there before the first rebuild."
+        )
     }
 
     private func record(_ position: Position?, on connection: PostgresConnection) async throws {
@@ -222,7 +251,7 @@ package struct FollowReport: Sendable {
     package let lateEvents: Int
     /// Events that are still to be applied.
     package let lagEvents: Int
-    /// The age of the oldest of them, in seconds.
+    /// How long ago the ledger ended where the live tables stand, in seconds.
     package let lagSeconds: Double
     /// A JSON object: events by the millisecond at which their bucket begins, of the newest buckets.
     package let buckets: String

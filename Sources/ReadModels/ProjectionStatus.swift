@@ -27,6 +27,8 @@ package struct ProjectionStatus: Sendable {
         package let putLive: Int?
         /// Whether its session still holds the lock.
         package let isAlive: Bool
+        /// Whether it was not heard of for a minute, although it does.
+        package let isStale: Bool
     }
 
     /// The last change of generation, and what it took.
@@ -64,7 +66,7 @@ package struct ProjectionStatus: Sendable {
         package let lateEvents: Int
         /// Events that it was behind at its last heartbeat; nil before the first.
         package let lagEvents: Int?
-        /// The age of the oldest of them then, in seconds.
+        /// How long before that the ledger ended where the live tables stood, in seconds.
         package let lagSeconds: Double?
     }
 
@@ -193,7 +195,8 @@ extension ReadModelDatabase {
         let row = try await connection.query(
             """
             SELECT run_id, r.command, r.stage, r.host, r.pid, r.started_at, r.heartbeat_at,
-                s.to_generation, EXISTS (\(Self.holdsLock)) AS alive
+                s.to_generation, EXISTS (\(Self.holdsLock)) AS alive, r.heartbeat_at
+                    < pg_catalog.clock_timestamp() - interval '\(StaleRun.patience)' AS silent
             FROM reprise.run AS r LEFT JOIN reprise.swap AS s USING (run_id)
             WHERE r.projection = $1 AND r.state = 'running' ORDER BY run_id DESC LIMIT 1
             """,
@@ -209,7 +212,8 @@ extension ReadModelDatabase {
                 startedAt: try row.string("started_at"),
                 heartbeatAt: try row.string("heartbeat_at"),
                 putLive: try row.optionalInt("to_generation").map { Int($0) },
-                isAlive: try row.bool("alive")
+                isAlive: try row.bool("alive"),
+                isStale: try row.bool("alive") && row.bool("silent")
             )
         }
     }

@@ -180,9 +180,12 @@ struct ReloadAttempt: Sendable {
         }
         let names = encoded.map(\.copy.target.sql).joined(separator: ", ")
         try await connection.execute("TRUNCATE \(names)")
-        let order = try await parentsFirst(fence.live, on: connection)
-        for name in order {
-            guard let rows = encoded.first(where: { $0.copy.target.name == name }) else { continue }
+        // A foreign key is checked at the end of each COPY.
+        for oid in try await ForeignKeyOrder.parentsFirst(fence.live.oids, on: connection) {
+            let table = fence.live.tables.first { $0.oid == oid }
+            guard let rows = encoded.first(where: { $0.copy.target == table?.name }) else {
+                continue
+            }
             _ = try await rows.send(on: connection)
         }
         // A table with pending deferred checks cannot be altered.
@@ -204,38 +207,6 @@ struct ReloadAttempt: Sendable {
                 on: connection
             )
         }
-    }
-
-    /// The tables' names so that a foreign key finds its parent loaded: it is checked at the end of
-    /// each COPY.
-    ///
-    /// Where two tables refer to each other their keys must be deferrable.
-    private func parentsFirst(
-        _ live: LiveTables,
-        on connection: PostgresConnection
-    ) async throws -> [String] {
-        let result = try await connection.query(
-            """
-            SELECT DISTINCT c.relname AS child, p.relname AS parent
-            FROM pg_catalog.pg_constraint AS o
-            JOIN pg_catalog.pg_class AS c ON c.oid = o.conrelid
-            JOIN pg_catalog.pg_class AS p ON p.oid = o.confrelid
-            WHERE o.contype = 'f' AND o.conrelid = ANY ($1::pg_catalog.oid[])
-                AND o.confrelid = ANY ($1::pg_catalog.oid[]) AND o.conrelid <> o.confrelid
-            """,
-            [.ints(live.oids.map { Int64($0) })]
-        )
-        let edges = try result.rows.map { (try $0.string("child"), try $0.string("parent")) }
-        var waiting = encoded.map(\.copy.target.name)
-        var ordered: [String] = []
-        while !waiting.isEmpty {
-            let free = waiting.filter { name in
-                !edges.contains { $0.0 == name && waiting.contains($0.1) }
-            }
-            ordered += free.isEmpty ? waiting : free
-            waiting.removeAll { ordered.contains($0) }
-        }
-        return ordered
     }
 
     private func alter(_ trigger: QueryRow, _ mode: String) throws -> String {

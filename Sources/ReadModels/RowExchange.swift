@@ -15,9 +15,6 @@ struct RowExchange: Sendable {
     let tables: [ExchangedTable]
     /// The same, those that others refer to by foreign keys before those that refer to them.
     private let parentsFirst: [ExchangedTable]
-    /// The OIDs of those that others refer to.
-    private let parents: Set<UInt32>
-
     /// Makes the session's staging tables, outside or inside a transaction.
     ///
     /// - Parameters:
@@ -45,9 +42,8 @@ struct RowExchange: Sendable {
         }
         self.projection = projection.name
         self.tables = tables
-        let references = try await Self.references(among: tables, on: connection)
-        parentsFirst = Self.parentsFirst(tables, references)
-        parents = references.values.reduce(into: []) { $0.formUnion($1) }
+        let order = try await ForeignKeyOrder.parentsFirst(tables.map(\.oid), on: connection)
+        parentsFirst = order.compactMap { oid in tables.first { $0.oid == oid } }
     }
 
     /// The OIDs of the tables.
@@ -72,7 +68,7 @@ struct RowExchange: Sendable {
         // a unique value of it.
         let leaving = Set(
             parentsFirst.filter { table in
-                parents.contains(table.oid) && (changes[table.name.name]?.deleted ?? 0) > 0
+                table.isReferredTo && (changes[table.name.name]?.deleted ?? 0) > 0
             }.map(\.oid)
         )
         guard !leaving.isEmpty, !changes.values.contains(where: \.isReplaced) else {
@@ -134,43 +130,6 @@ struct RowExchange: Sendable {
             try await table.fetch(rows, on: connection)
         }
     }
-
-    /// - Returns: The OIDs of the tables that each one refers to, by its own.
-    private static func references(
-        among tables: [ExchangedTable],
-        on connection: PostgresConnection
-    ) async throws -> [UInt32: Set<UInt32>] {
-        let found = try await connection.query(
-            """
-            SELECT DISTINCT conrelid, confrelid FROM pg_catalog.pg_constraint
-            WHERE contype = 'f' AND conrelid = ANY ($1::pg_catalog.oid[])
-                AND confrelid = ANY ($1::pg_catalog.oid[]) AND conrelid <> confrelid
-            """,
-            [.ints(tables.map { Int64($0.oid) })]
-        )
-        var parents: [UInt32: Set<UInt32>] = [:]
-        for row in found.rows {
-            parents[UInt32(try row.int("conrelid")), default: []].insert(
-                UInt32(try row.int("confrelid"))
-            )
-        }
-        return parents
-    }
-
-    private static func parentsFirst(
-        _ tables: [ExchangedTable],
-        _ parents: [UInt32: Set<UInt32>]
-    ) -> [ExchangedTable] {
-        var sorted: [ExchangedTable] = []
-        var rest = tables
-        while !rest.isEmpty {
-            let done = Set(sorted.map(\.oid))
-            // Tables in a circle have no order; a deferrable key is what serves them.
-            let next = rest.firstIndex { parents[$0.oid, default: []].isSubset(of: done) } ?? 0
-            sorted.append(rest.remove(at: next))
-        }
-        return sorted
-    }
 }
 
 /// One table, and the session's staging table for its changed rows.
@@ -198,7 +157,7 @@ struct ExchangedTable: Sendable {
     private let nullableKey: Set<String>
     private let hasKeyIndex: Bool
     /// By other tables, or by itself.
-    private let isReferredTo: Bool
+    fileprivate let isReferredTo: Bool
 
     fileprivate init(
         _ declared: any LoadableTable,

@@ -47,7 +47,7 @@ actor CatchUp {
         let began = ContinuousClock.now
         var isFirst = true
         while let end = try await fold.end() {
-            let lag = try await fold.lag(to: end, now: LedgerWriter.systemClock())
+            let lag = try await fold.lag(to: end)
             progress(.behind(lag, eventsPerSecond: rate))
             if !isFirst && fits(lag) { return }
             let seconds = try await round(to: end)
@@ -107,7 +107,7 @@ actor CatchUp {
 
     private func assertNear(after seconds: Double) async throws {
         guard let end = try await fold.end() else { return }
-        let lag = try await fold.lag(to: end, now: LedgerWriter.systemClock())
+        let lag = try await fold.lag(to: end)
         guard !fits(lag) else { return }
         throw RebuildError.outrun(
             Outrun(

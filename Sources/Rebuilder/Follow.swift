@@ -291,7 +291,7 @@ private actor Attachment {
 
     private func report(_ progress: @Sendable (FollowProgress) -> Void) async throws {
         let began = ContinuousClock.now
-        let lag = try await fold.lag(to: try await fold.end(), now: LedgerWriter.systemClock())
+        let lag = try await fold.lag(to: try await fold.end())
         let report = FollowReport(
             generation: checkpoint.generation,
             events: events,

@@ -17,6 +17,7 @@ actor LedgerFold {
     private var tally: BucketTally
     private var watch: (any LedgerWatch)?
     private var pulse: (any LedgerWatch)?
+    private var ends = LedgerEnds()
     /// Events of an earlier process, whose buckets are not known.
     private var earlierEvents: Int?
     /// Whether all that was folded has been counted since the watch began.
@@ -117,6 +118,8 @@ actor LedgerFold {
     func end() async throws -> Position? {
         let ledger = ledger
         let end = try await onThread { _ in try ledger.safePosition() }
+        ends.reach(position)
+        ends.see(end)
         return end.flatMap { isAhead($0) ? $0 : nil }
     }
 
@@ -132,19 +135,20 @@ actor LedgerFold {
     /// Whether a position is still to be folded.
     func isAhead(_ other: Position) -> Bool { position.map { $0 < other } ?? true }
 
-    /// How many events are still to be folded up to a position, and how old the first of them is.
-    func lag(to end: Position?, now: Int64) async throws -> Lag {
+    /// How far the rows are behind the end of the ledger.
+    ///
+    /// - Parameter end: The end; nil when there is nothing to fold before it.
+    /// - Returns: The lag.
+    /// - Throws: ``LedgerError``.
+    func lag(to end: Position?) async throws -> Lag {
         guard let end, isAhead(end) else { return Lag(events: 0, seconds: 0) }
         let ledger = ledger
         let span = PositionSpan(after: position, through: end)
-        return try await onThread { _ in
-            let events = try ledger.bucketCounts(in: span).map(\.events).reduce(0, +)
-            let first = try ledger.withReader(of: span) { reader in
-                let batch = EventBatch(capacity: 1)
-                return try reader.fill(batch) ? batch.firstTime : nil
-            }
-            return Lag(events: events, seconds: first.map { Double(max(0, now - $0)) / 1_000 } ?? 0)
+        let events = try await onThread { _ in
+            try ledger.bucketCounts(in: span).map(\.events).reduce(0, +)
         }
+        ends.reach(position)
+        return Lag(events: events, seconds: ends.age())
     }
 
     /// Folds what stands behind the position, up to `end`; of a fold that does not hold all its rows
@@ -301,7 +305,8 @@ typealias RowSource = @Sendable (any Fold) async throws -> Void
 package struct Lag: Equatable, Sendable {
     /// Events that are still to be applied.
     package let events: Int
-    /// The age of the oldest of them, in seconds; 0 when there is none.
+    /// How long ago the ledger ended where the rows stand, in seconds, as far as this process has
+    /// seen; 0 when they stand at its end.
     package let seconds: Double
 }
 

@@ -338,7 +338,7 @@ extension Rebuild {
 
     private func advance(_ fold: LedgerFold, to end: Position) async throws {
         let before = await fold.events
-        let lag = try await fold.lag(to: end, now: LedgerWriter.systemClock())
+        let lag = try await fold.lag(to: end)
         try await fold.advance(to: end) { events, bucketStart in
             progress(
                 .folded(

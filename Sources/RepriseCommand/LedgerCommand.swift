@@ -158,14 +158,32 @@ struct LedgerGenerateCommand: AsyncParsableCommand {
         abstract: "Append events of a made-up shop, for trying things out.",
         discussion: """
             The same numbers make the same events in an empty ledger, byte for byte. In one that \
-            holds events new ones are added behind them.
+            holds events new ones are added behind them, of orders of their own: it can be killed \
+            and started again.
 
-            Exit status: 0 done, 2 usage, 4 ledger, 75 another process is writing.
+            With --rate it plays a shop at work: every twentieth of a second's events, or every \
+            single one where there are fewer, are a transaction. Without --events it then goes on \
+            until SIGINT or SIGTERM, which is its end and no failure.
+
+            Let one process at a time generate: two would write behind each other's events.
+
+            Exit status: 0 done, 2 usage, 4 ledger, 75 another process is writing, 130 or 143 \
+            interrupted before --events were stored.
             """
     )
 
-    @Option(help: ArgumentHelp("How many events.", valueName: "n"))
-    var events: Int
+    @Option(
+        help: ArgumentHelp("How many events; with --rate it may be left out.", valueName: "n")
+    )
+    var events: Int?
+
+    @Option(
+        help: ArgumentHelp(
+            "Events to store in a second (default: as many as can be).",
+            valueName: "n"
+        )
+    )
+    var rate: Int?
 
     @Option(help: ArgumentHelp("What tells one workload from another.", valueName: "n"))
     var seed: UInt64
@@ -183,8 +201,14 @@ struct LedgerGenerateCommand: AsyncParsableCommand {
     @OptionGroup var general: GeneralOptions
 
     func validate() throws {
-        guard events >= 0 else {
+        if let events, events < 0 {
             throw ValidationError("--events must be 0 or more; it is \(events).")
+        }
+        if let rate, !(1...1_000_000).contains(rate) {
+            throw ValidationError("--rate must be 1 to 1000000; it is \(rate).")
+        }
+        guard events != nil || rate != nil else {
+            throw ValidationError("Give --events, or --rate to go on until it is stopped.")
         }
     }
 
@@ -193,28 +217,40 @@ struct LedgerGenerateCommand: AsyncParsableCommand {
         let workload = ShopWorkload(
             events: events,
             seed: seed,
-            start: start ?? ShopWorkload.defaultStart
+            start: start ?? ShopWorkload.defaultStart,
+            rate: rate
         )
         let meter = LedgerMeter(doing: "generating")
-        let stored = try await stoppable(meter, storingIn: path) {
-            try await withProgress({ meter.line }) {
-                try await onThread { checkCancellation in
-                    try LedgerWriter.withWriter(path: path) { writer in
-                        try workload.write(to: writer) { stored in
-                            meter.advance(
-                                to: stored,
-                                share: Double(stored) / Double(workload.events)
-                            )
-                            try checkCancellation()
-                        }
-                    }
+        do {
+            try await stoppable(meter, storingIn: path) {
+                try await withProgress({ meter.line }) {
+                    try await write(workload, to: path, meter)
+                }
+            }
+        } catch is Interrupted where events == nil {
+            // Being stopped is how it ends.
+        }
+        print(
+            "Stored \(Figures.count(meter.events, "event")) in '\(path)': "
+                + "\(Figures.seconds(meter.seconds)), "
+                + "\(Figures.rate(meter.events, in: meter.seconds))."
+        )
+    }
+
+    private func write(
+        _ workload: ShopWorkload,
+        to path: String,
+        _ meter: LedgerMeter
+    ) async throws {
+        try await onThread { checkCancellation in
+            _ = try LedgerWriter.withWriter(path: path) { writer in
+                try workload.write(to: writer) { stored in
+                    let share = workload.events.map { Double(stored) / Double(max(1, $0)) }
+                    meter.advance(to: stored, share: share)
+                    try checkCancellation()
                 }
             }
         }
-        print(
-            "Stored \(Figures.count(stored, "event")) in '\(path)': "
-                + "\(Figures.seconds(meter.seconds)), \(Figures.rate(stored, in: meter.seconds))."
-        )
     }
 }
 

@@ -61,6 +61,7 @@ private struct StatusOutline: Encodable {
         let heartbeatAt: String
         let putLive: Int?
         let isAlive: Bool
+        let isStale: Bool
     }
 
     struct Swap: Encodable {
@@ -146,7 +147,8 @@ private struct StatusOutline: Encodable {
                 startedAt: run.startedAt,
                 heartbeatAt: run.heartbeatAt,
                 putLive: run.putLive,
-                isAlive: run.isAlive
+                isAlive: run.isAlive,
+                isStale: run.isStale
             )
         }
     }
@@ -160,16 +162,10 @@ extension StatusOutline {
         if let lastSwap { fields.add("last swap", lastSwap.lines) }
         if let follower { fields.add("follower", follower.lines) }
         if let run {
-            let left =
-                run.putLive.map { "generation \($0) live, whole" }
-                ?? RebuildStage(rawValue: run.stage)?.leftBehind ?? "nothing"
-            let end =
-                run.isAlive
-                ? "since \(run.startedAt)"
-                : "last heard of at \(run.heartbeatAt), which died and left \(left)"
             fields.add(
                 "run",
-                "\(run.run), \(run.command), \(run.stage), process \(run.pid) on \(run.host), \(end)"
+                "\(run.run), \(run.command), \(run.stage), process \(run.pid) on \(run.host), "
+                    + run.fate
             )
         }
         return "\(headline)\n\(fields.text)\(next)"
@@ -200,6 +196,9 @@ extension StatusOutline {
 
     private var next: String {
         let live = liveGeneration ?? -1
+        if let run, run.isStale {
+            return "Next: reprise rebuild \(projection), which ends run \(run.run)"
+        }
         if let run, run.isAlive { return "Next: wait for run \(run.run)." }
         if generations.contains(where: { $0.state == "ready" && $0.generation > live }) {
             return "Next: reprise swap \(projection)"
@@ -220,7 +219,8 @@ extension StatusOutline.Follower {
             : endedAt.map { "stopped at \($0)" } ?? "last heard of at \(heartbeatAt), which died"
         let late = lateEvents > 0 ? ", \(Figures.count(lateEvents)) of them late" : ""
         var lines = [
-            "process \(pid) on \(host), \(life)", "\(Figures.count(events, "event")) applied\(late)",
+            "process \(pid) on \(host), \(life)",
+            "\(Figures.count(events, "event")) applied\(late)",
         ]
         if let lagEvents, let lagSeconds {
             let seconds = Figures.decimal(lagSeconds, digits: 1)
@@ -228,6 +228,18 @@ extension StatusOutline.Follower {
             lines.append("\(Figures.count(lagEvents, "event")) and \(seconds) s behind\(when)")
         }
         return lines
+    }
+}
+
+extension StatusOutline.Run {
+    /// Whether it is at work, and what it left when it is not.
+    fileprivate var fate: String {
+        if isStale { return "last heard of at \(heartbeatAt), which stands still" }
+        if isAlive { return "since \(startedAt)" }
+        let left =
+            putLive.map { "generation \($0) live, whole" }
+            ?? RebuildStage(rawValue: stage)?.leftBehind ?? "nothing"
+        return "last heard of at \(heartbeatAt), which died and left \(left)"
     }
 }
 

@@ -72,6 +72,121 @@ struct LedgerCommandTests {
         }
     }
 
+    @Test("with a rate events come as fast as that, in transactions of their own")
+    func rate() async throws {
+        try await withLedger { reprise, path in
+            let begin = ContinuousClock.now
+            let outcome = try await reprise.run(
+                "ledger generate --events 300 --rate 200 --seed 1 --ledger ledger.db"
+            )
+            // The last batch of 10 is due 29 batches after the first.
+            #expect(ContinuousClock.now - begin >= .milliseconds(1_450))
+            expect(outcome, exits: 0)
+            #expect(outcome.standardOutput.hasPrefix("Stored 300 events in 'ledger.db': "))
+            expect(try await reprise.run("ledger create at-once.db"), exits: 0)
+            expect(
+                try await reprise.run(
+                    "ledger generate --events 300 --seed 1 --ledger at-once.db"
+                ),
+                exits: 0
+            )
+            let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
+            let ledgers = try [path, "\(folder)/at-once.db"].map { try Self.positions(in: $0) }
+            #expect(ledgers[0] == ledgers[1])
+            #expect(ledgers[0].count == 300)
+        }
+    }
+
+    private static func positions(in path: String) throws -> [Position] {
+        let ledger = try SQLiteLedger(path: path)
+        let end = try #require(try ledger.safePosition())
+        return try ledger.withReader(of: PositionSpan(through: end)) { reader in
+            let batch = EventBatch()
+            var positions: [Position] = []
+            while try reader.fill(batch) { batch.forEach { positions.append($0.position) } }
+            return positions
+        }
+    }
+
+    @Test("without a number of events it goes on until a signal, which is its end")
+    func endless() async throws {
+        try await withLedger { reprise, path in
+            let ledger = try SQLiteLedger(path: path)
+            for signal in [SIGTERM, SIGINT] {
+                let before = try ledger.safePosition()
+                let (_, outcome) = try await reprise.withRunning(
+                    "ledger generate --rate 400 --seed 5"
+                ) { child in
+                    try await Self.waitForEvents(in: ledger, behind: before)
+                    child.signal(signal)
+                }
+                expect(outcome, exits: 0)
+                let stored = try #require(
+                    outcome.standardOutput.firstMatch(of: /Stored ([0-9,]+) event/)
+                )
+                let end = try #require(try ledger.safePosition())
+                let found = try ledger.bucketCounts(in: PositionSpan(after: before, through: end))
+                #expect(found.map(\.events).reduce(0, +) == Int(stored.1.replacing(",", with: "")))
+            }
+            // With a number of events, being stopped before it is reached is no success.
+            let (_, early) = try await reprise.withRunning(
+                "ledger generate --rate 1 --events 600 --seed 5"
+            ) { child in
+                try await Self.waitForEvents(in: ledger, behind: try ledger.safePosition())
+                child.signal(SIGTERM)
+            }
+            expect(
+                early,
+                exits: 143,
+                saying: ["Interrupted by SIGTERM.", " are in 'ledger.db'", "ledger info"]
+            )
+        }
+    }
+
+    @Test("a generator that is killed and started again makes a shop that a rebuild takes")
+    func killedGenerator() async throws {
+        try await withRebuildScene { scene in
+            let reprise = RepriseProcess(scene)
+            let ledger = try SQLiteLedger(path: scene.ledgerPath)
+            for _ in 1...4 {
+                let before = try ledger.safePosition()
+                _ = try await reprise.withRunning("ledger generate --rate 4000 --seed 7") { child in
+                    try await Self.waitForEvents(in: ledger, behind: before)
+                    child.signal(SIGKILL)
+                }
+            }
+            expect(try await reprise.run("ledger verify"), exits: 0)
+            // The reducer refuses an order that is placed twice.
+            expect(try await reprise.run("rebuild shop"), exits: 0)
+        }
+    }
+
+    /// Waits until the ledger holds an event behind a position.
+    private static func waitForEvents(
+        in ledger: SQLiteLedger,
+        behind position: Position?
+    ) async throws {
+        while try ledger.safePosition() == position { await Task.yield() }
+    }
+
+    @Test(
+        "a rate that makes no sense is refused",
+        arguments: [
+            ("--seed 1", "Give --events, or --rate to go on until it is stopped."),
+            ("--seed 1 --rate 0", "--rate must be 1 to 1000000; it is 0."),
+            ("--seed 1 --events=-1 --rate 1", "--events must be 0 or more; it is -1."),
+        ]
+    )
+    func badRate(arguments: String, message: String) async throws {
+        try await withLedger { reprise, _ in
+            expect(
+                try await reprise.run("ledger generate \(arguments)"),
+                exits: 2,
+                saying: [message]
+            )
+        }
+    }
+
     @Test("an event is appended once, and its id says so")
     func append() async throws {
         try await withLedger { reprise, _ in

@@ -92,23 +92,7 @@ struct RepriseProcess {
                 || databaseURL == nil && ($0 == "DATABASE_URL" || $0.hasPrefix("PG")))
                 && kept[$0] == nil
         }
-        return ["-C", folder] + foreign.flatMap { ["-u", $0] } + [try Self.executable]
-    }
-
-    /// The command is built into the folder of the test bundle.
-    private static var executable: String {
-        get throws {
-            let bundle = try FileManager.default.destinationOfSymbolicLink(
-                atPath: "/proc/self/exe"
-            )
-            let path = URL(fileURLWithPath: bundle).deletingLastPathComponent()
-                .appending(path: "reprise").path
-            try #require(
-                FileManager.default.isExecutableFile(atPath: path),
-                "the command is not built: \(path)"
-            )
-            return path
-        }
+        return ["-C", folder] + foreign.flatMap { ["-u", $0] } + [try BuiltProgram("reprise").path]
     }
 }
 

@@ -170,4 +170,31 @@ struct HandOverRefusalTests {
             #expect(try await shop.live() == ["1", "3"])
         }
     }
+
+    @Test("for want of a right is refused by the plan, and the rights in the documents are enough")
+    func rights() async throws {
+        try await withHandOver { shop in
+            let role = "\(shop.database.name)_job"
+            try await shop.database.execute(
+                """
+                CREATE ROLE \(role);
+                GRANT CREATE ON DATABASE \(shop.database.name) TO \(role);
+                GRANT USAGE, CREATE ON SCHEMA public TO \(role);
+                GRANT SELECT ON public.my_positions TO \(role)
+                """
+            )
+            let job = HandOverScene(
+                scene: shop.scene.connecting(to: shop.database.asRole(role)),
+                template: shop.template
+            )
+            let refusals = try await job.plan().refusals
+            #expect(refusals.count == 1)
+            #expect(refusals.first?.contains("permission denied for table my_positions") == true)
+            try await shop.database.execute("GRANT UPDATE ON public.my_positions TO \(role)")
+            #expect(try await job.plan().refusals == [])
+            let position = try await job.rebuild().position
+            #expect(try await shop.position() == position)
+            try await shop.database.execute("DROP OWNED BY \(role) CASCADE; DROP ROLE \(role)")
+        }
+    }
 }

@@ -164,7 +164,9 @@ struct LateEventTests {
         }
     }
 
-    @Test("Events that were taken away behind the fold stop the rebuild, whatever the policy accepts")
+    @Test(
+        "Events that were taken away behind the fold stop the rebuild, whatever the policy accepts"
+    )
     func gone() async throws {
         try await withRebuildScene { scene in
             try scene.append([Self.late(10, at: 10_000_000), Self.late(20, at: 20_000_000)])

@@ -189,6 +189,25 @@ struct PostgresConnectingTests {
         #expect(error?.description.contains("hunter2") == false)
     }
 
+    @Test("a connection that stood idle while the server crashed is lost, not refused")
+    func lostWhileIdle() async throws {
+        try await PrivateServer.with { server in
+            let settings = ConnectionSettings(conninfo: server.conninfo)
+            try await PostgresConnection.withConnection(settings) { connection in
+                try await connection.execute("SELECT 1")
+                try await server.stop(.immediate)
+                let error = await #expect(throws: ConnectionError.self) {
+                    try await connection.execute("SELECT 1")
+                }
+                guard case .lost = error else {
+                    Issue.record("got \(String(describing: error))")
+                    return
+                }
+                #expect(await connection.transactionStatus == .unknown)
+            }
+        }
+    }
+
     private func connecting(_ settings: ConnectionSettings) async -> ConnectionError? {
         await #expect(throws: ConnectionError.self) {
             try await PostgresConnection.withConnection(settings) { _ in }

@@ -113,7 +113,9 @@ struct ResumeTests {
         )
     }
 
-    @Test("Of a reducer that asks for whole tables the events are folded again, and nothing is loaded")
+    @Test(
+        "Of a reducer that asks for whole tables the events are folded again, and nothing is loaded"
+    )
     func wholeTables() async throws {
         try await withRebuildScene { scene in
             try scene.append((1...5).map { Seating.seated($0, on: $0) } + [Seating.noted(3)])
@@ -126,7 +128,9 @@ struct ResumeTests {
         }
     }
 
-    @Test("Where there is nothing to go on with, the rebuild begins from the beginning and says why")
+    @Test(
+        "Where there is nothing to go on with, the rebuild begins from the beginning and says why"
+    )
     func nothing() async throws {
         try await withRebuildScene { scene in
             try scene.append(counted(1...5))

@@ -434,25 +434,6 @@ struct SwapEdgeTests {
         }
     }
 
-    @Test("a role without temporary tables is refused by the plan, not after the load")
-    func temporaryTables() async throws {
-        try await withRebuildScene { scene in
-            try await withRoles(in: scene) { role, _ in
-                try await scene.database.execute(
-                    """
-                    REVOKE TEMPORARY ON DATABASE \(scene.database.name) FROM PUBLIC;
-                    GRANT CREATE ON DATABASE \(scene.database.name) TO \(role);
-                    GRANT USAGE, CREATE ON SCHEMA public TO \(role)
-                    """
-                )
-                let limited = scene.connecting(to: scene.database.asRole(role))
-                let refusals = try await limited.plan(Tally.self).refusals
-                #expect(refusals.count == 1)
-                #expect(refusals.first?.contains("GRANT TEMPORARY ON DATABASE") == true)
-            }
-        }
-    }
-
     /// Runs `body` with two roles without a login, and drops them afterwards.
     private func withRoles(
         in scene: RebuildScene,

@@ -8,7 +8,7 @@ import Testing
 
 @Suite("Swaps under traffic", .serialized)
 struct TrafficTests {
-    /// Rounds of five swaps and one rollback: 20 of them where `make soak/swap` asks for it.
+    /// Rounds of five swaps and one rollback: 20 of them where `make soak` asks for it.
     private static let rounds = isSoak ? 20 : 3
     private static let isSoak = ProcessInfo.processInfo.environment["REPRISE_TEST_SOAK"] != nil
     private static let patience = CutOverPatience(

@@ -73,7 +73,8 @@ package final class ChildProcess: Sendable {
     ) async throws -> (result: R, outcome: Outcome) {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments = [executable] + arguments
+        // The thread that starts it can have these blocked, which a program inherits.
+        process.arguments = ["--default-signal=INT,TERM", executable] + arguments
         process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
         let (standardInput, standardOutput, standardError) = (Pipe(), Pipe(), Pipe())
         process.standardInput = standardInput

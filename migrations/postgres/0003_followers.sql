@@ -23,5 +23,5 @@ COMMENT ON COLUMN reprise.follower.heartbeat_at IS 'When it last said so; one wi
 COMMENT ON COLUMN reprise.follower.events IS 'Events applied since it was started.';
 COMMENT ON COLUMN reprise.follower.late_events IS 'Events among them that were committed to the ledger behind others that had been applied.';
 COMMENT ON COLUMN reprise.follower.lag_events IS 'Events of the ledger that were not applied yet at the last heartbeat.';
-COMMENT ON COLUMN reprise.follower.lag_seconds IS 'Age of the oldest of those at that time, in seconds; 0 when there is none.';
+COMMENT ON COLUMN reprise.follower.lag_seconds IS 'How long before that the ledger ended where the live tables stood, in seconds, as far as this follower has seen; 0 when they stood at its end.';
 COMMENT ON COLUMN reprise.follower.buckets IS 'Events applied in the newest buckets, by the millisecond at which a bucket begins: what comes late is found by counting again.';
