@@ -19,6 +19,14 @@ final class TableJournal<Row: TableRow> {
     @usableFromInline
     func copy() -> TableJournal { TableJournal(before: before, gaps: gaps) }
 
+    /// A row was asked for that is not held.
+    @usableFromInline
+    func miss(_ key: Row.Key) {
+        // One that has changed is known: it is not held because it was removed.
+        guard let gaps, before.index(forKey: key) == nil else { return }
+        gaps.miss(key)
+    }
+
     /// Keeps a row as it was before it changes for the first time.
     @usableFromInline
     func note(_ row: Row?, for key: Row.Key) {

@@ -67,7 +67,7 @@ final class TableStorage<Row: TableRow>: @unchecked Sendable {
     @inlinable
     func find(_ key: Row.Key, hash: UInt32) -> Int? {
         let found = index(of: key, hash: hash)
-        if found == nil, let journal { journal.gaps?.miss(key) }
+        if found == nil, let journal { journal.miss(key) }
         return found
     }
 

@@ -39,9 +39,9 @@ package struct Follower: Sendable {
         }
     }
 
-    /// Gets ready to write the live tables of a generation.
+    /// Gets ready to write the tables that are live now.
     ///
-    /// - Throws: ``ReadModelError``.
+    /// - Throws: ``ReadModelError``, as ``checkpoint()``.
     package func attach() async throws -> FollowedTables {
         guard database.positionTemplates[projection.name] == nil else {
             throw ReadModelError.nothingToMove(
@@ -53,22 +53,32 @@ package struct Follower: Sendable {
             )
         }
         return try await translatingErrors(doing: "looking at the tables of '\(projection.name)'") {
-            let records = try await Bookkeeping.generations(of: projection.name, on: connection)
-            // A table under a live name that is not the recorded one is refused here.
-            _ = try await LiveTables.find(
-                of: projection.name,
-                declared: projection.tables.map(\.name),
-                schema: database.liveSchema,
-                records: records,
-                on: connection
-            )
-            let exchange = try await RowExchange(
-                of: projection,
-                in: database.liveSchema,
-                on: connection
-            )
-            return FollowedTables(exchange: exchange, connection: connection)
+            try await connection.withTransaction { try await attach(on: $0) }
         }
+    }
+
+    private func attach(on connection: PostgresConnection) async throws -> FollowedTables {
+        // Held while the tables are looked at, so that nobody swaps them in between.
+        let checkpoint = try await checkpoint(isLocking: true)
+        let records = try await Bookkeeping.generations(of: projection.name, on: connection)
+        // A table under a live name that is not the recorded one is refused here.
+        _ = try await LiveTables.find(
+            of: projection.name,
+            declared: projection.tables.map(\.name),
+            schema: database.liveSchema,
+            records: records,
+            on: connection
+        )
+        let exchange = try await RowExchange(
+            of: projection,
+            in: database.liveSchema,
+            on: connection
+        )
+        return FollowedTables(
+            checkpoint: checkpoint,
+            exchange: exchange,
+            connection: connection
+        )
     }
 
     /// Changes rows and position in one transaction, if the live tables stand where they are thought
@@ -135,14 +145,15 @@ package struct Follower: Sendable {
         }
     }
 
-    /// What the last follower has recorded of the newest buckets.
+    /// What the last follower of a generation has recorded of the newest buckets; nil when the last
+    /// one followed another.
     ///
     /// - Throws: ``ReadModelError``.
-    package func recordedBuckets() async throws -> String? {
+    package func recordedBuckets(of generation: Int) async throws -> String? {
         try await translatingErrors(doing: "reading how '\(projection.name)' was followed") {
             try await connection.query(
-                "SELECT buckets FROM reprise.follower WHERE projection = $1",
-                [.text(projection.name)]
+                "SELECT buckets FROM reprise.follower WHERE projection = $1 AND generation = $2",
+                [.text(projection.name), .int(Int64(generation))]
             ).first?["buckets"]
         }
     }
@@ -211,6 +222,8 @@ package struct Follower: Sendable {
 
 /// The live tables of a generation, as the follower's session writes them.
 package struct FollowedTables: Sendable {
+    /// Where they stood when they were looked at.
+    package let checkpoint: LiveCheckpoint
     fileprivate let exchange: RowExchange
     fileprivate let connection: PostgresConnection
 

@@ -15,7 +15,6 @@ struct RowExchange: Sendable {
     let tables: [ExchangedTable]
     /// The same, those that others refer to by foreign keys before those that refer to them.
     private let parentsFirst: [ExchangedTable]
-
     /// Makes the session's staging tables, outside or inside a transaction.
     ///
     /// - Parameters:
@@ -65,8 +64,41 @@ struct RowExchange: Sendable {
         for (table, rows) in zip(tables, fold.tables.filter(\.isForReaders)) {
             changes[table.name.name] = try await table.stage(rows, on: connection)
         }
-        // Children go before their parents, and come after them.
-        for table in parentsFirst.reversed() {
+        // A parent leaves after its children have found another one; but before one that takes over
+        // a unique value of it.
+        let leaving = Set(
+            parentsFirst.filter { table in
+                table.isReferredTo && (changes[table.name.name]?.deleted ?? 0) > 0
+            }.map(\.oid)
+        )
+        guard !leaving.isEmpty, !changes.values.contains(where: \.isReplaced) else {
+            try await apply(changes, on: connection)
+            return changes
+        }
+        try await connection.execute("SAVEPOINT reprise_write")
+        do {
+            try await apply(changes, last: leaving, on: connection)
+        } catch ReadModelError.rowRejected {
+            try await connection.execute("ROLLBACK TO SAVEPOINT reprise_write")
+            try await apply(changes, on: connection)
+        }
+        try await connection.execute("RELEASE SAVEPOINT reprise_write")
+        return changes
+    }
+
+    /// Children go before their parents, and come after them.
+    ///
+    /// - Parameters:
+    ///   - changes: What is staged, by table name.
+    ///   - last: OIDs of tables whose rows go when all others have come.
+    ///   - connection: Where they are staged.
+    /// - Throws: As ``write(_:on:)``.
+    private func apply(
+        _ changes: [String: TableChanges],
+        last: Set<UInt32> = [],
+        on connection: PostgresConnection
+    ) async throws {
+        for table in parentsFirst.reversed() where !last.contains(table.oid) {
             guard let change = changes[table.name.name] else { continue }
             try await table.delete(change, projection: projection, on: connection)
         }
@@ -75,7 +107,10 @@ struct RowExchange: Sendable {
             try await table.update(change, projection: projection, on: connection)
             try await table.insert(change, projection: projection, on: connection)
         }
-        return changes
+        for table in parentsFirst.reversed() where last.contains(table.oid) {
+            guard let change = changes[table.name.name] else { continue }
+            try await table.delete(change, projection: projection, on: connection)
+        }
     }
 
     /// Why a fold cannot go on from the tables' rows, as a clause; nil when it can.
@@ -118,8 +153,11 @@ struct ExchangedTable: Sendable {
     private let changeColumn: String
     /// Columns that no UPDATE may set.
     private let fixedColumns: Set<String>
+    /// Columns of the key that can be NULL.
+    private let nullableKey: Set<String>
     private let hasKeyIndex: Bool
-    private let isReferredTo: Bool
+    /// By other tables, or by itself.
+    fileprivate let isReferredTo: Bool
 
     fileprivate init(
         _ declared: any LoadableTable,
@@ -148,6 +186,9 @@ struct ExchangedTable: Sendable {
         oid = real.oid
         self.binding = binding
         key = declared.key
+        nullableKey = Set(
+            zip(declared.columnNames, declared.columnValues).filter(\.1.isNullable).map(\.0)
+        ).intersection(declared.key)
         hasKeyIndex = uniqueKeys.contains { Set($0) == Set(declared.key) }
         lossyColumn = Self.lossyColumn(of: real, among: binding.columns)
         let facts = try await Self.facts(of: real.oid, on: connection)
@@ -183,7 +224,7 @@ struct ExchangedTable: Sendable {
             """
             SELECT a.attname, EXISTS (
                 SELECT FROM pg_catalog.pg_constraint AS f
-                WHERE f.contype = 'f' AND f.confrelid = c.oid AND f.conrelid <> c.oid) AS referred
+                WHERE f.contype = 'f' AND f.confrelid = c.oid) AS referred
             FROM pg_catalog.pg_class AS c
             LEFT JOIN pg_catalog.pg_attribute AS a
                 ON a.attrelid = c.oid AND a.attidentity = 'a' AND NOT a.attisdropped
@@ -226,9 +267,18 @@ extension ExchangedTable {
 
     /// Rows of the table that are staged with a change.
     private func isStaged(_ change: RowChange) -> String {
-        let keys = key.map(SQLText.identifier).map { "t.\($0) = s.\($0)" }
-        return "s.\(SQLText.identifier(changeColumn)) = \(change.rawValue) AND "
-            + keys.joined(separator: " AND ")
+        "s.\(SQLText.identifier(changeColumn)) = \(change.rawValue) AND \(sameKey("t", "s"))"
+    }
+
+    /// Whether rows of two aliases have the same key.
+    private func sameKey(_ one: String, _ other: String) -> String {
+        key.map { column in
+            let name = SQLText.identifier(column)
+            let isEqual = "\(one).\(name) = \(other).\(name)"
+            guard nullableKey.contains(column) else { return isEqual }
+            // IS NOT DISTINCT FROM would use no index.
+            return "(\(isEqual) OR \(one).\(name) IS NULL AND \(other).\(name) IS NULL)"
+        }.joined(separator: " AND ")
     }
 
     /// Sends the changed rows of the fold's table.
@@ -247,25 +297,21 @@ extension ExchangedTable {
             try await connection.copyIn(
                 "COPY \(staging.sql) (\(columns)) FROM STDIN WITH (FORMAT binary)"
             ) { try bytes.send(by: $0) }
-            try await prepare(staging, rows: changes.rows, on: connection)
+            if changes.rows > Self.fewRows {
+                try await connection.execute("ANALYZE \(staging.sql)")
+            }
             return changes
         }
     }
 
-    /// Tells the planner what it cannot know of a staging table.
-    ///
-    /// Of few rows each is looked up in the index; for many it is told how many there are.
-    private func prepare(
-        _ staging: QualifiedName,
-        rows: Int,
-        on connection: PostgresConnection
-    ) async throws {
-        let few = 5_000
-        let joins = rows > few || !hasKeyIndex ? "on" : "off"
-        let analyze = rows > few ? "ANALYZE \(staging.sql);" : ""
-        try await connection.execute(
-            "\(analyze) SET LOCAL enable_hashjoin = \(joins); SET LOCAL enable_mergejoin = \(joins)"
-        )
+    /// Each of so few staged rows is looked up in the index; of more the planner is told how many
+    /// there are.
+    private static let fewRows = 5_000
+
+    /// What the planner cannot know of staged rows, as statements in front of the one that joins them.
+    private func joins(of rows: Int) -> String {
+        let joins = rows > Self.fewRows || !hasKeyIndex ? "on" : "off"
+        return "SET LOCAL enable_hashjoin = \(joins); SET LOCAL enable_mergejoin = \(joins);"
     }
 
     /// Reads the rows of the keys that the fold's table wants.
@@ -277,13 +323,12 @@ extension ExchangedTable {
         try await RowCopy.namingRows(of: name.name) {
             try await sendKeys(of: rows, on: connection)
             let received = Mutex<[UInt8]>([])
-            let keys = key.map(SQLText.identifier).map { "t.\($0) = k.\($0)" }
             try await connection.copyOut(
                 """
                 COPY (SELECT \(binding.columns.map { "t.\(SQLText.identifier($0))" }
                     .joined(separator: ", "))
                 FROM \(keyStaging.sql) AS k JOIN \(name.sql) AS t
-                    ON \(keys.joined(separator: " AND "))) TO STDOUT WITH (FORMAT binary)
+                    ON \(sameKey("t", "k"))) TO STDOUT WITH (FORMAT binary)
                 """
             ) { piece in received.withLock { $0.append(contentsOf: piece) } }
             let bytes = received.withLock { $0 }
@@ -309,7 +354,8 @@ extension ExchangedTable {
         try await connection.copyIn(
             "COPY \(keyStaging.sql) (\(keyList)) FROM STDIN WITH (FORMAT binary)"
         ) { try bytes.send(by: $0) }
-        try await prepare(keyStaging, rows: rows.wantedKeys, on: connection)
+        let analyze = rows.wantedKeys > Self.fewRows ? "ANALYZE \(keyStaging.sql);" : ""
+        try await connection.execute("\(analyze) \(joins(of: rows.wantedKeys))")
     }
 
     fileprivate func delete(
@@ -317,14 +363,20 @@ extension ExchangedTable {
         projection: String,
         on connection: PostgresConnection
     ) async throws {
-        if changes.isReplaced {
-            try await connection.execute("DELETE FROM \(name.sql)")
+        try await RowCopy.namingRows(of: name.name) {
+            if changes.isReplaced {
+                try await connection.execute("DELETE FROM \(name.sql)")
+            }
+            guard changes.deleted > 0 else { return }
+            let results = try await connection.executeEach(
+                """
+                \(joins(of: changes.rows))
+                DELETE FROM \(name.sql) AS t USING \(staging.sql) AS s WHERE \(isStaged(.delete))
+                """
+            )
+            let deleted = results.last?.affectedRows ?? 0
+            try assert(deleted, is: changes.deleted, "to delete", projection)
         }
-        guard changes.deleted > 0 else { return }
-        let result = try await connection.execute(
-            "DELETE FROM \(name.sql) AS t USING \(staging.sql) AS s WHERE \(isStaged(.delete))"
-        )
-        try assert(result.affectedRows, is: changes.deleted, "to delete", projection)
     }
 
     fileprivate func update(
@@ -339,13 +391,15 @@ extension ExchangedTable {
         do {
             let results = try await connection.executeEach(
                 """
+                \(joins(of: changes.rows))
                 SAVEPOINT reprise_update;
                 UPDATE \(name.sql) AS t SET \(settings.joined(separator: ", "))
                 FROM \(staging.sql) AS s WHERE \(isStaged(.update));
                 RELEASE SAVEPOINT reprise_update
                 """
             )
-            try assert(results[1].affectedRows, is: changes.updated, "to update", projection)
+            let updated = results.dropLast().last?.affectedRows ?? 0
+            try assert(updated, is: changes.updated, "to update", projection)
         } catch let error as ServerError where error.sqlState == "23505" && !isReferredTo {
             // Two rows that exchange a unique value cannot do so by UPDATE, which looks after each.
             try await connection.execute("ROLLBACK TO SAVEPOINT reprise_update")

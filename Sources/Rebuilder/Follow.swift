@@ -77,15 +77,28 @@ package struct Follow: Sendable {
     /// - Throws: ``EventRejection``, ``LedgerError``, ``ReadModelError``; never `CancellationError`.
     package func run() async throws {
         var patience = 0.1
+        var hasFollowed = false
         while !Task.isCancelled {
             do {
                 try await database.withFollower(of: tables) { follower in
-                    try await follow(by: follower) { patience = 0.1 }
+                    try await follow(by: follower) {
+                        patience = 0.1
+                        hasFollowed = true
+                    }
                 }
                 return
             } catch is CancellationError {
                 return
-            } catch ReadModelError.unreachable(let reason) {
+            } catch let error as ReadModelError {
+                let reason: String
+                switch error {
+                case .unreachable(let what): reason = what
+                case .followerBusy where hasFollowed:
+                    // The server may not have missed the session yet that this process has lost.
+                    reason =
+                        "'\(tables.name)' is followed already, perhaps by the session that was lost."
+                default: throw error
+                }
                 progress(.warning("\(reason) Trying again."))
                 try? await Task.sleep(for: .seconds(patience))
                 patience = min(patience * 2, 5)
@@ -96,32 +109,32 @@ package struct Follow: Sendable {
     /// Follows one generation after the other.
     private func follow(by follower: Follower, _ succeeded: () -> Void) async throws {
         var holdsAllRows = false
-        var earlier: Attachment?
+        var events: Int?
         while true {
             let attachment = try await attach(
                 follower,
-                at: try await follower.checkpoint(),
-                after: earlier,
+                after: events ?? 0,
                 holdsAllRows: holdsAllRows
             )
-            if earlier == nil { try await attachment.warnOfMissedEvents(progress) }
-            earlier = attachment
+            if events == nil { try await attachment.warnOfMissedEvents(progress) }
             succeeded()
             do {
                 guard try await attachment.follow(progress) else { return }
             } catch is WholeTablesWanted {
                 holdsAllRows = true
             }
+            events = await attachment.events
         }
     }
 
     private func attach(
         _ follower: Follower,
-        at checkpoint: LiveCheckpoint,
-        after earlier: Attachment?,
+        after events: Int,
         holdsAllRows: Bool
     ) async throws -> Attachment {
         let live = try await follower.attach()
+        let checkpoint = live.checkpoint
+        try await assertLedgerReaches(checkpoint)
         let fold = LedgerFold(
             of: projection.makeFold(),
             from: ledger,
@@ -145,8 +158,23 @@ package struct Follow: Sendable {
             tables: live,
             fold: fold,
             checkpoint: checkpoint,
-            events: await earlier?.events ?? 0,
+            events: events,
             options: options
+        )
+    }
+
+    /// Fails when the tables hold events that are not in the ledger: what was appended to it up to
+    /// the tables' position would be skipped.
+    private func assertLedgerReaches(_ checkpoint: LiveCheckpoint) async throws {
+        guard let position = checkpoint.position else { return }
+        let ledger = ledger
+        let end = try await onThread { _ in try ledger.safePosition() }
+        if let end, end >= position { return }
+        throw RebuildError.ledgerEndsEarly(
+            projection: tables.name,
+            generation: checkpoint.generation,
+            position: position,
+            end: end
         )
     }
 }
@@ -262,7 +290,7 @@ private actor Attachment {
     }
 
     private func report(_ progress: @Sendable (FollowProgress) -> Void) async throws {
-        nextReport = .now + .seconds(1)
+        let began = ContinuousClock.now
         let lag = try await fold.lag(to: try await fold.end())
         let report = FollowReport(
             generation: checkpoint.generation,
@@ -274,12 +302,15 @@ private actor Attachment {
         )
         try await follower.report(report)
         progress(.report(report))
+        // What is left is counted, which takes long where much is left.
+        nextReport = .now + max(.seconds(1), (.now - began) * 10)
     }
 
     /// Says when events were committed behind the position while nobody followed: they are in no
     /// row, and it cannot be told any more which they are.
     func warnOfMissedEvents(_ progress: @Sendable (FollowProgress) -> Void) async throws {
-        guard let text = try await follower.recordedBuckets(),
+        let generation = checkpoint.generation
+        guard let text = try await follower.recordedBuckets(of: generation),
             let record = try? BucketRecord(json: text)
         else { return }
         let counts = await fold.bucketCounts

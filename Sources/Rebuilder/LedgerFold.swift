@@ -20,6 +20,10 @@ actor LedgerFold {
     private var ends = LedgerEnds()
     /// Events of an earlier process, whose buckets are not known.
     private var earlierEvents: Int?
+    /// Whether all that was folded has been counted since the watch began.
+    private var isCounted = true
+    /// When the ledger was counted last, and how long that took.
+    private var lastCount: (end: ContinuousClock.Instant, duration: Duration)?
     /// Gives the tables the rows that they want; nil for a fold that holds all its rows.
     private var source: RowSource?
 
@@ -91,6 +95,8 @@ actor LedgerFold {
     func resume(at position: Position?, events: Int?, from source: @escaping RowSource) {
         self.position = position
         earlierEvents = events
+        // What came late before the watch began was seen by nobody.
+        isCounted = events == nil
         self.source = source
         fold.beginJournal(holdsAllRows: false)
     }
@@ -214,19 +220,14 @@ actor LedgerFold {
     /// - Throws: ``LedgerError``.
     func differences() async throws -> [BucketDifference] {
         guard let position, try await mayHaveChanged() else { return [] }
-        let ledger = ledger
-        let first = lateness.horizon.flatMap { horizon in
-            lastBucketStart.map { start in
-                Bucket(
-                    containing: start - Int64(horizon * 1_000),
-                    width: ledger.bucketWidth
-                )
-            }
-        }
+        let (ledger, first) = (ledger, firstBucketToCount)
         let begin = first.flatMap { ledger.span(of: $0).after }
+        let began = ContinuousClock.now
         let counts = try await onThread { _ in
             try ledger.bucketCounts(in: PositionSpan(after: begin, through: position))
         }
+        isCounted = true
+        lastCount = (.now, .now - began)
         guard earlierEvents == nil else { return total(counts) }
         return tally.differences(from: counts, since: first?.start)
     }
@@ -257,7 +258,20 @@ actor LedgerFold {
         return late.count
     }
 
-    private var lastBucketStart: Int64? { tally.lastBucketStart }
+    /// Whether the ledger is to be counted again: not all the time, where that takes long.
+    var isRecountDue: Bool {
+        guard let lastCount, lastCount.duration > .seconds(1) else { return true }
+        return ContinuousClock.now - lastCount.end > lastCount.duration * 2
+    }
+
+    /// Where counting begins; nil for the beginning of the ledger.
+    private var firstBucketToCount: Bucket? {
+        // Of an earlier process's events only the number of all is known.
+        guard earlierEvents == nil, let horizon = lateness.horizon else { return nil }
+        return tally.lastBucketStart.map {
+            Bucket(containing: $0 - Int64(horizon * 1_000), width: ledger.bucketWidth)
+        }
+    }
 
     private func total(_ counts: [BucketCount]) -> [BucketDifference] {
         let found = counts.map(\.events).reduce(0, +)
@@ -271,8 +285,12 @@ actor LedgerFold {
     }
 
     private func mayHaveChanged() async throws -> Bool {
-        guard let watch else { return true }
-        return try await onThread { _ in try watch.hasChanged() }
+        guard let watch else {
+            watch = try await beginWatch()
+            return true
+        }
+        let hasChanged = try await onThread { _ in try watch.hasChanged() }
+        return hasChanged || !isCounted
     }
 }
 

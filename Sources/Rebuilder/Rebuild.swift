@@ -427,7 +427,7 @@ extension Rebuild {
         )
         if let rows { report.rows = rows }
         if options.swaps {
-            try await cutOver(&report, catchUp, plan: plan, run: run, clock: &clock)
+            try await cutOver(&report, catchUp, folded, plan: plan, run: run, clock: &clock)
         }
         report.catchUpRounds = await catchUp.rounds
         report.caughtUpRows = await catchUp.rows
@@ -452,7 +452,8 @@ extension Rebuild {
             clock.lap(\.catchUp)
             return nil
         }
-        let total = folded.fold.tables.filter(\.isForReaders).map(\.count).reduce(0, +)
+        // Not the fold's number of rows: it may hold only some.
+        let total = shadow.rows.values.reduce(0, +)
         // A tenth is what autovacuum takes for a reason, too (autovacuum_analyze_scale_factor).
         if rows * 10 > total { try await shadow.analyze() }
         clock.lap(\.catchUp)
@@ -467,22 +468,31 @@ extension Rebuild {
     private func cutOver(
         _ report: inout RebuildReport,
         _ catchUp: CatchUp,
+        _ folded: LedgerFold,
         plan: ReadModelPlan,
         run: Run,
         clock: inout StageClock
     ) async throws {
+        let generation = report.generation
         let announced = report.announced(.swap, previous: plan.liveGeneration)
         try await runHooks(.before, announced, run, &clock)
         try await enter(.cuttingOver, run)
         let result = try await database.cutOver(
             tables,
             kind: .swap,
-            generation: report.generation,
+            generation: generation,
             run: run,
             patience: options.patience,
             consent: options.consent,
             feed: ShadowFeed(
-                approach: { try await catchUp.approach() },
+                approach: {
+                    // Hooks, gates and other people's locks can have taken any time.
+                    if await folded.isRecountDue {
+                        try await settleLateEvents(folded, generation: generation)
+                        try await catchUp.writeLateEvents()
+                    }
+                    try await catchUp.approach()
+                },
                 reach: { try await catchUp.reach($0) }
             ),
             notice: { progress(.warning($0)) }

@@ -1,10 +1,19 @@
 package import Ledgers
+package import ProjectionKit
 
 /// Why a rebuild stopped that could be folded, loaded and checked.
 package enum RebuildError: Error, Equatable, Sendable {
     /// The ledger holds other events in the part that was folded than were folded: some were
     /// committed behind the fold, or taken away.
     case ledgerChangedBehind(projection: String, differences: [BucketDifference])
+    /// The live tables hold events that stand behind the ledger's end: it is another ledger, or an
+    /// older state of it.
+    case ledgerEndsEarly(
+        projection: String,
+        generation: Int,
+        position: Position,
+        end: Position?
+    )
     /// Events are appended faster than they are caught up with.
     case outrun(Outrun)
 }
@@ -22,6 +31,14 @@ extension RebuildError: CustomStringConvertible {
             The live tables are unchanged.
             Run 'reprise rebuild \(projection)' again, or say what is to be done about late events \
             (--late-events restart or accept); 'reprise ledger verify' looks for the cause.
+            """
+        case .ledgerEndsEarly(let projection, let generation, let position, let end):
+            """
+            The ledger ends \(end.map { "at \($0)" } ?? "before its first event"), before \
+            generation \(generation) of '\(projection)', which is live and stands at \(position).
+            The live tables are unchanged.
+            Name the ledger that they were made of (--ledger); if this is what is left of it, run \
+            'reprise rebuild \(projection) --allow-older'.
             """
         case .outrun(let outrun):
             """

@@ -48,7 +48,11 @@ enum ExitStatus: Int32, CaseIterable {
             case .before: self = .checkFailed
             case .after: self = .hookFailed
             }
-        case is RebuildError: self = .tryAgain
+        case let error as RebuildError:
+            switch error {
+            case .ledgerChangedBehind, .outrun: self = .tryAgain
+            case .ledgerEndsEarly: self = .ledger
+            }
         case is UnrepeatableFold: self = .checkFailed
         case is ImportError, is EventRejection: self = .rejected
         default: return nil

@@ -95,6 +95,108 @@ struct FollowTests {
         }
     }
 
+    @Test("A row that goes and is asked for again in one batch is gone")
+    func goneAndAskedFor() async throws {
+        try await withRebuildScene { scene in
+            try scene.append([Guests.came(1), Guests.came(2), Guests.came(3)])
+            _ = try await scene.rebuild(Guests.self)
+            try scene.append(
+                [
+                    Guests.left(1), Guests.came(1), Guests.left(2), Guests.waved(2),
+                    Guests.waved(3),
+                ]
+            )
+            try await follow(Guests.self, in: scene)
+            #expect(try await scene.rows(of: "public.guest") == ["(1,0)", "(3,1)"])
+        }
+    }
+
+    @Test("A ledger that ends before the live tables is not followed")
+    func shorterLedger() async throws {
+        try await withRebuildScene { scene in
+            try scene.append(counted(1...5))
+            _ = try await scene.rebuild(Tally.self)
+            try await withScratchFolder { folder in
+                var shorter = scene
+                shorter.ledgerPath = "\(folder)/shorter.db"
+                try SQLiteLedger.create(path: shorter.ledgerPath)
+                for events in [[], [late(1)]] {
+                    try shorter.append(events)
+                    let error = await #expect(throws: RebuildError.self) {
+                        try await follow(Tally.self, in: shorter)
+                    }
+                    guard case .ledgerEndsEarly("tally", 1, _, _) = error else {
+                        Issue.record("got \(error as Any)")
+                        return
+                    }
+                }
+            }
+        }
+    }
+
+    @Test("A follower that lost its session waits until the server has let go of it")
+    func lingeringSession() async throws {
+        try await withRebuildScene { scene in
+            try scene.append(counted(1...5))
+            _ = try await scene.rebuild(Tally.self)
+            let log = FollowLog()
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask {
+                    try await follow(Tally.self, in: scene, options: FollowOptions()) {
+                        log.take($0)
+                    }
+                }
+                try scene.append(counted([1]))
+                try await untilCaughtUp(scene)
+                try await scene.database.withConnection { connection in
+                    try await connection.execute(
+                        """
+                        SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                        WHERE application_name = 'reprise follow'
+                            AND datname = current_database();
+                        SELECT pg_advisory_lock(hashtextextended('reprise follow tally', 0))
+                        """
+                    )
+                    let begin = ContinuousClock.now
+                    while !log.warnings.contains(where: { $0.contains("is followed already") }) {
+                        try #require(ContinuousClock.now - begin < .seconds(60))
+                        await Task.yield()
+                    }
+                }
+                try scene.append(counted([1]))
+                try await untilCaughtUp(scene)
+                group.cancelAll()
+                try await group.waitForAll()
+            }
+            #expect(try await scene.rows(of: "public.tally").first == "(1,3,new)")
+        }
+    }
+
+    @Test("What a rebuild has made right since is not warned of")
+    func rebuiltSince() async throws {
+        let now = LedgerWriter.systemClock()
+        var options = FollowOptions()
+        options.endsAtEnd = true
+        // So that a slow machine does not leave the bucket behind.
+        options.lateness.horizon = 3_600
+        try await withRebuildScene { scene in
+            try scene.append([late(2, at: now)] + counted(1...5))
+            _ = try await scene.rebuild(Tally.self)
+            try scene.append(counted([1]))
+            try await follow(Tally.self, in: scene, options: options)
+            try scene.append([late(1, number: 2, at: now)])
+            let before = FollowLog()
+            try await follow(Tally.self, in: scene, options: options) { before.take($0) }
+            #expect(before.warnings.count == 1)
+            _ = try await scene.rebuild(Tally.self)
+            try scene.append(counted([1]) + [late(3, number: 3, at: now)])
+            _ = try await scene.rebuild(Tally.self)
+            let after = FollowLog()
+            try await follow(Tally.self, in: scene, options: options) { after.take($0) }
+            #expect(after.warnings == [])
+        }
+    }
+
     @Test("A reducer with working state of its own is folded from the beginning, and followed")
     func workingState() async throws {
         try await withRebuildScene { scene in
@@ -223,10 +325,14 @@ struct FollowTests {
     }
 
     /// An event of the time that was a second ago, filed in front of the newest ones.
-    private func late(_ id: Int) -> NewEvent {
-        let time = Timestamp(milliseconds: LedgerWriter.systemClock() - 20_000)
+    private func late(
+        _ id: Int,
+        number: UInt64 = 1,
+        at now: Int64 = LedgerWriter.systemClock()
+    ) -> NewEvent {
+        let time = Timestamp(milliseconds: now - 20_000)
         return NewEvent(
-            id: EventID(high: UInt64(time.milliseconds) << 16 | 0x7000, low: 1 << 63 | 1),
+            id: EventID(high: UInt64(time.milliseconds) << 16 | 0x7000, low: 1 << 63 | number),
             time: time,
             stream: "tally-\(id)",
             type: "Counted",
@@ -331,6 +437,45 @@ private final class FollowLog: Sendable {
 
     var last: FollowReport? {
         all.compactMap { if case .report(let report) = $0 { report } else { nil } }.last
+    }
+}
+
+/// Guests who come, wave and go: nobody comes twice, and who is gone does not wave.
+private struct Guests: Projection {
+    struct Row: TableRow {
+        var id: Int64
+        var waves: Int64 = 0
+        var key: Int64 { id }
+
+        static let table = TableDefinition<Row>("guest", key: "id") {
+            Column("id", \.id)
+            Column("waves", \.waves)
+        }
+    }
+
+    static let name = "guests"
+    static let schema: String? = "CREATE TABLE guest (id bigint PRIMARY KEY, waves bigint NOT NULL)"
+
+    var rows = Table<Row>()
+
+    mutating func reduce(_ event: borrowing Event) throws {
+        let id = try event.payload.int64("id")
+        switch event.type {
+        case EventType("Came"):
+            guard !rows.contains(id) else { throw EventError("the guest is here") }
+            rows[id] = Row(id: id)
+        case EventType("Waved"): rows[id]?.waves += 1
+        case EventType("Left"): rows.remove(id)
+        default: break
+        }
+    }
+
+    static func came(_ id: Int) -> NewEvent { event("Came", id) }
+    static func waved(_ id: Int) -> NewEvent { event("Waved", id) }
+    static func left(_ id: Int) -> NewEvent { event("Left", id) }
+
+    private static func event(_ type: String, _ id: Int) -> NewEvent {
+        NewEvent(stream: "guest-\(id)", type: type, data: #"{"id":\#(id)}"#)
     }
 }
 

@@ -49,7 +49,7 @@ struct LateEventTests {
 
     @Test(
         "fail: the rebuild names the buckets, and readers see what they saw",
-        arguments: [RebuildStage.loading, .checking, .catchingUp]
+        arguments: [RebuildStage.loading, .checking, .catchingUp, .cuttingOver]
     )
     func fail(stage: RebuildStage) async throws {
         try await withRebuildScene { scene in
@@ -119,6 +119,25 @@ struct LateEventTests {
             #expect(
                 try await live(scene)
                     == ["(1,1)", "(10,5)", "(2,3)", "(20,6)", "(3,4)", "(5,2)"]
+            )
+        }
+    }
+
+    @Test(
+        "Late events that come just before the cut-over are acted upon as well",
+        arguments: [LatenessPolicy.restart, .accept]
+    )
+    func beforeCutOver(policy: LatenessPolicy) async throws {
+        try await withRebuildScene { scene in
+            try scene.append([Self.event(10), Self.event(20)])
+            let report = try await rebuild(scene, policy, late: [Self.late(1)], at: .cuttingOver)
+            #expect(report.events == 3)
+            #expect(report.lateEvents == (policy == .accept ? 1 : 0))
+            #expect(report.rows == ["sequencing": 3])
+            #expect(
+                try await live(scene)
+                    == (policy == .accept
+                        ? ["(1,3)", "(10,1)", "(20,2)"] : ["(1,1)", "(10,2)", "(20,3)"])
             )
         }
     }

@@ -23,15 +23,19 @@ struct ResumeTests {
     private func resume(
         _ projection: any Projection.Type,
         in scene: RebuildScene,
-        lateness: LatenessPolicy = .fail
+        lateness: LatenessPolicy = .fail,
+        horizon: Double? = nil,
+        atCutOver append: @escaping @Sendable () -> Void = {}
     ) async throws -> (report: RebuildReport, log: [RebuildProgress]) {
         var options = RebuildOptions()
         options.resumes = true
         options.lateness.policy = lateness
+        options.lateness.horizon = horizon
         options.guards = RowGuards(maxShrink: 1, allowsEmpty: true)
         let log = Mutex<[RebuildProgress]>([])
         let report = try await scene.rebuild(projection, options: options) { step in
             log.withLock { $0.append(step) }
+            if case .stage(.cuttingOver) = step { append() }
         }
         return (report, log.withLock { $0 })
     }
@@ -69,6 +73,44 @@ struct ResumeTests {
             _ = try await scene.rebuild(Seating.self)
             #expect(try await rows(["seating", "seat_note"], in: scene) == resumed)
         }
+    }
+
+    @Test("Events that come before the cut-over are read back for, too: nothing is folded again")
+    func appendedBeforeCutOver() async throws {
+        try await withRebuildScene { scene in
+            try scene.append(counted(1...5))
+            try await leaveGeneration(of: Tally.self, in: scene)
+            try scene.append(counted(1...2))
+            let (report, log) = try await resume(Tally.self, in: scene) {
+                do { try scene.append(counted(1...1)) } catch { Issue.record(error) }
+            }
+            #expect(report.events == 8)
+            #expect(!stages(log).contains(.folding))
+            #expect(try await scene.rows(of: "public.tally").first == "(1,3,new)")
+        }
+    }
+
+    @Test("A lateness horizon does not make late what an earlier process has folded")
+    func horizon() async throws {
+        try await withRebuildScene { scene in
+            try scene.append([late(1), late(2, number: 2)] + counted(1...3))
+            try await leaveGeneration(of: Tally.self, in: scene)
+            try scene.append(counted(1...2))
+            let (report, _) = try await resume(Tally.self, in: scene, horizon: 60)
+            #expect(report.events == 7)
+            #expect(try await scene.rows(of: "public.tally").first == "(1,3,new)")
+        }
+    }
+
+    /// An event that is filed in front of all others.
+    private func late(_ id: Int, number: UInt64 = 1) -> NewEvent {
+        NewEvent(
+            id: EventID(high: 1 << 16 | 0x7000, low: 1 << 63 | number),
+            time: Timestamp(milliseconds: 1),
+            stream: "tally-\(id)",
+            type: "Counted",
+            data: #"{"id":\#(id)}"#
+        )
     }
 
     @Test(
@@ -116,27 +158,18 @@ struct ResumeTests {
 
     @Test(
         "Events that came late between the two stop it, or make it begin again",
-        arguments: [LatenessPolicy.fail, .accept, .restart]
+        arguments: [LatenessPolicy.fail, .accept, .restart],
+        [0, 2]
     )
-    func late(policy: LatenessPolicy) async throws {
+    func late(policy: LatenessPolicy, behindThem appended: Int) async throws {
         try await withRebuildScene { scene in
             try scene.append(counted(1...5))
             try await leaveGeneration(of: Tally.self, in: scene)
-            try scene.append(
-                [
-                    NewEvent(
-                        id: EventID(high: 1 << 16 | 0x7000, low: 1 << 63 | 1),
-                        time: Timestamp(milliseconds: 1),
-                        stream: "tally-1",
-                        type: "Counted",
-                        data: #"{"id":1}"#
-                    )
-                ]
-            )
+            try scene.append([late(1)] + counted(Array(repeating: 2, count: appended)))
             if policy == .restart {
                 let (report, _) = try await resume(Tally.self, in: scene, lateness: policy)
                 #expect(report.restarts == 1)
-                #expect(report.events == 6)
+                #expect(report.events == 6 + appended)
                 #expect(try await scene.rows(of: "public.tally").first == "(1,2,new)")
             } else {
                 await #expect(throws: RebuildError.self) {
