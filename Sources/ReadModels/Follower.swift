@@ -43,7 +43,15 @@ package struct Follower: Sendable {
     ///
     /// - Throws: ``ReadModelError``.
     package func attach() async throws -> FollowedTables {
-        try await translatingErrors(doing: "looking at the tables of '\(projection.name)'") {
+        guard database.positionTemplates[projection.name] == nil else {
+            throw ReadModelError.nothingToMove(
+                projection: projection.name,
+                reason: "By the settings the live projector of '\(projection.name)' keeps its position "
+                    + "in a table of its own. 'reprise follow' keeps it in reprise.checkpoint, and the "
+                    + "two together would apply events twice."
+            )
+        }
+        return try await translatingErrors(doing: "looking at the tables of '\(projection.name)'") {
             let records = try await Bookkeeping.generations(of: projection.name, on: connection)
             // A table under a live name that is not the recorded one is refused here.
             _ = try await LiveTables.find(

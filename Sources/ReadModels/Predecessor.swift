@@ -1,16 +1,19 @@
 import Postgres
 
-/// Runs that are recorded as running and do not hold their projection's lock: their process died.
+/// Runs that are recorded as running and do not hold their projection's lock: their process died,
+/// or its session was ended.
 enum Predecessor {
     /// Records their end, and says how they ended.
     ///
     /// - Parameters:
     ///   - projection: The projection, whose lock the caller holds.
+    ///   - ended: The run whose session the caller has ended; nil when there was none.
     ///   - connection: Where to do so, in no transaction.
     /// - Returns: A sentence for each; nil when there is none.
     /// - Throws: What the server says.
     static func bury(
         of projection: String,
+        ended: Int64? = nil,
         on connection: PostgresConnection
     ) async throws -> String? {
         let dead = try await connection.query(
@@ -24,18 +27,23 @@ enum Predecessor {
         for row in dead.rows {
             let run = try row.int("run_id")
             let end = try await outcome(of: run, on: connection)
+            let (fate, error) =
+                run == ended
+                ? (
+                    "stood still, so its session was ended",
+                    "The process stood still, and another run ended its session."
+                ) : ("died", "The process ended without a word.")
             sentences.append(
                 "Run \(run), '\(try row.string("command"))' by process \(try row.int("pid")) on "
-                    + "\(try row.string("host")), died: it was last heard of at "
+                    + "\(try row.string("host")), \(fate): it was last heard of at "
                     + "\(try row.string("heartbeat_at")), \(try row.string("stage")); \(end)."
             )
             try await connection.query(
                 """
-                UPDATE reprise.run SET state = 'failed', ended_at = heartbeat_at,
-                    error = 'The process ended without a word.'
+                UPDATE reprise.run SET state = 'failed', ended_at = heartbeat_at, error = $2
                 WHERE run_id = $1
                 """,
-                [.int(run)]
+                [.int(run), .text(error)]
             )
         }
         return sentences.isEmpty ? nil : sentences.joined(separator: " ")

@@ -11,6 +11,8 @@ package enum ReadModelError: Error, Equatable, Sendable {
     case server(doing: String, reason: String)
     /// Another run works on the projection.
     case runBusy(projection: String, holder: String)
+    /// Another run holds the projection's lock, is not heard of any more, and cannot be ended.
+    case runStale(projection: String, holder: String, silence: Int, backendPID: Int32)
     /// Another process keeps the projection's live tables current.
     case followerBusy(projection: String, holder: String)
     /// The plan refuses; each line names an object and says why.
@@ -92,6 +94,14 @@ extension ReadModelError: CustomStringConvertible {
             (
                 "Another run works on '\(projection)': \(holder).", Self.unchanged,
                 "Wait for it ('reprise status \(projection)' shows it), or stop that process."
+            )
+        case .runStale(let projection, let holder, let silence, let backendPID):
+            (
+                "Another run works on '\(projection)': \(holder). It was not heard of for \(silence) s, "
+                    + "and its session could not be ended.",
+                Self.unchanged,
+                "Where its process hangs, let one who may end sessions type SELECT "
+                    + "pg_terminate_backend(\(backendPID)), then run the command again."
             )
         case .followerBusy(let projection, let holder):
             (

@@ -184,10 +184,15 @@ private struct Planning {
         if try await !connection.hasSchema(database.liveSchema) {
             refusals.append("The live schema '\(database.liveSchema)' does not exist.")
         }
-        if strategy == .swap, try await !connection.mayCreateSchemas() {
+        let rights = [
+            ("CREATE", "The role may not create schemas in this database, and each generation has one"),
+            ("TEMPORARY", "The role may not create temporary tables, through which a catch-up goes"),
+        ]
+        for (right, refusal) in rights where strategy == .swap {
+            guard try await !connection.hasDatabaseRight(right) else { continue }
             refusals.append(
-                "The role may not create schemas in this database, and each generation has one: "
-                    + "GRANT CREATE ON DATABASE, as the script of grants in docs/operating.md does."
+                "\(refusal): GRANT \(right) ON DATABASE, as the script of grants in "
+                    + "docs/operating.md does."
             )
         }
         if strategy == .swap, let obstacle = try await live.obstacle(on: connection) {
@@ -293,11 +298,10 @@ private struct Planning {
 }
 
 extension PostgresConnection {
-    fileprivate func mayCreateSchemas() async throws -> Bool {
+    fileprivate func hasDatabaseRight(_ right: String) async throws -> Bool {
         let row = try await query(
-            """
-            SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE') AS may
-            """
+            "SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), $1) AS may",
+            [.text(right)]
         ).first
         return try row?.bool("may") ?? false
     }

@@ -71,6 +71,22 @@ package struct Run: Sendable {
     static let lostLock = "the run lost its lock, because its session has ended"
 
     static func lockName(of projection: String) -> String { "reprise run \(projection)" }
+
+    /// A query of the sessions that hold an advisory lock of this database, of which there is one at
+    /// most.
+    ///
+    /// - Parameter name: The lock's name, as SQL.
+    /// - Returns: The query, which gives a column `pid`.
+    static func locks(_ name: String) -> String {
+        """
+        SELECT pid FROM pg_catalog.pg_locks
+        WHERE locktype = 'advisory' AND granted AND objsubid = 1
+            AND database = (SELECT oid FROM pg_catalog.pg_database
+                WHERE datname = pg_catalog.current_database())
+            AND (classid::pg_catalog.int8 << 32 | objid::pg_catalog.int8)
+                = pg_catalog.hashtextextended(\(name), 0)
+        """
+    }
 }
 
 /// What the text of a cut-over knows of its run.
@@ -95,7 +111,8 @@ extension ReadModelDatabase {
     /// Takes the projection's lock for the time of `body`, and records the run.
     ///
     /// The lock is a session advisory lock on a connection of its own; the server frees it when
-    /// this process dies, whatever kills it. What an earlier run left behind half done is dropped
+    /// this process dies, whatever kills it. The session of a run that was not heard of for a minute
+    /// is ended. What an earlier run left behind half done is dropped
     /// first, by its recorded OIDs.
     ///
     /// - Parameters:
@@ -105,7 +122,8 @@ extension ReadModelDatabase {
     ///   - body: The work. A failure of it is recorded and thrown on.
     /// - Returns: What `body` returned.
     /// - Throws: ``ReadModelError/runBusy(projection:holder:)`` at once when another run holds the
-    ///   lock; what `body` throws.
+    ///   lock and is heard of; ``ReadModelError/runStale(projection:holder:silence:backendPID:)``
+    ///   when it is not, and its session cannot be ended; what `body` throws.
     package func withRun<Result: Sendable>(
         of projection: String,
         command: String,
@@ -157,13 +175,20 @@ extension ReadModelDatabase {
             "SELECT pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended($1, 0)) AS taken",
             [.text(Run.lockName(of: projection))]
         )
-        guard try lock.first?.bool("taken") == true else {
-            throw ReadModelError.runBusy(
-                projection: projection,
-                holder: try await holder(of: projection, on: connection)
-            )
+        var ended: Int64?
+        if try lock.first?.bool("taken") != true {
+            let holder = try await holder(of: projection, on: connection)
+            guard
+                let stale = try await StaleRun.find(of: projection, holder: holder, on: connection)
+            else { throw ReadModelError.runBusy(projection: projection, holder: holder) }
+            try await stale.takeOver(projection, on: connection)
+            ended = stale.id
         }
-        let predecessor = try await Predecessor.bury(of: projection, on: connection)
+        let predecessor = try await Predecessor.bury(
+            of: projection,
+            ended: ended,
+            on: connection
+        )
         let row = try await connection.query(
             """
             INSERT INTO reprise.run (projection, command, strategy, state, stage, host, pid)

@@ -12,6 +12,8 @@ struct LedgerEnds: Sendable {
 
     /// Ends that are not reached yet, the oldest first.
     private var sights: [Sight] = []
+    /// The least time between two that are kept.
+    private var spacing = Duration.zero
     /// When the ledger ended where the rows stand now, or before.
     private var currentAt: ContinuousClock.Instant
 
@@ -23,13 +25,17 @@ struct LedgerEnds: Sendable {
     /// The ledger ends there now.
     mutating func see(_ end: Position?, now: ContinuousClock.Instant = .now) {
         guard let end else { return }
-        guard sights.last.map({ $0.end < end }) ?? true else { return }
+        guard let last = sights.last else {
+            spacing = .zero
+            return sights.append(Sight(end: end, at: now))
+        }
+        guard last.end < end, now - last.at >= spacing else { return }
         sights.append(Sight(end: end, at: now))
         // Far behind there is no need to know it to the tenth of a second.
         let most = 4_096
-        if sights.count > most {
-            sights = sights.enumerated().filter { $0.offset.isMultiple(of: 2) }.map(\.element)
-        }
+        guard sights.count > most else { return }
+        spacing = (now - sights[0].at) / (most / 2)
+        sights = sights.enumerated().filter { $0.offset.isMultiple(of: 2) }.map(\.element)
     }
 
     /// The rows stand there now.

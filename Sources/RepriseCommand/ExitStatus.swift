@@ -58,7 +58,8 @@ enum ExitStatus: Int32, CaseIterable {
     private init(of error: ReadModelError) {
         self =
             switch error {
-            case .runBusy, .followerBusy, .cutOverBlocked, .overBudget, .behindLive: .tryAgain
+            case .runBusy, .runStale, .followerBusy, .cutOverBlocked, .overBudget, .behindLive:
+                .tryAgain
             case .refusedByPlan, .nothingToMove, .changedMeanwhile, .newerBookkeeping,
                 .positionUnreadable, .positionMisfit, .positionUnknown, .positionUnwritten:
                 .refused

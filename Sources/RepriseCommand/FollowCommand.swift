@@ -71,6 +71,14 @@ struct FollowCommand: AsyncParsableCommand {
     func run() async throws {
         let settings = try general.settings()
         let projection = try Registry.projection(named: projection)
+        let database = try database.database(settings)
+        guard database.positionTemplates[projection.name] == nil else {
+            throw CommandError.badSetting(
+                source: "The setting 'projections.\(projection.name).position'",
+                reason: "says that another projector keeps its tables current, whose position "
+                    + "this one would not move"
+            )
+        }
         let path = try ledger.path(settings)
         var options = FollowOptions()
         options.endsAtEnd = untilCaughtUp
@@ -80,7 +88,7 @@ struct FollowCommand: AsyncParsableCommand {
         let follow = Follow(
             of: projection,
             from: try await onThread { _ in try SQLiteLedger(path: path) },
-            into: try database.database(settings),
+            into: database,
             options: options
         ) { meter.take($0) }
         try await withProgress({ meter.line }) { try await follow.run() }

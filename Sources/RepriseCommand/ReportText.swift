@@ -27,6 +27,22 @@ struct ReportText {
             let list = digests.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }
             fields.add("digests", "\(list.joined(separator: ", ")) in each of two folds")
         }
+        if report.catchUpRounds > 0 {
+            fields.add(
+                "caught up",
+                "\(Figures.count(report.caughtUpRows, "row")) in "
+                    + Figures.count(report.catchUpRounds, "round")
+            )
+        }
+        if report.lateEvents > 0 {
+            fields.add("late", "\(Figures.count(report.lateEvents, "event")), behind the others")
+        }
+        if report.restarts > 0 {
+            fields.add(
+                "folded",
+                "\(Figures.count(report.restarts + 1, "time")), because of late events"
+            )
+        }
         fields.add("seconds", phases)
         fields.add("memory", "\(Figures.mebibytes(report.peakMemoryBytes)) at its peak")
         if let outage = OutageText(report) { outage.add(to: &fields) }
@@ -54,7 +70,8 @@ struct ReportText {
         let phases = [
             ("plan", seconds.plan), ("fold", seconds.fold), ("fold again", seconds.foldAgain),
             ("load", seconds.load),
-            ("check", seconds.check), ("cut-over", seconds.cutOver), ("hooks", seconds.hooks),
+            ("check", seconds.check), ("catch-up", seconds.catchUp), ("cut-over", seconds.cutOver),
+            ("hooks", seconds.hooks),
             ("prune", seconds.prune),
         ]
         return "\(Figures.decimal(seconds.total, digits: 2)): "

@@ -71,6 +71,18 @@ struct PositionSettingsTests {
         }
     }
 
+    @Test("leave no room for another projector of the same tables")
+    func following() async throws {
+        try await withScratchFolder { folder in
+            try write("projections: {shop: {position: {preset: marten, name: a}}}\n", in: folder)
+            expect(
+                try await RepriseProcess(in: folder).run("follow shop"),
+                exits: 2,
+                saying: ["'projections.shop.position' says that another projector", unchanged]
+            )
+        }
+    }
+
     @Test("make plan, rebuild and rollback read and write it")
     func used() async throws {
         try await withRebuildScene { scene in

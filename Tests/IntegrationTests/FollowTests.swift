@@ -277,6 +277,27 @@ struct FollowTests {
         }
     }
 
+    @Test("Live tables whose projector keeps its position elsewhere are not followed")
+    func anotherProjector() async throws {
+        try await withRebuildScene { scene in
+            try scene.append(counted(1...5))
+            _ = try await scene.rebuild(Tally.self)
+            var target = scene.target
+            target.positionTemplates = ["tally": try .mine()]
+            let error = await #expect(throws: ReadModelError.self) {
+                try await Follow(
+                    of: Tally.self,
+                    from: try SQLiteLedger(path: scene.ledgerPath),
+                    into: target
+                ).run()
+            }
+            guard case .nothingToMove("tally", _) = error else {
+                Issue.record("got \(error as Any)")
+                return
+            }
+        }
+    }
+
     @Test("There is nothing to follow before the first rebuild")
     func nothingLive() async throws {
         try await withRebuildScene { scene in

@@ -14,6 +14,7 @@ struct MessageTests {
         (.server(doing: "d", reason: "r"), 5), (.rowRejected(table: "t", reason: "r"), 5),
         (.outcomeUnknown(projection: "p", runID: 1), 5),
         (.runBusy(projection: "p", holder: "h"), 75),
+        (.runStale(projection: "p", holder: "h", silence: 61, backendPID: 1), 75),
         (
             .cutOverBlocked(projection: "p", attempts: 1, blockers: [], readyGeneration: 2), 75
         ),
