@@ -53,12 +53,12 @@ struct SoakTests {
                     projector: projector,
                     plan: SoakPlan(
                         seed: seed,
-                        rebuilds: Self.isLong ? 40 : 6,
+                        rebuilds: Self.isLong ? 36 : 6,
                         rollbacks: Self.isLong ? 3 : 1,
-                        faults: Self.isLong ? 36 : 6
+                        faults: Self.isLong ? 24 : 6
                     ),
                     swaps: Self.isLong ? 20 : 3,
-                    rate: Self.isLong ? 2_000 : 500,
+                    rate: Self.isLong ? 1_000 : 500,
                     server: server
                 ).run()
             }
