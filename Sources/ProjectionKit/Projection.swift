@@ -30,6 +30,11 @@ public protocol Projection: Sendable {
 
     /// Applies one event.
     ///
+    /// Refuse what does not fit by throwing; do not trap on a row that is not there. Where a fold goes
+    /// on from rows in PostgreSQL (`follow`, `rebuild --resume`), a batch is tried with the rows in
+    /// memory first, and again when those that it asked for have been read; what it did and threw
+    /// before that is forgotten.
+    ///
     /// - Parameter event: The next event of the ledger, of any type.
     /// - Throws: Any error. The rebuild stops and names the event; the live tables are unchanged.
     mutating func reduce(_ event: borrowing Event) throws

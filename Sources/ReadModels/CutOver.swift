@@ -158,7 +158,8 @@ extension ReadModelDatabase {
             feed: feed
         )
         let ladder = LockLadder(database: self, run: run, patience: patience, notice: notice)
-        var result = try await ladder.climb { rung, watch in
+        let ready = { _ = try await feed?.approach() }
+        var result = try await ladder.climb(ready: ready) { rung, watch in
             try await withConnection(as: kind.rawValue, doing: "cutting over '\(projection.name)'")
             {
                 try await swap.attempt(rung, watch: watch, on: $0)

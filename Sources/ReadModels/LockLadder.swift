@@ -57,13 +57,24 @@ struct LockLadder: Sendable {
         var isWayMade = false
     }
 
+    /// Tries until an attempt goes well.
+    ///
+    /// - Parameters:
+    ///   - ready: What has to be done before each attempt; the deadline does not count its time.
+    ///   - attempt: One attempt.
+    /// - Returns: What the attempt returned that went well.
+    /// - Throws: ``ReadModelError`` after the deadline; whatever else `attempt` and `ready` throw.
     func climb(
+        ready: () async throws -> Void = {},
         _ attempt: (Rung, BlockerWatch) async throws -> CutOverResult
     ) async throws -> CutOverResult {
         var deadline = ContinuousClock.now + .seconds(patience.deadline)
         var climb = Climb()
         while true {
             deadline += try await waitWhilePostponed()
+            let began = ContinuousClock.now
+            try await ready()
+            deadline += .now - began
             climb.attempts += 1
             do {
                 var result = try await attempt(rung(climb), climb.watch)

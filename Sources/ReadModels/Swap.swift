@@ -22,7 +22,6 @@ struct Swap: Sendable {
         watch: BlockerWatch,
         on connection: PostgresConnection
     ) async throws -> CutOverResult {
-        try await feed?.approach()
         let warnings = try await pass(watch, on: connection)
         var state = Attempt()
         do {
