@@ -17,7 +17,9 @@ struct RebuildCommand: AsyncParsableCommand {
             the next run removes what it left behind. The generation that was live is kept: \
             'reprise rollback PROJECTION' brings it back.
 
-            Events that are appended meanwhile are caught up with, in rounds; the last of them are             taken up while a live projector stands still at its checkpoint and readers go on.             docs/live-projector.md says what the projector has to do.
+            Events that are appended meanwhile are caught up with, in rounds; the last of them are \
+            taken up while a live projector stands still at its checkpoint and readers go on. \
+            docs/live-projector.md says what the projector has to do.
 
             With --strategy truncate the rows are replaced in place, in one transaction; readers \
             wait for the load, and there is no way back.

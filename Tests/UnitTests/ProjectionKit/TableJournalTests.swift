@@ -17,7 +17,8 @@ struct TableJournalTests {
         mutating func write(_ fold: any Fold) throws -> [TableChanges] {
             try fold.tables.enumerated().map { number, table in
                 var buffer = RowBuffer()
-                for byte in Array("PGCOPY\n".utf8) + [0xff, 0x0d, 0x0a, 0x00] { buffer.append(byte) }
+                for byte in Array("PGCOPY\n".utf8) { buffer.append(byte) }
+                buffer.append(UInt32(0xff0d_0a00))
                 buffer.append(Int64(0))
                 let changes = try table.encodeChanges(as: Self.types, into: &buffer)
                 buffer.append(Int16(-1))
