@@ -76,21 +76,10 @@ package final class ChildProcess: Sendable {
         // The thread that starts it can have these blocked, which a program inherits.
         process.arguments = ["--default-signal=INT,TERM", executable] + arguments
         process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
-        let (standardInput, standardOutput, standardError) = (Pipe(), Pipe(), Pipe())
-        process.standardInput = standardInput
-        process.standardOutput = standardOutput
-        process.standardError = standardError
         let ended = DispatchGroup()
         ended.enter()
         process.terminationHandler = { _ in ended.leave() }
-        try process.run()
-
-        let child = ChildProcess(
-            pid: process.processIdentifier,
-            output: CollectedStream(standardOutput.fileHandleForReading),
-            error: CollectedStream(standardError.fileHandleForReading)
-        )
-        feed(input, to: standardInput.fileHandleForWriting)
+        let child = try start(process, input: input)
         do {
             let result = try await body(child)
             await child.untilEnd(of: ended)
@@ -99,6 +88,27 @@ package final class ChildProcess: Sendable {
             child.signal(SIGKILL)
             await child.untilEnd(of: ended)
             throw error
+        }
+    }
+
+    /// One after the other: a program that is started between the moment in which another one's
+    /// pipes are made and its start inherits them, and the other's end is then not noticed before
+    /// its own.
+    private static let starting = Mutex(())
+
+    private static func start(_ process: Process, input: String) throws -> ChildProcess {
+        try starting.withLock { _ in
+            let (standardInput, standardOutput, standardError) = (Pipe(), Pipe(), Pipe())
+            process.standardInput = standardInput
+            process.standardOutput = standardOutput
+            process.standardError = standardError
+            try process.run()
+            feed(input, to: standardInput.fileHandleForWriting)
+            return ChildProcess(
+                pid: process.processIdentifier,
+                output: CollectedStream(standardOutput.fileHandleForReading),
+                error: CollectedStream(standardError.fileHandleForReading)
+            )
         }
     }
 
