@@ -58,7 +58,7 @@ struct SoakTests {
                         faults: Self.isLong ? 24 : 6
                     ),
                     swaps: Self.isLong ? 20 : 3,
-                    rate: Self.isLong ? 1_000 : 500,
+                    rate: Self.isLong ? 2_000 : 500,
                     server: server
                 ).run()
             }
