@@ -143,6 +143,18 @@ let package = Package(
             swiftSettings: houseRules
         ),
 
+        // Measured, not shipped: no product names them.
+        .target(
+            name: "AllocationCount",
+            path: "Benchmarks/AllocationCount"
+        ),
+        .executableTarget(
+            name: "FoldCost",
+            dependencies: ["ProjectionKit", "Ledgers", "ShopProjection", "AllocationCount"],
+            path: "Benchmarks/FoldCost",
+            swiftSettings: houseRules
+        ),
+
         .target(
             name: "TestSupport",
             dependencies: ["ProjectionKit", "Ledgers", "Postgres", "ReadModels", "Rebuilder"],

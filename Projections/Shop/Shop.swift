@@ -73,12 +73,8 @@ public struct Shop: Projection {
     private mutating func place(_ event: borrowing Event) throws {
         let orderID = try event.payload.uuid("orderId")
         let customerID = try event.payload.int64("customerId")
-        guard !summaries.contains(orderID) else { throw EventError("the order was placed before") }
-        summaries[orderID] = OrderSummary(
-            orderID: orderID,
-            customerID: customerID,
-            placedAt: event.time
-        )
+        let order = OrderSummary(orderID: orderID, customerID: customerID, placedAt: event.time)
+        guard summaries.insert(order) else { throw EventError("the order was placed before") }
         totals[customerID, default: CustomerTotals(customerID: customerID)].countOrder(
             placedAt: event.time
         )
@@ -93,9 +89,8 @@ public struct Shop: Projection {
             unitCents: try event.payload.cents("unitCents"),
             addedAt: event.time
         )
-        guard !lines.contains(key) else { throw EventError("the order has that line already") }
+        guard lines.insert(line) else { throw EventError("the order has that line already") }
         guard summaries[key.orderID]?.add(line) != nil else { throw EventError.neverPlaced }
-        lines[key] = line
     }
 
     private mutating func removeLine(_ event: borrowing Event) throws {

@@ -100,7 +100,7 @@ final class EventRows {
 /// The two ends of a span as parameters 1 to 4 of a statement.
 final class SpanBounds {
     /// The last key that does not belong to the span.
-    var after: EventKey?
+    @exclusivity(unchecked) var after: EventKey?
 
     private let through: EventKey
     private let keys: UnsafeMutableRawBufferPointer

@@ -211,7 +211,7 @@ private final class SQLiteLedgerReader: LedgerReader {
 
     private let rows: EventRows
     private let bucketWidth: Int64
-    private var types = EventTypeCache()
+    @exclusivity(unchecked) private var types = EventTypeCache()
 
     init(rows: EventRows, bucketWidth: Int64) {
         self.rows = rows

@@ -30,12 +30,9 @@ public struct EventID: Hashable, Comparable, Sendable {
 
     /// The same bytes as a UUID.
     public var uuid: UUID {
-        var bytes: uuid_t = (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
-        withUnsafeMutableBytes(of: &bytes) { target in
-            target.storeBytes(of: high.bigEndian, toByteOffset: 0, as: UInt64.self)
-            target.storeBytes(of: low.bigEndian, toByteOffset: 8, as: UInt64.self)
-        }
-        return UUID(uuid: bytes)
+        // Sixteen bytes are cast to sixteen bytes: UUID's own initializer takes each as an argument
+        // of a call into another library.
+        unsafeBitCast((high.bigEndian, low.bigEndian), to: UUID.self)
     }
 
     /// Whether `left` is the earlier of two ids.

@@ -1,3 +1,4 @@
+internal import Glibc
 import Synchronization
 
 /// An event's type, interned: comparing two is comparing two numbers.
@@ -58,7 +59,13 @@ extension EventType: CustomStringConvertible {
 ///
 /// A cache of one reader: not shared between threads.
 package struct EventTypeCache {
-    private var types: [UInt64: [(bytes: [UInt8], type: EventType)]] = [:]
+    private struct Entry {
+        let bytes: [UInt8]
+        let type: EventType
+    }
+
+    /// The types by the place that their name has, which several may share.
+    private var places: [[Entry]] = Array(repeating: [], count: 256)
 
     /// An empty cache.
     package init() {}
@@ -68,16 +75,28 @@ package struct EventTypeCache {
     /// - Parameter name: UTF-8; malformed bytes become U+FFFD.
     /// - Returns: The interned type.
     package mutating func type(named name: UnsafeRawBufferPointer) -> EventType {
-        // FNV-1a: names are short and few, and the bytes are compared anyway.
-        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-        for byte in name {
-            hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3
-        }
-        for candidate in types[hash, default: []] where candidate.bytes.elementsEqual(name) {
-            return candidate.type
-        }
+        let place = Self.place(of: name)
+        for entry in places[place] where Self.isEqual(entry.bytes, name) { return entry.type }
         let type = EventType(String(decoding: name, as: UTF8.self))
-        types[hash, default: []].append((Array(name), type))
+        places[place].append(Entry(bytes: Array(name), type: type))
         return type
+    }
+
+    /// Names are short and few, and their bytes are compared anyway: length, beginning and end tell
+    /// most of them apart.
+    private static func place(of name: UnsafeRawBufferPointer) -> Int {
+        guard let first = name.first, let last = name.last else { return 0 }
+        let middle = name[name.count / 2]
+        return (name.count &* 31 &+ Int(first) &* 7 &+ Int(middle) &* 13 &+ Int(last)) & 255
+    }
+
+    private static func isEqual(_ bytes: [UInt8], _ name: UnsafeRawBufferPointer) -> Bool {
+        bytes.count == name.count
+            && bytes.withUnsafeBytes { stored in
+                guard let stored = stored.baseAddress, let name = name.baseAddress else {
+                    return true
+                }
+                return memcmp(stored, name, bytes.count) == 0
+            }
     }
 }

@@ -21,18 +21,14 @@ package final class JSONObjectReader {
             let kind = JSONValue.kind(of: UnsafeRawBufferPointer(rebasing: body))
             return "is \(kind), not an object"
         }
-        return parser.open(text, serial: parser.makeSerial()).map { "is not valid JSON (\($0))" }
+        let serial = parser.makeSerial()
+        if parser.open(text, serial: serial) { return nil }
+        return "is not valid JSON (\(parser.complaint(aboutOpening: serial) ?? "malformed"))"
     }
 
     /// The text of a field's value; nil when the field is missing or null.
     package func value(of key: StaticString) -> UnsafeRawBufferPointer? {
-        guard let value = parser.value(of: key.utf8) else { return nil }
+        guard let value = parser.value(of: key) else { return nil }
         return JSONValue.isNull(value) ? nil : value
-    }
-}
-
-extension StaticString {
-    fileprivate var utf8: UnsafeBufferPointer<UInt8> {
-        UnsafeBufferPointer(start: utf8Start, count: utf8CodeUnitCount)
     }
 }

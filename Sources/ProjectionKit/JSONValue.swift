@@ -7,7 +7,7 @@ internal import Glibc
 package enum JSONValue {
     /// Whether the text is `null`.
     static func isNull(_ text: UnsafeRawBufferPointer) -> Bool {
-        text.first == UInt8(ascii: "n") && text.elementsEqual("null".utf8)
+        text.count == 4 && text[0] == UInt8(ascii: "n") && text.elementsEqual("null".utf8)
     }
 
     /// What the text is, in words, for messages.
@@ -26,18 +26,31 @@ package enum JSONValue {
     }
 
     static func int64(_ text: UnsafeRawBufferPointer) -> Int64? {
-        guard let first = text.first else { return nil }
-        let isNegative = first == UInt8(ascii: "-")
-        let digits = isNegative ? text.dropFirst() : text[...]
-        guard let leading = digits.first, leading != 48 || digits.count == 1 else { return nil }
+        guard let base = text.baseAddress, !text.isEmpty else { return nil }
+        let bytes = base.assumingMemoryBound(to: UInt8.self)
+        let isNegative = bytes[0] == UInt8(ascii: "-")
+        let first = isNegative ? 1 : 0
+        let digits = text.count - first
+        guard digits > 0, bytes[first] != UInt8(ascii: "0") || digits == 1 else { return nil }
         // Counting downwards, because the most negative number has no positive twin.
         var value: Int64 = 0
-        for byte in digits {
-            guard byte >= 48, byte <= 57 else { return nil }
+        var index = first
+        // So many digits cannot overflow.
+        let safe = min(text.count, first + 18)
+        while index < safe {
+            let digit = bytes[index] &- 48
+            guard digit <= 9 else { return nil }
+            value = value &* 10 &- Int64(digit)
+            index += 1
+        }
+        while index < text.count {
+            let digit = bytes[index] &- 48
+            guard digit <= 9 else { return nil }
             let (tenfold, overflow) = value.multipliedReportingOverflow(by: 10)
-            let (next, underflow) = tenfold.subtractingReportingOverflow(Int64(byte - 48))
+            let (next, underflow) = tenfold.subtractingReportingOverflow(Int64(digit))
             if overflow || underflow { return nil }
             value = next
+            index += 1
         }
         if isNegative { return value }
         return value == .min ? nil : -value
@@ -135,9 +148,10 @@ extension JSONValue {
     }
 
     private static func quoted(_ text: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer? {
-        guard text.count >= 2, text.first == UInt8(ascii: "\""), text.last == UInt8(ascii: "\"")
+        guard text.count >= 2, let base = text.baseAddress,
+            text[0] == UInt8(ascii: "\""), text[text.count - 1] == UInt8(ascii: "\"")
         else { return nil }
-        return UnsafeRawBufferPointer(rebasing: text[1..<(text.count - 1)])
+        return UnsafeRawBufferPointer(start: base + 1, count: text.count - 2)
     }
 
     @inline(__always)

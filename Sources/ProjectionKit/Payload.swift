@@ -192,16 +192,21 @@ public struct Payload: ~Copyable {
 
 extension Payload {
     private func value(_ key: StaticString) throws -> UnsafeRawBufferPointer? {
-        let (complaint, found): (String?, UnsafeRawBufferPointer?) =
-            parser._withUnsafeGuaranteedRef { parser in
-                if let complaint = parser.open(text, serial: serial) { return (complaint, nil) }
-                return (nil, key.withUTF8Buffer { parser.value(of: $0) })
-            }
+        let found = parser._withUnsafeGuaranteedRef { parser in
+            parser.open(text, serial: serial) ? parser.value(of: key) : nil
+        }
+        guard let found else {
+            try refuseUnlessOpen()
+            return nil
+        }
+        return JSONValue.isNull(found) ? nil : found
+    }
+
+    private func refuseUnlessOpen() throws {
+        let complaint = parser._withUnsafeGuaranteedRef { $0.complaint(aboutOpening: serial) }
         if let complaint {
             throw PayloadError(path: path, reason: "is not a JSON object: \(complaint)")
         }
-        guard let found, !JSONValue.isNull(found) else { return nil }
-        return found
     }
 
     private func required<Value>(
@@ -228,7 +233,9 @@ extension Payload {
         guard let found = try value(key) else { throw missing(key) }
         guard found.first == UInt8(ascii: "[") else { throw mismatch(key, "an array", found) }
         let inner = parser._withUnsafeGuaranteedRef { $0.forNested }
-        if let complaint = inner.open(found, serial: inner.makeSerial(), opening: "[") {
+        let serial = inner.makeSerial()
+        guard inner.open(found, serial: serial, opening: UInt8(ascii: "[")) else {
+            let complaint = inner.complaint(aboutOpening: serial) ?? "malformed"
             throw PayloadError(path: "\(path).\(key)", reason: "is not a JSON array: \(complaint)")
         }
         return (0..<inner.count).map { inner.element(at: $0) }

@@ -54,12 +54,9 @@ public struct Table<Row: TableRow>: Sendable {
         }
         _modify {
             makeUnique()
-            let hash = TableStorage<Row>.hash(key)
-            let found = storage.find(key, hash: hash)
-            var row: Row? = found.map { storage.pointer(at: $0).move() }
-            storage.journal?.note(row, for: key)
-            defer { storage.put(row, key: key, hash: hash, at: found) }
-            yield &row
+            let access = storage.beginAccess(to: key)
+            defer { storage.endAccess() }
+            yield &access.pointee.row
         }
     }
 
@@ -73,16 +70,33 @@ public struct Table<Row: TableRow>: Sendable {
         get { self[key] ?? fallback() }
         _modify {
             makeUnique()
-            let hash = TableStorage<Row>.hash(key)
-            let found = storage.find(key, hash: hash)
-            if let journal = storage.journal {
-                journal.note(found.map { storage.pointer(at: $0).pointee }, for: key)
+            // Handed on, the closure would be allocated on the heap, once for each access.
+            let row: UnsafeMutablePointer<Row>
+            if let found = storage.beginChange(of: key) {
+                row = found
+            } else {
+                row = storage.insertForChange(fallback())
             }
-            var row: Row
-            if let found { row = storage.pointer(at: found).move() } else { row = fallback() }
-            defer { storage.put(row, key: key, hash: hash, at: found) }
-            yield &row
+            defer { storage.endChange(of: row) }
+            yield &row.pointee
         }
+    }
+
+    /// Inserts a row, unless there is one with its key.
+    ///
+    /// Cheaper than asking with ``contains(_:)`` first: the key is looked up once.
+    ///
+    /// - Returns: Whether it was inserted.
+    @inlinable
+    @discardableResult
+    public mutating func insert(_ row: Row) -> Bool {
+        makeUnique()
+        let key = row.key
+        let hash = TableStorage<Row>.hash(key)
+        guard storage.find(key, hash: hash) == nil else { return false }
+        storage.journal?.note(nil, for: key)
+        storage.insert(row, hash: hash)
+        return true
     }
 
     /// Removes the row with that key and returns it; nil when there is none.

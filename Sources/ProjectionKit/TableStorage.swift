@@ -4,6 +4,8 @@
 //   * a row's home is the slot its 32 bits name; probing from there is linear and removal shifts
 //     back, so a lookup ends at the first free slot
 //   * slots.count is a power of two and at most 70 % of the slots are taken
+//   * `access` is initialized exactly between the begin and the end of one access or change, of
+//     which a table has one at a time
 //   * a row index below `end` is vacant exactly when its bit in `vacantBits` is set, and then it
 //     stands once in `vacancies`
 //
@@ -29,16 +31,42 @@ final class TableStorage<Row: TableRow>: @unchecked Sendable {
     @exclusivity(unchecked) @usableFromInline var vacantBits: [UInt64] = []
     /// Its changes, where somebody wants to know them.
     @exclusivity(unchecked) @usableFromInline var journal: TableJournal<Row>?
+    /// Where a row stands while a reducer has hold of it.
+    @usableFromInline let access: UnsafeMutablePointer<Access>
+
+    /// What is known of a row that a reducer has hold of.
+    ///
+    /// It stands here and not in the frame of the accessor, because a frame of more than four words
+    /// is allocated on the heap, once for each access.
+    @usableFromInline
+    struct Access {
+        /// The row; nil when there is none.
+        @usableFromInline var row: Row?
+        @usableFromInline let key: Row.Key
+        @usableFromInline let hash: UInt32
+        /// Where the row was taken from; nil when there was none.
+        @usableFromInline let index: Int?
+
+        @inlinable
+        init(row: consuming Row?, key: Row.Key, hash: UInt32, index: Int?) {
+            self.row = row
+            self.key = key
+            self.hash = hash
+            self.index = index
+        }
+    }
 
     @inlinable static var chunkShift: Int { 10 }
 
     @inlinable
     init(slotCount: Int = 16) {
         slots = ContiguousArray(repeating: 0, count: slotCount)
+        access = .allocate(capacity: 1)
     }
 
     @inlinable
     deinit {
+        access.deallocate()
         forEachIndex { pointer(at: $0).deinitialize(count: 1) }
         for chunk in chunks { chunk.deallocate() }
     }
@@ -86,6 +114,24 @@ final class TableStorage<Row: TableRow>: @unchecked Sendable {
         }
     }
 
+    /// Takes the row of a key out, for a reducer to change, replace or remove it.
+    @inlinable
+    func beginAccess(to key: Row.Key) -> UnsafeMutablePointer<Access> {
+        let hash = Self.hash(key)
+        let found = find(key, hash: hash)
+        let row = found.map { pointer(at: $0).move() }
+        if let journal { journal.note(row, for: key) }
+        access.initialize(to: Access(row: row, key: key, hash: hash, index: found))
+        return access
+    }
+
+    /// Puts the row back, or inserts it where there was none; nil removes it.
+    @inlinable
+    func endAccess() {
+        let access = access.move()
+        put(access.row, key: access.key, hash: access.hash, at: access.index)
+    }
+
     /// Puts a row that was moved out of `index` back, or inserts it where there was none; nil
     /// removes it.
     @inlinable
@@ -94,15 +140,44 @@ final class TableStorage<Row: TableRow>: @unchecked Sendable {
             if let index { remove(hash: hash, at: index) }
             return
         }
-        precondition(
-            row.key == key,
-            "table '\(Row.table.name)': a row was stored under another key"
-        )
+        assertKey(of: row, is: key)
         if let index {
             pointer(at: index).initialize(to: row)
         } else {
             insert(row, hash: hash)
         }
+    }
+
+    /// Finds the row of a key, for a reducer to change it where it stands; nil when there is none,
+    /// and ``insertForChange(_:)`` has to follow.
+    @inlinable
+    func beginChange(of key: Row.Key) -> UnsafeMutablePointer<Row>? {
+        let hash = Self.hash(key)
+        let found = find(key, hash: hash)
+        if let journal { journal.note(found.map { pointer(at: $0).pointee }, for: key) }
+        access.initialize(to: Access(row: nil, key: key, hash: hash, index: found))
+        return found.map { pointer(at: $0) }
+    }
+
+    /// Inserts the row of the change that has begun.
+    @inlinable
+    func insertForChange(_ row: Row) -> UnsafeMutablePointer<Row> {
+        assertKey(of: row, is: access.pointee.key)
+        return pointer(at: insert(row, hash: access.pointee.hash))
+    }
+
+    /// Ends the change of a row.
+    @inlinable
+    func endChange(of row: UnsafeMutablePointer<Row>) {
+        assertKey(of: row.pointee, is: access.move().key)
+    }
+
+    @inlinable
+    func assertKey(of row: Row, is key: Row.Key) {
+        precondition(
+            row.key == key,
+            "table '\(Row.table.name)': a row was stored under another key"
+        )
     }
 
     /// Calls `body` with the index of each row, ascending.
@@ -140,17 +215,20 @@ final class TableStorage<Row: TableRow>: @unchecked Sendable {
     }
 
     @inlinable
-    static func hash(_ key: Row.Key) -> UInt32 {
-        UInt32(truncatingIfNeeded: key.hashValue)
-    }
+    static func hash(_ key: Row.Key) -> UInt32 { KeyHash.hash(key) }
 
+    /// Inserts the row of a key that has none.
+    ///
+    /// - Returns: Where it stands.
     @inlinable
-    func insert(_ row: consuming Row, hash: UInt32) {
+    @discardableResult
+    func insert(_ row: consuming Row, hash: UInt32) -> Int {
         if (count + 1) * 10 > slots.count * 7 { growSlots() }
         let index = takeIndex()
         pointer(at: index).initialize(to: row)
         place(UInt64(hash) << 32 | UInt64(index + 1))
         count += 1
+        return index
     }
 
     @inlinable
