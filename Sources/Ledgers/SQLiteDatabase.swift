@@ -109,6 +109,13 @@ final class SQLiteDatabase {
         }
     }
 
+    /// Bytes of the pages that are in use.
+    func size() throws -> Int {
+        let pages = try integer("PRAGMA main.page_count") ?? 0
+        let free = try integer("PRAGMA main.freelist_count") ?? 0
+        return Int((pages - free) * (try integer("PRAGMA main.page_size") ?? 0))
+    }
+
     /// Rows that the last INSERT, UPDATE or DELETE changed.
     var changes: Int { Int(sqlite3_changes(handle)) }
 

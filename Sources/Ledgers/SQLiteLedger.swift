@@ -101,7 +101,9 @@ package struct SQLiteLedger: Ledger {
     ) throws -> Result {
         try withDatabase { database in
             let rows = try EventRows(of: span, in: database)
-            return try body(SQLiteLedgerReader(rows: rows, bucketWidth: bucketWidth))
+            // Of a span that begins elsewhere it is not known which part of the file it is.
+            let size = span.after == nil ? try database.size() : nil
+            return try body(SQLiteLedgerReader(rows: rows, size: size, bucketWidth: bucketWidth))
         }
     }
 
@@ -209,12 +211,19 @@ private final class SQLiteLedgerReader: LedgerReader {
     /// Enough to make the hand-over between threads cheap, and few enough to stay in a cache.
     private static let batchBytes = 1 << 20
 
+    /// Bytes that a row takes in the file beside its texts: id, times, header and pointer.
+    private static let rowOverhead = 40
+
     private let rows: EventRows
+    /// Bytes of the file; nil when only a part of it is read.
+    private let size: Int?
     private let bucketWidth: Int64
+    @exclusivity(unchecked) private var bytesRead = 0
     @exclusivity(unchecked) private var types = EventTypeCache()
 
-    init(rows: EventRows, bucketWidth: Int64) {
+    init(rows: EventRows, size: Int?, bucketWidth: Int64) {
         self.rows = rows
+        self.size = size
         self.bucketWidth = bucketWidth
     }
 
@@ -233,6 +242,8 @@ private final class SQLiteLedgerReader: LedgerReader {
             )
             return batch.byteCount < Self.batchBytes
         }
+        bytesRead += batch.byteCount + count * Self.rowOverhead
+        batch.share = size.map { min(1, Double(bytesRead) / Double(max(1, $0))) }
         return count > 0
     }
 }

@@ -20,7 +20,7 @@ public struct Event: ~Copyable {
 
     let streamBytes: UnsafeRawBufferPointer
 
-    package init(record: EventBatch.Record, in batch: EventBatch) {
+    package init(record: EventBatch.Record, in batch: EventBatch, parser: PayloadParser) {
         id = EventID(high: record.idHigh, low: record.idLow)
         time = Timestamp(milliseconds: record.time)
         bucket = Bucket(start: record.bucketStart, width: batch.bucketWidth)
@@ -29,7 +29,7 @@ public struct Event: ~Copyable {
         streamBytes = batch.span(at: record.streamOffset, length: record.streamLength)
         payload = Payload(
             text: batch.span(at: record.payloadOffset, length: record.payloadLength),
-            parser: batch.parser
+            parser: parser
         )
     }
 

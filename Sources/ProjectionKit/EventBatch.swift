@@ -26,7 +26,10 @@ package final class EventBatch: @unchecked Sendable {
     @exclusivity(unchecked) package private(set) var count = 0
     /// Bytes of stream names and payloads in the batch.
     @exclusivity(unchecked) package private(set) var byteCount = 0
-    /// The JSON parser of the thread that drains the batch.
+    /// Roughly how much of the span that is being read has been read with this batch, 0 to 1; nil
+    /// where the ledger does not know.
+    @exclusivity(unchecked) package var share: Double?
+    /// The JSON parser of the thread that drains the batch, where it is one.
     let parser = PayloadParser()
 
     @exclusivity(unchecked) private var records: UnsafeMutablePointer<Record>
@@ -97,9 +100,18 @@ package final class EventBatch: @unchecked Sendable {
     }
 
     /// Calls `body` with each event, in the order they were added.
-    package func forEach(_ body: (borrowing Event) throws -> Void) rethrows {
+    ///
+    /// - Parameters:
+    ///   - parser: Reads the payloads; the batch's own is for a batch that one thread drains.
+    ///   - body: What is done with an event.
+    /// - Throws: What `body` throws.
+    package func forEach(
+        parsedBy parser: PayloadParser? = nil,
+        _ body: (borrowing Event) throws -> Void
+    ) rethrows {
+        let parser = parser ?? self.parser
         for index in 0..<count {
-            let event = Event(record: records[index], in: self)
+            let event = Event(record: records[index], in: self, parser: parser)
             try body(event)
         }
     }

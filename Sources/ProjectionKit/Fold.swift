@@ -6,7 +6,16 @@ package protocol Fold: AnyObject, Sendable {
     /// The tables as they stand, in the order the projection declares them.
     var tables: [any LoadableTable] { get }
 
-    /// Applies every event of a batch, in order.
+    /// Its copies, each of which sees every batch in order and folds its own share of the events; one
+    /// for most projections. Each may have a thread of its own.
+    var copies: [any FoldCopy] { get }
+
+    /// Puts the rows of the copies together: after it there is one.
+    ///
+    /// - Throws: ``PartitionError``. The fold must not be used after that.
+    func unite() throws
+
+    /// Applies every event of a batch, in order, to a fold of one copy.
     ///
     /// - Throws: ``EventRejection`` for the first event that the reducer refuses. The fold must not
     ///   be used after that.
@@ -38,29 +47,142 @@ package protocol Fold: AnyObject, Sendable {
     func forgetRows()
 }
 
+/// What one thread drains batches into: a projection, or one of several copies that share its events.
+package protocol FoldCopy: AnyObject, Sendable {
+    /// Applies those events of a batch that are this copy's, in order.
+    ///
+    /// - Throws: ``EventRejection`` for the first event that the reducer refuses. The copy must not
+    ///   be used after that.
+    func apply(_ batch: EventBatch) throws
+}
+
+/// Two copies of a projection have made a row with the same key.
+package struct PartitionError: Error, Equatable, Sendable {
+    /// The projection's name.
+    package let projection: String
+    /// The table's name, unqualified.
+    package let table: String
+}
+
 extension Projection {
     /// A fold of this projection from its empty state.
-    package static func makeFold() -> any Fold { ProjectionFold<Self>() }
+    ///
+    /// - Parameter copies: How many to fold side by side, where the projection declares a partition
+    ///   key; any other has one.
+    package static func makeFold(copies: Int = 1) -> any Fold {
+        guard copies > 1, let partitioned = Self.self as? any PartitionedProjection.Type else {
+            return ProjectionFold<Self>([ProjectionCopy(share: nil)])
+        }
+        return ProjectionFold<Self>(
+            (0..<copies).map { index in
+                ProjectionCopy(
+                    share: ProjectionShare(index: index, count: copies, key: partitioned.key)
+                )
+            }
+        )
+    }
 
     /// Applies every event of a batch, in order.
     ///
     /// - Throws: ``EventRejection`` for the first event that the reducer refuses. The projection
     ///   must not be used after that.
     package mutating func apply(_ batch: EventBatch) throws {
-        try batch.forEach { event in
+        try batch.forEach { try reduceOrReject($0) }
+    }
+
+    fileprivate mutating func reduceOrReject(_ event: borrowing Event) throws {
+        do {
+            try reduce(event)
+        } catch {
+            throw EventRejection(projection: Self.name, event: event, error: error)
+        }
+    }
+}
+
+extension PartitionedProjection {
+    fileprivate static var key: ProjectionShare.Key {
+        { event in
             do {
-                try reduce(event)
+                return try partitionKey(of: event)
             } catch {
-                throw EventRejection(projection: Self.name, event: event, error: error)
+                throw EventRejection(projection: name, event: event, error: error)
             }
         }
     }
 }
 
-/// `@unchecked Sendable`: one thread folds; the tables are read by others only after that thread
-/// has ended, which is a happens-before edge.
+/// The events that one copy of a projection sees.
+private struct ProjectionShare: Sendable {
+    typealias Key = @Sendable (borrowing Event) throws -> PartitionKey
+
+    let index: Int
+    let count: Int
+    let key: Key
+}
+
+/// `@unchecked Sendable`: one thread at a time applies batches; the tables are read by others only
+/// after it has ended, which is a happens-before edge.
+private final class ProjectionCopy<P: Projection>: FoldCopy, @unchecked Sendable {
+    var projection = P()
+
+    private let share: ProjectionShare?
+    /// Several copies read one batch at the same time.
+    private let parser = PayloadParser()
+
+    init(share: ProjectionShare?) {
+        self.share = share
+    }
+
+    var tables: [any LoadableTable] {
+        Mirror(reflecting: projection).children.map { child in
+            guard let table = child.value as? any LoadableTable else {
+                preconditionFailure(
+                    "projection '\(P.name)' has a partition key, and its property "
+                        + "'\(child.label ?? "")' is no table, so that its copies cannot be united"
+                )
+            }
+            return table
+        }
+    }
+
+    func apply(_ batch: EventBatch) throws {
+        guard let share else {
+            return try batch.forEach(parsedBy: parser) { try projection.reduceOrReject($0) }
+        }
+        try batch.forEach(parsedBy: parser) { event in
+            guard try share.key(event).copy(of: share.count) == share.index else { return }
+            try projection.reduceOrReject(event)
+        }
+    }
+}
+
+/// `@unchecked Sendable`: the copies are each used by one thread at a time; all else is called by one
+/// thread, after theirs have ended, which is a happens-before edge.
 private final class ProjectionFold<P: Projection>: Fold, @unchecked Sendable {
-    private var projection = P()
+    private var parts: [ProjectionCopy<P>]
+
+    init(_ parts: [ProjectionCopy<P>]) {
+        self.parts = parts
+    }
+
+    private var projection: P {
+        get { parts[0].projection }
+        _modify { yield &parts[0].projection }
+    }
+
+    var copies: [any FoldCopy] { parts }
+
+    func unite() throws {
+        guard parts.count > 1 else { return }
+        let whole = ProjectionCopy<P>(share: nil)
+        whole.projection = parts[0].projection
+        for part in parts.dropFirst() {
+            for (table, other) in zip(whole.tables, part.tables) where !table.absorb(other) {
+                throw PartitionError(projection: P.name, table: table.name)
+            }
+        }
+        parts = [whole]
+    }
 
     var projectionName: String { P.name }
 
@@ -68,7 +190,10 @@ private final class ProjectionFold<P: Projection>: Fold, @unchecked Sendable {
         Mirror(reflecting: projection).children.compactMap { $0.value as? any LoadableTable }
     }
 
-    func apply(_ batch: EventBatch) throws { try projection.apply(batch) }
+    func apply(_ batch: EventBatch) throws {
+        precondition(parts.count == 1, "\(parts.count) copies are drained by their own threads")
+        try parts[0].apply(batch)
+    }
 
     private(set) var wants: RowWants?
 

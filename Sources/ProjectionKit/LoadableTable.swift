@@ -30,6 +30,11 @@ package protocol LoadableTable: Sendable {
         into buffer: inout RowBuffer
     ) throws -> Int
 
+    /// Takes in all rows of another table of the same row type; both begin no journal before that.
+    ///
+    /// - Returns: False when the two have a row of the same key.
+    func absorb(_ other: any LoadableTable) -> Bool
+
     /// Begins to note changes; those before are taken as written.
     ///
     /// - Parameter wants: Counts what the reducer asks for and the table does not hold, for a table
@@ -109,6 +114,15 @@ extension Table: LoadableTable {
     ) throws -> Int {
         let encoder = RowEncoder(table: name, columns: Row.table.columns, types: types)
         return try storage.withSegments(of: range) { try encoder.encode($0, into: &buffer) }
+    }
+}
+
+extension Table {
+    package func absorb(_ other: any LoadableTable) -> Bool {
+        guard let other = other as? Table<Row> else {
+            preconditionFailure("'\(name)' and '\(other.name)' have rows of different types")
+        }
+        return storage.absorb(other.storage)
     }
 }
 

@@ -231,6 +231,43 @@ final class TableStorage<Row: TableRow>: @unchecked Sendable {
         return index
     }
 
+    /// Takes over all rows of another table, which is empty after it.
+    ///
+    /// The rows stay where they are and only their chunks change hands; the rows of one table follow
+    /// those of the other.
+    ///
+    /// - Returns: False, and nothing is done, when the two have a row of the same key.
+    func absorb(_ other: TableStorage) -> Bool {
+        guard other.slots.allSatisfy({ $0 == 0 || isNew($0, of: other) }) else { return false }
+        let base = chunks.count << Self.chunkShift
+        precondition(base + other.end < 0xffff_fffe, "two tables hold 4 billion rows")
+        for index in end..<base { leaveVacant(index) }
+        for index in other.vacancies { leaveVacant(base + index) }
+        chunks += other.chunks
+        end = base + other.end
+        count += other.count
+        while count * 10 > slots.count * 7 { growSlots() }
+        for entry in other.slots where entry != 0 { place(entry + UInt64(base)) }
+        other.chunks = []
+        other.slots = ContiguousArray(repeating: 0, count: 16)
+        (other.count, other.end, other.vacancies, other.vacantBits) = (0, 0, [], [])
+        return true
+    }
+
+    private func isNew(_ entry: UInt64, of other: TableStorage) -> Bool {
+        let hash = UInt32(entry >> 32)
+        var slot = Int(hash) & (slots.count - 1)
+        while slots[slot] != 0 {
+            // Only a row with the same 32 bits of hash is worth a look at its key.
+            if slots[slot] >> 32 == UInt64(hash) {
+                let key = other.pointer(at: Int(entry & 0xffff_ffff) - 1).pointee.key
+                return index(of: key, hash: hash) == nil
+            }
+            slot = (slot + 1) & (slots.count - 1)
+        }
+        return true
+    }
+
     @inlinable
     func place(_ entry: UInt64) {
         var slot = home(of: entry)
@@ -281,9 +318,15 @@ final class TableStorage<Row: TableRow>: @unchecked Sendable {
             }
             slot = (slot + 1) & mask
         }
+        leaveVacant(index)
+        count -= 1
+    }
+
+    /// Leaves the place of a row to the next new one.
+    @inlinable
+    func leaveVacant(_ index: Int) {
         while vacantBits.count <= index >> 6 { vacantBits.append(0) }
         vacantBits[index >> 6] |= 1 << UInt64(index & 63)
         vacancies.append(index)
-        count -= 1
     }
 }

@@ -42,7 +42,7 @@ struct DeterminismCheck: Sendable {
         let next = LedgerFold(of: projection.makeFold(), from: ledger, lateness: lateness)
         guard let end = await fold.position else { return next }
         let total = await fold.events
-        try await next.advance(to: end) { events, bucketStart in
+        try await next.advance(to: end) { events, _, bucketStart in
             progress(.folded(events: events, total: total, bucketStart: bucketStart))
         }
         return next

@@ -1,46 +1,141 @@
 import Ledgers
 import ProjectionKit
+import Synchronization
 
-/// One pass over a span of the ledger: a reader thread fills batches, a reducer thread drains them.
+/// One pass over a span of the ledger for any number of folds: a reader thread fills batches, and
+/// every copy of every fold drains them on a thread of its own.
 struct FoldPass: Sendable {
     let ledger: any Ledger
-    let fold: any Fold
-    /// Called on the reducer thread after each batch.
-    let progress: @Sendable (_ events: Int, _ bucketStart: Int64) -> Void
+    /// The first one leads: when it refuses an event, the pass ends.
+    let folds: [any Fold]
+    /// Called on the thread of the first fold after each batch.
+    let progress: FoldProgress
+
+    /// What a pass has come to.
+    struct Outcome: Sendable {
+        /// What was read before, and in this pass.
+        let tally: BucketTally
+        /// For each fold the event that it refused; nil for one that took all.
+        let rejections: [EventRejection?]
+    }
 
     /// Batches that go round: the reader can be ahead by that many, and memory is bounded.
     private static let batches = 4
 
-    /// Folds every event of the span, in order.
+    /// Folds every event of the span, in order, then unites the copies of each fold.
     ///
-    /// Cancellation is noticed before each batch.
+    /// A fold that refuses an event is left behind, and of no use any more; the others go on. Of
+    /// several events that copies of one fold refuse the earliest is told. Cancellation is noticed
+    /// before each batch.
     ///
     /// - Parameters:
     ///   - span: What to fold.
     ///   - tally: What was read before.
-    /// - Returns: The tally, with what was read now.
-    /// - Throws: ``LedgerError``, ``EventRejection``, `CancellationError`.
-    func run(over span: PositionSpan, adding tally: BucketTally) async throws -> BucketTally {
+    /// - Throws: ``LedgerError``, ``RebuildError/copiesOverlap(projection:table:)``,
+    ///   `CancellationError`.
+    func run(over span: PositionSpan, adding tally: BucketTally) async throws -> Outcome {
         try await onThread { checkCancellation in
             var tally = tally
             let before = tally.events
-            try HandOff.run(
-                buffers: (0..<FoldPass.batches).map { _ in EventBatch() },
-                produce: { [ledger] exchange in
-                    try ledger.withReader(of: span) { reader in
-                        try exchange.fillEach { try reader.fill($0) }
+            let refusals = Refusals(folds: folds.count)
+            let drains = folds.enumerated().flatMap { index, fold in
+                fold.copies.map { CopyDrain(copy: $0, fold: index, refusals: refusals) }
+            }
+            guard let first = drains.first else { preconditionFailure("a pass without a fold") }
+            do {
+                try HandOff.run(
+                    buffers: (0..<FoldPass.batches).map { _ in EventBatch() },
+                    produce: { [ledger] exchange in
+                        try ledger.withReader(of: span) { reader in
+                            try exchange.fillEach { try reader.fill($0) }
+                        }
+                    },
+                    beside: drains.dropFirst().map { drain in { try drain.take($0) } },
+                    consume: { batch in
+                        try checkCancellation()
+                        try first.take(batch)
+                        tally.add(batch)
+                        guard let bucketStart = batch.lastBucketStart else { return }
+                        progress(tally.events - before, batch.share, bucketStart)
                     }
-                },
-                consume: { batch in
-                    try checkCancellation()
-                    try fold.apply(batch)
-                    tally.add(batch)
-                    if let bucketStart = batch.lastBucketStart {
-                        progress(tally.events - before, bucketStart)
-                    }
-                }
-            )
-            return tally
+                )
+            } catch is LeaderRefused {
+                // What was refused is in the outcome.
+            }
+            let rejections = folds.indices.map { refusals.rejection(of: $0) }
+            for (fold, rejection) in zip(folds, rejections) where rejection == nil {
+                try unite(fold)
+            }
+            return Outcome(tally: tally, rejections: rejections)
         }
     }
+
+    private func unite(_ fold: any Fold) throws {
+        do {
+            try fold.unite()
+        } catch let error as PartitionError {
+            throw RebuildError.copiesOverlap(projection: error.projection, table: error.table)
+        }
+    }
+}
+
+/// Hears of a pass: events so far, roughly the share of the span where that is known, and the
+/// millisecond at which the bucket begins that it is in.
+typealias FoldProgress = @Sendable (_ events: Int, _ share: Double?, _ bucketStart: Int64) -> Void
+
+/// The pass has no reason to go on.
+private struct LeaderRefused: Error {}
+
+/// The thread of one copy: it stops behind the batch in which its fold has refused an event.
+///
+/// `@unchecked Sendable`: one thread takes batches.
+private final class CopyDrain: @unchecked Sendable {
+    private let copy: any FoldCopy
+    private let fold: Int
+    private let refusals: Refusals
+    private var batches = 0
+    private var isDone = false
+
+    init(copy: any FoldCopy, fold: Int, refusals: Refusals) {
+        self.copy = copy
+        self.fold = fold
+        self.refusals = refusals
+    }
+
+    func take(_ batch: EventBatch) throws {
+        batches += 1
+        // Other copies of the fold go on to the batch of the refusal, in which, or before which,
+        // there may be an earlier one.
+        if let last = refusals.lastBatch(of: fold), batches > last {
+            if fold == 0 { throw LeaderRefused() }
+            return
+        }
+        guard !isDone else { return }
+        do {
+            try copy.apply(batch)
+        } catch let rejection as EventRejection {
+            isDone = true
+            refusals.note(rejection, by: fold, inBatch: batches)
+        }
+    }
+}
+
+/// The earliest event that each fold has refused.
+private final class Refusals: Sendable {
+    private let found: Mutex<[(batch: Int, rejection: EventRejection)?]>
+
+    init(folds: Int) {
+        found = Mutex(Array(repeating: nil, count: folds))
+    }
+
+    func note(_ rejection: EventRejection, by fold: Int, inBatch batch: Int) {
+        found.withLock { found in
+            if let known = found[fold], known.rejection.position < rejection.position { return }
+            found[fold] = (batch, rejection)
+        }
+    }
+
+    func lastBatch(of fold: Int) -> Int? { found.withLock { $0[fold]?.batch } }
+
+    func rejection(of fold: Int) -> EventRejection? { found.withLock { $0[fold]?.rejection } }
 }

@@ -12,6 +12,9 @@ actor LedgerFold {
     /// Events that were applied behind events of a later position.
     private(set) var lateEvents = 0
 
+    /// The event that its reducer refused.
+    private(set) var rejection: EventRejection?
+
     private let ledger: any Ledger
     private let lateness: LatenessTerms
     private var tally: BucketTally
@@ -46,11 +49,12 @@ actor LedgerFold {
     /// - Throws: As ``advance(to:progress:)``.
     func refold(to position: Position?) async throws {
         if let position {
-            let pass = FoldPass(ledger: ledger, fold: fold) { _, _ in }
-            _ = try await pass.run(
+            let pass = FoldPass(ledger: ledger, folds: [fold]) { _, _, _ in }
+            let outcome = try await pass.run(
                 over: PositionSpan(through: position),
                 adding: BucketTally(keepsIDs: false)
             )
+            if let rejection = outcome.rejections.first ?? nil { throw rejection }
         }
         self.position = position
         fold.beginJournal(holdsAllRows: true)
@@ -156,25 +160,78 @@ actor LedgerFold {
     ///
     /// - Parameters:
     ///   - end: Where to stop, included.
+    ///   - others: Folds that stand at the same position, to take along in the same pass: what one of
+    ///     them refuses is thrown when it is used next.
     ///   - progress: Called on the reducer's thread with the events of this call.
     /// - Returns: Number of events.
-    /// - Throws: ``LedgerError``, ``EventRejection``, `CancellationError`; the fold is of no use
-    ///   after that.
+    /// - Throws: ``LedgerError``, ``EventRejection``, `CancellationError`,
+    ///   ``RebuildError/copiesOverlap(projection:table:)``; the fold is of no use after that.
     @discardableResult
     func advance(
         to end: Position,
-        progress: @escaping @Sendable (_ events: Int, _ bucketStart: Int64) -> Void = { _, _ in }
+        together others: [LedgerFold] = [],
+        progress: @escaping FoldProgress = { _, _, _ in }
     ) async throws -> Int {
+        if let rejection { throw rejection }
         guard source == nil else { return try await advanceOneBatch(to: end) }
         if watch == nil { watch = try await beginWatch() }
+        for other in others { try await other.prepare() }
         let before = tally.events
-        let pass = FoldPass(ledger: ledger, fold: fold, progress: progress)
-        tally = try await pass.run(
+        let pass = FoldPass(
+            ledger: ledger,
+            folds: [fold] + others.map(\.fold),
+            progress: progress
+        )
+        let outcome = try await pass.run(
             over: PositionSpan(after: position, through: end),
             adding: tally
         )
-        position = end
+        adopt(outcome, of: 0, at: end)
+        for (index, other) in others.enumerated() {
+            await other.adopt(outcome, of: index + 1, at: end)
+        }
+        if let rejection { throw rejection }
         return tally.events - before
+    }
+
+    /// Folds to the end of the ledger, its newest events last, then what was appended meanwhile.
+    ///
+    /// - Parameters:
+    ///   - others: Folds that have read nothing either, to take along.
+    ///   - progress: Events so far, roughly of how many, and the millisecond at which the bucket
+    ///     begins that the pass is in.
+    /// - Throws: As ``advance(to:together:progress:)``.
+    func foldToEnd(
+        together others: [LedgerFold] = [],
+        progress: @escaping @Sendable (_ events: Int, _ total: Int, _ bucketStart: Int64) -> Void
+    ) async throws {
+        // A writer faster than the fold would keep it here for ever.
+        let rounds = 5
+        func advance(to end: Position) async throws {
+            let before = events
+            try await self.advance(to: end, together: others) { events, share, bucketStart in
+                let total = share.map { $0 > 0 ? Int(Double(events) / $0) : events } ?? events
+                progress(before + events, before + max(events, total), bucketStart)
+            }
+        }
+        if let settled = try await settledEnd(now: LedgerWriter.systemClock()) {
+            try await advance(to: settled)
+        }
+        for _ in 1...rounds {
+            guard let end = try await end() else { break }
+            try await advance(to: end)
+        }
+    }
+
+    /// Begins to watch the ledger, before anybody reads it for this fold.
+    private func prepare() async throws {
+        if watch == nil { watch = try await beginWatch() }
+    }
+
+    private func adopt(_ outcome: FoldPass.Outcome, of index: Int, at end: Position) {
+        tally = outcome.tally
+        position = end
+        rejection = rejection ?? outcome.rejections[index]
     }
 
     /// Folds one batch of what stands behind the position.

@@ -12,6 +12,8 @@ package struct RebuildOptions: Sendable {
     package var keep = 1
     /// Connections that build indexes side by side.
     package var jobs = 2
+    /// Copies that are folded side by side of a projection that declares a partition key.
+    package var foldCopies = 1
     /// How much the tables may shrink.
     package var guards = RowGuards()
     /// How patient the cut-over is.
@@ -58,7 +60,10 @@ package struct Rebuild: Sendable {
     private let ledger: any Ledger
     private let database: ReadModelDatabase
     private let options: RebuildOptions
-    private let progress: @Sendable (RebuildProgress) -> Void
+    fileprivate let progress: @Sendable (RebuildProgress) -> Void
+
+    /// The projection's name.
+    var name: String { tables.name }
 
     /// Prepares a rebuild; nothing is opened yet.
     ///
@@ -122,32 +127,81 @@ package struct Rebuild: Sendable {
     /// - Throws: ``EventRejection``, ``LedgerError``, ``ReadModelError``, ``HookError``,
     ///   `CancellationError`.
     package func run() async throws -> RebuildReport {
+        try await RebuildGroup([self]).run()[0].get()
+    }
+
+    /// Takes the projection's lock and plans, then holds the lock for the time of `body`.
+    ///
+    /// - Throws: As ``run()`` before anything is folded; what `body` throws.
+    func withOpened(_ body: @Sendable (OpenRebuild) async throws -> Void) async throws {
         try await database.withRun(
             of: tables.name,
             command: "rebuild",
             strategy: options.strategy.rawValue
         ) { run in
-            var clock = StageClock()
+            let clock = StageClock()
             run.notes.forEach { progress(.warning($0)) }
             try await enter(.planning, run)
             let plan = try await approvedPlan()
             plan.warnings.forEach { progress(.warning($0)) }
             try await database.setUp(tables)
             clock.lap(\.plan)
-            var report = try await work(plan, run: run, clock: &clock)
-            let failure = try await afterSwap(&report, run: run, clock: &clock)
-            report.warnings = run.notes + plan.warnings + report.warnings
-            report.seconds = clock.seconds
-            report.peakMemoryBytes = Memory.peak
-            try await run.record(report: try report.json)
-            if let failure { throw failure }
-            return report
+            try await body(
+                OpenRebuild(
+                    rebuild: self,
+                    run: run,
+                    plan: plan,
+                    fold: options.resumes ? nil : emptyFold(),
+                    clock: clock
+                )
+            )
         }
+    }
+
+    private func emptyFold() -> LedgerFold {
+        LedgerFold(
+            of: projection.makeFold(copies: options.foldCopies),
+            from: ledger,
+            lateness: options.lateness
+        )
+    }
+}
+
+/// A rebuild that holds its projection's lock and may go on.
+struct OpenRebuild: Sendable {
+    fileprivate let rebuild: Rebuild
+    fileprivate let run: Run
+    fileprivate let plan: ReadModelPlan
+    /// The fold, which has read nothing yet; nil for a rebuild that goes on with an earlier one.
+    let fold: LedgerFold?
+    /// Measures the stages.
+    let clock: StageClock
+
+    /// The fold begins.
+    func enterFolding() async throws { try await rebuild.enter(.folding, run) }
+
+    /// Tells whoever watches the rebuild.
+    func tell(_ progress: RebuildProgress) { rebuild.progress(progress) }
+
+    /// Does all that follows the fold.
+    ///
+    /// - Throws: As ``Rebuild/run()``.
+    func finish() async throws -> RebuildReport {
+        // Others may have had their turn.
+        clock.skip()
+        var report = try await rebuild.work(plan, folded: fold, run: run, clock: clock)
+        let failure = try await rebuild.afterSwap(&report, run: run, clock: clock)
+        report.warnings = run.notes + plan.warnings + report.warnings
+        report.seconds = clock.seconds
+        report.peakMemoryBytes = Memory.peak
+        try await run.record(report: try report.json)
+        if let failure { throw failure }
+        return report
     }
 }
 
 extension Rebuild {
-    private func enter(_ stage: RebuildStage, _ run: Run) async throws {
+    fileprivate func enter(_ stage: RebuildStage, _ run: Run) async throws {
         progress(.stage(stage))
         try await run.enter(stage: stage.rawValue)
     }
@@ -171,13 +225,15 @@ extension Rebuild {
     }
 
     /// Builds and cuts over, and again from the beginning where late events ask for it.
-    private func work(
+    fileprivate func work(
         _ plan: ReadModelPlan,
+        folded: LedgerFold?,
         run: Run,
-        clock: inout StageClock
+        clock: StageClock
     ) async throws -> RebuildReport {
         let mostRestarts = 3
         var restarts = 0
+        var folded = folded
         var resumable = try await resumable(run)
         var holdsAllRows = false
         while true {
@@ -189,9 +245,11 @@ extension Rebuild {
                             holdsAllRows: holdsAllRows,
                             plan: plan,
                             run: run,
-                            clock: &clock
+                            clock: clock
                         )
-                    } else { try await attempt(plan, run: run, clock: &clock) }
+                    } else {
+                        try await attempt(plan, folded: folded, run: run, clock: clock)
+                    }
                 report.restarts = restarts
                 return report
             } catch is WholeTablesWanted {
@@ -206,6 +264,7 @@ extension Rebuild {
                 }
                 restarts += 1
                 resumable = nil
+                folded = nil
                 progress(.warning(late.restartNote))
                 if let generation = late.generation {
                     try await database.discard(generation, run: run)
@@ -232,7 +291,7 @@ extension Rebuild {
         holdsAllRows: Bool,
         plan: ReadModelPlan,
         run: Run,
-        clock: inout StageClock
+        clock: StageClock
     ) async throws -> RebuildReport {
         try await database.withShadow(of: tables, generation: generation.number, run: run) {
             shadow in
@@ -245,14 +304,14 @@ extension Rebuild {
                 holdsAllRows
                 ? LedgerFold.wantsWholeTables : shadow.obstacleToReadingBack(fold.fold)
             if let obstacle {
-                try await refold(fold, generation, because: obstacle, run: run, clock: &clock)
+                try await refold(fold, generation, because: obstacle, run: run, clock: clock)
             } else {
                 progress(.warning(generation.note))
                 await fold.resume(at: generation.position, events: generation.events) {
                     try await shadow.fetch(for: $0)
                 }
             }
-            return try await finish(shadow, fold, plan: plan, run: run, clock: &clock)
+            return try await finish(shadow, fold, plan: plan, run: run, clock: clock)
         }
     }
 
@@ -262,11 +321,21 @@ extension Rebuild {
         _ generation: ResumableGeneration,
         because obstacle: String,
         run: Run,
-        clock: inout StageClock
+        clock: StageClock
     ) async throws {
         try await enter(.folding, run)
         progress(.warning(generation.refoldingNote(obstacle)))
-        if let position = generation.position { try await advance(fold, to: position) }
+        if let position = generation.position {
+            try await fold.advance(to: position) { events, _, bucketStart in
+                progress(
+                    .folded(
+                        events: events,
+                        total: max(events, generation.events),
+                        bucketStart: bucketStart
+                    )
+                )
+            }
+        }
         fold.fold.beginJournal(holdsAllRows: true)
         clock.lap(\.fold)
         let events = await fold.events
@@ -285,12 +354,12 @@ extension Rebuild {
 
     private func attempt(
         _ plan: ReadModelPlan,
+        folded: LedgerFold?,
         run: Run,
-        clock: inout StageClock
+        clock: StageClock
     ) async throws -> RebuildReport {
-        try await enter(.folding, run)
-        var folded = try await fold()
-        clock.lap(\.fold)
+        var folded =
+            if let folded { try await checked(folded) } else { try await fold(run, clock) }
         var digests: [String: String]?
         if options.checksDeterminism {
             (folded, digests) = try await foldAgain(folded, run: run)
@@ -298,28 +367,25 @@ extension Rebuild {
         }
         var report =
             plan.strategy == .truncate
-            ? try await reload(folded, plan: plan, run: run, clock: &clock)
-            : try await buildAndSwap(folded, plan: plan, run: run, clock: &clock)
+            ? try await reload(folded, plan: plan, run: run, clock: clock)
+            : try await buildAndSwap(folded, plan: plan, run: run, clock: clock)
         report.digests = digests
         return report
     }
 
-    /// Folds to the end of the ledger, its newest events last, then what was appended meanwhile.
-    private func fold() async throws -> LedgerFold {
-        // A writer faster than the fold would keep it here for ever.
-        let rounds = 5
-        let fold = LedgerFold(
-            of: projection.makeFold(),
-            from: ledger,
-            lateness: options.lateness
-        )
-        if let settled = try await fold.settledEnd(now: LedgerWriter.systemClock()) {
-            try await advance(fold, to: settled)
+    /// A fold that was made in a pass with others, unless it has refused an event there.
+    private func checked(_ folded: LedgerFold) async throws -> LedgerFold {
+        if let rejection = await folded.rejection { throw rejection }
+        return folded
+    }
+
+    private func fold(_ run: Run, _ clock: StageClock) async throws -> LedgerFold {
+        try await enter(.folding, run)
+        let fold = emptyFold()
+        try await fold.foldToEnd { events, total, bucketStart in
+            progress(.folded(events: events, total: total, bucketStart: bucketStart))
         }
-        for _ in 1...rounds {
-            guard let end = try await fold.end() else { break }
-            try await advance(fold, to: end)
-        }
+        clock.lap(\.fold)
         return fold
     }
 
@@ -334,20 +400,6 @@ extension Rebuild {
             lateness: options.lateness,
             progress: progress
         ).run(after: folded)
-    }
-
-    private func advance(_ fold: LedgerFold, to end: Position) async throws {
-        let before = await fold.events
-        let lag = try await fold.lag(to: end)
-        try await fold.advance(to: end) { events, bucketStart in
-            progress(
-                .folded(
-                    events: before + events,
-                    total: before + lag.events,
-                    bucketStart: bucketStart
-                )
-            )
-        }
     }
 
     /// Finds out what was committed behind the fold, and does what the policy says.
@@ -372,7 +424,7 @@ extension Rebuild {
         _ folded: LedgerFold,
         plan: ReadModelPlan,
         run: Run,
-        clock: inout StageClock
+        clock: StageClock
     ) async throws -> RebuildReport {
         try await enter(.loading, run)
         let built = try await database.build(
@@ -389,7 +441,7 @@ extension Rebuild {
         try await database.check(tables, generation: built.number, guards: options.guards)
         clock.lap(\.check)
         return try await database.withShadow(of: tables, generation: built.number, run: run) {
-            var report = try await finish($0, folded, plan: plan, run: run, clock: &clock)
+            var report = try await finish($0, folded, plan: plan, run: run, clock: clock)
             report.copiedBytes = built.bytes
             return report
         }
@@ -401,7 +453,7 @@ extension Rebuild {
         _ folded: LedgerFold,
         plan: ReadModelPlan,
         run: Run,
-        clock: inout StageClock
+        clock: StageClock
     ) async throws -> RebuildReport {
         try await enter(.catchingUp, run)
         let catchUp = await CatchUp(
@@ -414,7 +466,7 @@ extension Rebuild {
             ),
             progress: progress
         )
-        let rows = try await take(catchUp, folded, shadow, run: run, clock: &clock)
+        let rows = try await take(catchUp, folded, shadow, run: run, clock: clock)
         var report = RebuildReport(
             projection: tables.name,
             run: run.id,
@@ -427,7 +479,7 @@ extension Rebuild {
         )
         if let rows { report.rows = rows }
         if options.swaps {
-            try await cutOver(&report, catchUp, folded, plan: plan, run: run, clock: &clock)
+            try await cutOver(&report, catchUp, folded, plan: plan, run: run, clock: clock)
         }
         report.catchUpRounds = await catchUp.rounds
         report.caughtUpRows = await catchUp.rows
@@ -442,7 +494,7 @@ extension Rebuild {
         _ folded: LedgerFold,
         _ shadow: ShadowSession,
         run: Run,
-        clock: inout StageClock
+        clock: StageClock
     ) async throws -> [String: Int]? {
         try await catchUp.approach()
         try await settleLateEvents(folded, generation: shadow.generation)
@@ -471,11 +523,11 @@ extension Rebuild {
         _ folded: LedgerFold,
         plan: ReadModelPlan,
         run: Run,
-        clock: inout StageClock
+        clock: StageClock
     ) async throws {
         let generation = report.generation
         let announced = report.announced(.swap, previous: plan.liveGeneration)
-        try await runHooks(.before, announced, run, &clock)
+        try await runHooks(.before, announced, run, clock)
         try await enter(.cuttingOver, run)
         let result = try await database.cutOver(
             tables,
@@ -506,7 +558,7 @@ extension Rebuild {
         _ folded: LedgerFold,
         plan: ReadModelPlan,
         run: Run,
-        clock: inout StageClock
+        clock: StageClock
     ) async throws -> RebuildReport {
         let position = await folded.position
         let events = await folded.events
@@ -518,7 +570,7 @@ extension Rebuild {
             run: run.id,
             position: position.map { "\($0)" }
         )
-        try await runHooks(.before, announced, run, &clock)
+        try await runHooks(.before, announced, run, clock)
         try await settleLateEvents(folded, generation: nil)
         try await enter(.cuttingOver, run)
         let result = try await database.reload(
@@ -551,20 +603,20 @@ extension Rebuild {
     /// What follows a cut-over: hooks, then pruning.
     ///
     /// - Returns: The hook that failed; nothing is pruned then, and the report is still kept.
-    private func afterSwap(
+    fileprivate func afterSwap(
         _ report: inout RebuildReport,
         run: Run,
-        clock: inout StageClock
+        clock: StageClock
     ) async throws -> HookError? {
         guard report.isLive else { return nil }
         let kind = report.strategy == Strategy.truncate.rawValue ? CutOverKind.truncate : .swap
         do {
             let announced = report.announced(kind, previous: report.previousGeneration)
-            try await runHooks(.after, announced, run, &clock)
+            try await runHooks(.after, announced, run, clock)
         } catch let error as HookError {
             return error
         }
-        try await prune(&report, run: run, clock: &clock)
+        try await prune(&report, run: run, clock: clock)
         return nil
     }
 
@@ -572,7 +624,7 @@ extension Rebuild {
         _ moment: Hooks.Moment,
         _ cutOver: AnnouncedCutOver,
         _ run: Run,
-        _ clock: inout StageClock
+        _ clock: StageClock
     ) async throws {
         guard !options.hooks.commands(moment).isEmpty else { return }
         defer { clock.lap(\.hooks) }
@@ -583,7 +635,7 @@ extension Rebuild {
     private func prune(
         _ report: inout RebuildReport,
         run: Run,
-        clock: inout StageClock
+        clock: StageClock
     ) async throws {
         try await enter(.pruning, run)
         let result = try await database.prune(run, keep: options.keep)
@@ -659,19 +711,5 @@ private struct LateEvents: Error {
 
     var acceptanceNote: String {
         "\(number) events were committed late, into \(buckets): they were applied behind the others."
-    }
-}
-
-/// Measures the stages one after another.
-private struct StageClock {
-    var seconds = RebuildReport.Seconds()
-    private var last = ContinuousClock.now
-
-    mutating func lap(_ stage: WritableKeyPath<RebuildReport.Seconds, Double>) {
-        let now = ContinuousClock.now
-        let elapsed = (now - last) / .seconds(1)
-        seconds[keyPath: stage] += elapsed
-        seconds.total += elapsed
-        last = now
     }
 }

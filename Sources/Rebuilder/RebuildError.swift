@@ -16,6 +16,10 @@ package enum RebuildError: Error, Equatable, Sendable {
     )
     /// Events are appended faster than they are caught up with.
     case outrun(Outrun)
+    /// Two copies of a projection, folded side by side, made a row with the same key.
+    case copiesOverlap(projection: String, table: String)
+    /// It was to be rebuilt together with another projection, which failed before its turn.
+    case stoppedByAnother(projection: String, failed: String)
 }
 
 extension RebuildError: CustomStringConvertible {
@@ -48,6 +52,19 @@ extension RebuildError: CustomStringConvertible {
             The live tables are unchanged.
             At a quieter time run 'reprise rebuild \(outrun.projection) --resume', or allow a longer \
             outage budget (--outage-budget) or more time (--catch-up-limit).
+            """
+        case .copiesOverlap(let projection, let table):
+            """
+            Two copies of '\(projection)' made a row of '\(table)' with the same key, so its \
+            partition key does not keep apart what belongs together.
+            The live tables are unchanged.
+            Mend partitionKey(of:), or run 'reprise rebuild \(projection) --fold-copies 1'.
+            """
+        case .stoppedByAnother(let projection, let failed):
+            """
+            '\(projection)' was not rebuilt, because '\(failed)' failed before it.
+            The live tables are unchanged.
+            Mend that, or run 'reprise rebuild \(projection)' alone.
             """
         }
     }

@@ -50,8 +50,9 @@ enum ExitStatus: Int32, CaseIterable {
             }
         case let error as RebuildError:
             switch error {
-            case .ledgerChangedBehind, .outrun: self = .tryAgain
+            case .ledgerChangedBehind, .outrun, .stoppedByAnother: self = .tryAgain
             case .ledgerEndsEarly: self = .ledger
+            case .copiesOverlap: self = .rejected
             }
         case is UnrepeatableFold: self = .checkFailed
         case is ImportError, is EventRejection: self = .rejected

@@ -83,8 +83,14 @@ final class RebuildMeter: Sendable {
         }
     }
 
+    /// When that stage began.
+    var since: ContinuousClock.Instant { state.withLock(\.since) }
+
     /// The line that says how far it is; none on a terminal while hooks write there.
-    var line: String? {
+    ///
+    /// - Parameter projections: Whose rebuilds it is about.
+    func line(of projections: [String]) -> String? {
+        let projection = projections.joined(separator: ", ")
         let state = state.withLock { $0 }
         if Console.standardError.isTerminal, [.beforeSwap, .afterSwap].contains(state.stage) {
             return nil

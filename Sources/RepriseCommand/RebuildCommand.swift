@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import Foundation
 internal import Ledgers
 internal import Logging
 internal import ProjectionKit
@@ -24,7 +25,9 @@ struct RebuildCommand: AsyncParsableCommand {
             With --strategy truncate the rows are replaced in place, in one transaction; readers \
             wait for the load, and there is no way back.
 
-            Several projections are rebuilt one after the other; the first failure stops.
+            Several projections are folded in one pass over the ledger, which holds the rows of all \
+            in memory, and then loaded and cut over one after the other. What the plan refuses \
+            stops all of them before the pass; after it the first failure stops those behind it.
 
             Exit status: 0 done, 1 a check or hook says no, 2 usage, 3 the plan refuses, 4 ledger, \
             5 database, 6 an event is rejected, 7 live but a hook after it failed, 75 try again \
@@ -67,6 +70,15 @@ struct RebuildCommand: AsyncParsableCommand {
         )
     )
     var jobs: Int?
+
+    @Option(
+        help: ArgumentHelp(
+            "Copies that are folded side by side of a projection that declares a partition key "
+                + "(default: one less than the processors, 1 at least).",
+            valueName: "n"
+        )
+    )
+    var foldCopies: Int?
 
     @Option(
         help: ArgumentHelp(
@@ -119,28 +131,30 @@ struct RebuildCommand: AsyncParsableCommand {
         let logger = general.logger
         logger.info("The ledger is '\(path)', the read models are in \(database.place).")
         let ledger = try await onThread { _ in try SQLiteLedger(path: path) }
-        var reports: [RebuildReport] = []
-        do {
-            for projection in chosen {
-                let report = try await RebuildTask(
-                    projection: projection,
-                    ledger: ledger,
-                    database: database,
-                    options: options,
-                    logger: logger
-                ).run()
-                reports.append(report)
-                if !json { print(ReportText(report, kept: options.keep).text) }
-            }
-        } catch {
-            if json && !reports.isEmpty { try show(reports) }
-            if !reports.isEmpty {
-                let done = reports.map(\.projection).joined(separator: ", ")
-                logger.notice("Rebuilt before the failure, and not undone: \(done).")
-            }
-            throw error
+        let watched = chosen.map {
+            WatchedRebuild(
+                projection: $0,
+                ledger: ledger,
+                database: database,
+                options: options,
+                logger: logger
+            )
         }
-        if json { try show(reports) }
+        let results = try await withProgress({ watched.line }) {
+            await RebuildGroup(watched.map(\.rebuild)).run { report in
+                if json { return }
+                Console.standardError.clearProgress()
+                print(ReportText(report, kept: options.keep).text)
+            }
+        }
+        let reports = results.compactMap { try? $0.get() }
+        if json && !reports.isEmpty { try show(reports) }
+        guard let failure = watched.failure(in: results) else { return }
+        if !reports.isEmpty {
+            let done = reports.map(\.projection).joined(separator: ", ")
+            logger.notice("Rebuilt before the failure, and not undone: \(done).")
+        }
+        throw failure
     }
 
     private func show(_ reports: [RebuildReport]) throws {
@@ -155,6 +169,13 @@ struct RebuildCommand: AsyncParsableCommand {
         options.swaps = !noSwap
         options.keep = try settings.keep(flag: keep)
         options.jobs = try settings.number(.jobs, flag: jobs, in: 1...64, default: 2)
+        options.foldCopies = try settings.number(
+            .foldCopies,
+            flag: foldCopies,
+            in: 1...64,
+            // One processor reads the ledger.
+            default: max(1, ProcessInfo.processInfo.activeProcessorCount - 1)
+        )
         let shrink = try settings.decimal(
             .maxShrinkPercent,
             flag: maxShrink,
@@ -174,31 +195,34 @@ struct RebuildCommand: AsyncParsableCommand {
 }
 
 /// One projection's rebuild, watched.
-private struct RebuildTask {
+private struct WatchedRebuild {
     let projection: any Projection.Type
-    let ledger: SQLiteLedger
-    let database: ReadModelDatabase
-    let options: RebuildOptions
-    let logger: Logger
+    let rebuild: Rebuild
+    let meter: RebuildMeter
 
-    func run() async throws -> RebuildReport {
+    init(
+        projection: any Projection.Type,
+        ledger: SQLiteLedger,
+        database: ReadModelDatabase,
+        options: RebuildOptions,
+        logger: Logger
+    ) {
         let meter = RebuildMeter(projection: projection.name)
-        let rebuild = Rebuild(
-            of: projection,
-            from: ledger,
-            into: database,
-            options: options
-        ) { [logger] in
+        self.projection = projection
+        self.meter = meter
+        rebuild = Rebuild(of: projection, from: ledger, into: database, options: options) {
             take($0, meter, logger)
         }
-        do {
-            return try await withProgress({ meter.line }) { try await rebuild.run() }
-        } catch is CancellationError {
-            throw interruption(at: meter.stage)
-        } catch let error as HookError {
-            throw error
-        } catch  where [.afterSwap, .pruning].contains(meter.stage) {
-            throw LaterFailure(projection: projection.name, cause: error)
+    }
+
+    /// The failure with what it means in the stage it came in.
+    func explained(_ error: any Error) -> any Error {
+        switch error {
+        case is CancellationError: interruption(at: meter.stage)
+        case is HookError: error
+        case _ where [.afterSwap, .pruning].contains(meter.stage):
+            LaterFailure(projection: projection.name, cause: error)
+        default: error
         }
     }
 
@@ -224,6 +248,30 @@ private struct RebuildTask {
                     + "then."
             )
         }
+    }
+}
+
+extension [WatchedRebuild] {
+    /// The line of the one that went on last; those that fold in one pass share it.
+    fileprivate var line: String? {
+        guard let last = map(\.meter).max(by: { $0.since < $1.since }) else { return nil }
+        let names = filter { $0.meter.stage == last.stage }.map(\.meter.projection)
+        return last.line(of: last.stage == .folding ? names : [last.projection])
+    }
+
+    /// The failure that stopped the others; nil when there is none.
+    fileprivate func failure(in results: [Result<RebuildReport, any Error>]) -> (any Error)? {
+        var stopped: (any Error)?
+        for (watched, result) in zip(self, results) {
+            do {
+                _ = try result.get()
+            } catch RebuildError.stoppedByAnother(let projection, let failed) {
+                stopped = RebuildError.stoppedByAnother(projection: projection, failed: failed)
+            } catch {
+                return watched.explained(error)
+            }
+        }
+        return stopped
     }
 }
 

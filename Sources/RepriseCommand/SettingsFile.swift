@@ -9,6 +9,7 @@ enum SettingKey: String, CaseIterable {
     case schema
     case keep
     case jobs
+    case foldCopies = "fold_copies"
     case maxShrinkPercent = "max_shrink_percent"
     case outageBudgetMs = "outage_budget_ms"
     case deadlineSeconds = "deadline_seconds"
