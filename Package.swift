@@ -122,10 +122,19 @@ let package = Package(
             swiftSettings: houseRules
         ),
         .target(
+            name: "FulfilmentProjection",
+            dependencies: ["ProjectionKit"],
+            path: "Projections/Fulfilment",
+            resources: [.embedInCode("schema.sql"), .embedInCode("checks.sql")],
+            swiftSettings: houseRules
+        ),
+        .target(
             name: "Projections",
-            dependencies: ["ProjectionKit", "ShopProjection", "LoansProjection"],
+            dependencies: [
+                "ProjectionKit", "ShopProjection", "LoansProjection", "FulfilmentProjection",
+            ],
             path: "Projections",
-            exclude: ["Shop", "Loans"],
+            exclude: ["Shop", "Loans", "Fulfilment"],
             sources: ["Registry.swift"],
             swiftSettings: houseRules
         ),
@@ -150,7 +159,10 @@ let package = Package(
         ),
         .executableTarget(
             name: "FoldCost",
-            dependencies: ["ProjectionKit", "Ledgers", "ShopProjection", "AllocationCount"],
+            dependencies: [
+                "ProjectionKit", "Ledgers", "Rebuilder", "ShopProjection", "FulfilmentProjection",
+                "AllocationCount",
+            ],
             path: "Benchmarks/FoldCost",
             swiftSettings: houseRules
         ),
@@ -166,6 +178,7 @@ let package = Package(
             dependencies: [
                 "TestSupport", "ProjectionKit", "ProjectionTesting", "Ledgers", "Postgres",
                 "ReadModels", "Rebuilder", "RepriseCommand", "ShopProjection", "LoansProjection",
+                "FulfilmentProjection",
             ],
             swiftSettings: houseRules
         ),
@@ -173,7 +186,7 @@ let package = Package(
             name: "IntegrationTests",
             dependencies: [
                 "TestSupport", "ProjectionKit", "Ledgers", "Postgres", "ReadModels", "Rebuilder",
-                "ShopProjection", "LoansProjection",
+                "ShopProjection", "LoansProjection", "FulfilmentProjection",
             ],
             swiftSettings: houseRules
         ),

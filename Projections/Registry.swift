@@ -1,3 +1,4 @@
+internal import FulfilmentProjection
 internal import LoansProjection
 public import ProjectionKit
 internal import ShopProjection
@@ -9,4 +10,5 @@ internal import ShopProjection
 public let registeredProjections: [any Projection.Type] = [
     Shop.self,
     Loans.self,
+    Fulfilment.self,
 ]

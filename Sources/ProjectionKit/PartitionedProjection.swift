@@ -14,8 +14,8 @@ public import FoundationEssentials
 /// Each copy sees the events of its own keys alone, in the ledger's order, and begins with empty
 /// tables. So two events may have different keys only if the reducer never looks at, or changes, a
 /// row for one of them that it looks at or changes for the other. Two copies that make a row with
-/// the same key stop the rebuild; a reducer that looks for the rows of another key finds none and
-/// is not noticed, so compare `rebuild --fold-copies 1` with `--fold-copies 2` once.
+/// the same key stop the rebuild; a reducer that looks for the rows of another key finds none.
+/// `rebuild --check-determinism --fold-copies 2` finds out: it compares two copies with one.
 ///
 /// - Its tables are all it knows: a stored property that is no ``Table`` is a programmer error and
 ///   traps when more than one copy is folded.

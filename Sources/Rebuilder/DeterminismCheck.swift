@@ -4,6 +4,9 @@ package import ProjectionKit
 /// Folds the events of a fold a second time and compares the tables of the two, also those that are
 /// the reducer's alone.
 ///
+/// The second fold is made by one copy of the projection: where the first one was made by several, a
+/// partition key that does not keep apart what belongs together is found as well.
+///
 /// Both folds are held in memory. The second one runs in the same process: what differs only from
 /// one process or one day to the next is not found.
 struct DeterminismCheck: Sendable {

@@ -1,26 +1,36 @@
-import Ledgers
-import ProjectionKit
+package import Ledgers
+package import ProjectionKit
 import Synchronization
 
 /// One pass over a span of the ledger for any number of folds: a reader thread fills batches, and
 /// every copy of every fold drains them on a thread of its own.
-struct FoldPass: Sendable {
-    let ledger: any Ledger
-    /// The first one leads: when it refuses an event, the pass ends.
-    let folds: [any Fold]
-    /// Called on the thread of the first fold after each batch.
-    let progress: FoldProgress
+package struct FoldPass: Sendable {
+    private let ledger: any Ledger
+    private let folds: [any Fold]
+    private let progress: FoldProgress
 
     /// What a pass has come to.
-    struct Outcome: Sendable {
+    package struct Outcome: Sendable {
         /// What was read before, and in this pass.
-        let tally: BucketTally
+        package let tally: BucketTally
         /// For each fold the event that it refused; nil for one that took all.
-        let rejections: [EventRejection?]
+        package let rejections: [EventRejection?]
     }
 
     /// Batches that go round: the reader can be ahead by that many, and memory is bounded.
     private static let batches = 4
+
+    /// Prepares a pass.
+    ///
+    /// - Parameters:
+    ///   - ledger: What to read.
+    ///   - folds: One at least; the first one leads: when it refuses an event, the pass ends.
+    ///   - progress: Called on the thread of the first fold after each batch.
+    package init(ledger: any Ledger, folds: [any Fold], progress: @escaping FoldProgress) {
+        self.ledger = ledger
+        self.folds = folds
+        self.progress = progress
+    }
 
     /// Folds every event of the span, in order, then unites the copies of each fold.
     ///
@@ -33,7 +43,7 @@ struct FoldPass: Sendable {
     ///   - tally: What was read before.
     /// - Throws: ``LedgerError``, ``RebuildError/copiesOverlap(projection:table:)``,
     ///   `CancellationError`.
-    func run(over span: PositionSpan, adding tally: BucketTally) async throws -> Outcome {
+    package func run(over span: PositionSpan, adding tally: BucketTally) async throws -> Outcome {
         try await onThread { checkCancellation in
             var tally = tally
             let before = tally.events
@@ -81,7 +91,7 @@ struct FoldPass: Sendable {
 
 /// Hears of a pass: events so far, roughly the share of the span where that is known, and the
 /// millisecond at which the bucket begins that it is in.
-typealias FoldProgress = @Sendable (_ events: Int, _ share: Double?, _ bucketStart: Int64) -> Void
+package typealias FoldProgress = @Sendable (_ events: Int, _ share: Double?, _ bucketStart: Int64) -> Void
 
 /// The pass has no reason to go on.
 private struct LeaderRefused: Error {}

@@ -1,4 +1,5 @@
 import Foundation
+import Ledgers
 import Postgres
 import ProjectionKit
 import TestSupport
@@ -183,8 +184,8 @@ struct RebuildCommandTests {
             #expect(stored as? NSDictionary == move as NSDictionary)
             let prune = try object(try await reprise.run("prune shop --json"))
             #expect(Set(prune.keys) == ["dropped", "postponed", "projection"])
-            #expect(try array(try await reprise.run("plan --json")).count == 2)
-            #expect(try array(try await reprise.run("status --json")).count == 2)
+            #expect(try array(try await reprise.run("plan --json")).count == 3)
+            #expect(try array(try await reprise.run("status --json")).count == 3)
         }
     }
 
@@ -208,25 +209,68 @@ struct RebuildCommandTests {
         }
     }
 
-    @Test("several projections are rebuilt one after the other, and the first failure stops")
+    @Test("several projections are folded in one pass; what the plan refuses of one stops all")
     func several() async throws {
         try await withShop { reprise, scene in
-            let both = try array(try await reprise.run("rebuild --all --json"))
-            #expect(both.map { $0["projection"] as? String } == ["shop", "loans"])
+            let text = try await reprise.run("rebuild shop fulfilment")
+            expect(text, exits: 0)
+            let stages = text.standardError.split(separator: "\n").map(String.init)
+            let order = [
+                "fulfilment: planning", "shop: planning", "shop: folding", "fulfilment: folding",
+                "shop: loading", "shop: pruning", "fulfilment: loading", "fulfilment: pruning",
+            ]
+            #expect(stages.filter { order.contains($0) } == order)
+            let all = try array(try await reprise.run("rebuild --all --json"))
+            #expect(all.map { $0["projection"] as? String } == ["shop", "loans", "fulfilment"])
             try await scene.database.execute(
                 """
                 CREATE FUNCTION public.note(item public.work_item) RETURNS text LANGUAGE sql
                     AS 'SELECT ''noted'''
                 """
             )
-            let half = try await reprise.run("rebuild --all --json")
-            expect(
-                half,
-                exits: 3,
-                saying: ["Notice: Rebuilt before the failure, and not undone: shop.", "work_item"]
-            )
-            #expect(try array(half).map { $0["projection"] as? String } == ["shop"])
+            let before = try await live(scene)
+            let none = try await reprise.run("rebuild --all --json")
+            expect(none, exits: 3, saying: ["work_item", unchanged])
+            #expect(none.standardOutput.isEmpty)
+            #expect(try await live(scene) == before)
         }
+    }
+
+    @Test("of several projections the first failure after the pass stops those behind it")
+    func severalFailing() async throws {
+        try await withShop { reprise, scene in
+            expect(try await reprise.run("rebuild --all"), exits: 0)
+            // Loans pass such an event over, and so does nobody else.
+            try scene.append([
+                NewEvent(
+                    stream: "order-none",
+                    type: "LineRemoved",
+                    data: #"{"orderId":"00000000-0000-0000-0000-000000000000","line":1}"#
+                )
+            ])
+            let before = try await live(scene)
+            let first = try await reprise.run("rebuild fulfilment loans --json")
+            expect(first, exits: 6, saying: ["'fulfilment' refuses an event", unchanged])
+            #expect(first.standardOutput.isEmpty)
+            #expect(try await live(scene) == before)
+            let second = try await reprise.run("rebuild loans fulfilment shop --json")
+            expect(
+                second,
+                exits: 6,
+                saying: [
+                    "Notice: Rebuilt before the failure, and not undone: loans.",
+                    "'fulfilment' refuses an event",
+                ]
+            )
+            #expect(try array(second).map { $0["projection"] as? String } == ["loans"])
+            #expect(try await live(scene) == ["fulfilment 1", "loans 2", "shop 1"])
+        }
+    }
+
+    private func live(_ scene: RebuildScene) async throws -> [String] {
+        try await scene.database.query(
+            "SELECT projection, generation FROM reprise.live ORDER BY projection"
+        ).rows.map { "\(try $0.string("projection")) \(try $0.int("generation"))" }
     }
 
     @Test("what the plan refuses is listed, and a rebuild does not begin")

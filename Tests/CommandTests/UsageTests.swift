@@ -65,13 +65,15 @@ struct UsageTests {
                 exits: 2,
                 saying: [
                     "Error: There is no projection 'shpo'; did you mean 'shop'?", unchanged,
-                    "Known projections: shop, loans.",
+                    "Known projections: shop, loans, fulfilment.",
                 ]
             )
             expect(
                 try await reprise.run([command[0], "warehouse"]),
                 exits: 2,
-                saying: ["There is no projection 'warehouse'.", unchanged, "shop, loans"]
+                saying: [
+                    "There is no projection 'warehouse'.", unchanged, "shop, loans, fulfilment",
+                ]
             )
         }
     }
@@ -80,7 +82,9 @@ struct UsageTests {
     func unclearProjections() async throws {
         try await withScratchFolder { folder in
             let reprise = RepriseProcess(in: folder)
-            let parts = ["Name the projections, or say --all", unchanged, "shop, loans"]
+            let parts = [
+                "Name the projections, or say --all", unchanged, "shop, loans, fulfilment",
+            ]
             expect(try await reprise.run("rebuild"), exits: 2, saying: parts)
             expect(try await reprise.run("rebuild shop --all"), exits: 2, saying: parts)
         }

@@ -21,12 +21,12 @@ struct LedgerLogTests {
             let pass = HeldPass()
             async let folding = FoldPass(
                 ledger: ledger,
-                fold: Tally.makeFold(),
-                progress: { _, _ in pass.hold() }
+                folds: [Tally.makeFold()],
+                progress: { _, _, _ in pass.hold() }
             ).run(over: PositionSpan(through: end), adding: BucketTally(keepsIDs: false))
             await pass.waitUntilHeld()
             let largest = try pass.releasing { try appendMuch(to: ledger) }
-            #expect(try await folding.events == 20_000)
+            #expect(try await folding.tally.events == 20_000)
             print("the log had \(largest >> 20) MiB at most")
             #expect(largest < Self.bound)
         }

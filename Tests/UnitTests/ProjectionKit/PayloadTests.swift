@@ -1,4 +1,4 @@
-import FoundationEssentials
+import Foundation
 import ProjectionKit
 import TestSupport
 import Testing
@@ -406,6 +406,56 @@ struct PayloadStructureTests {
                     && error?.reason.hasPrefix("is not a JSON object: ") == true
             }
         }
+    }
+
+    @Test(
+        "finds the fields that Foundation finds, in whatever spelling",
+        arguments: [61, 62, 63] as [UInt64]
+    )
+    func sameFields(seed: UInt64) throws {
+        print("payload: seed \(seed)")
+        var random = JSONDice(seed: seed)
+        for _ in 0..<2_000 {
+            let text = random.object(depth: 3)
+            let object = try JSONSerialization.jsonObject(with: Data(text.utf8))
+            let fields = try #require(object as? [String: Any])
+            try withPayload(text) { payload throws in
+                for (key, get) in JSONDice.accessors {
+                    let expected = fields[key].flatMap { $0 is NSNull ? nil : $0 }
+                    #expect(try get(payload) == (expected != nil), "\(key) in \(text)")
+                    guard let expected, case .text(let found)? = try random.read(key, payload)
+                    else { continue }
+                    #expect(found == expected as? String, "\(key) in \(text)")
+                }
+            }
+        }
+    }
+
+    @Test("no damage to a text makes it trap, or a valid one refused", arguments: [71, 72])
+    func damage(seed: UInt64) throws {
+        print("payload: seed \(seed)")
+        var random = JSONDice(seed: seed)
+        let reader = JSONObjectReader()
+        for _ in 0..<4_000 {
+            var bytes = Array(random.object(depth: 2).utf8)
+            random.damage(&bytes)
+            let isValid = Self.withPadding(bytes) { reader.open($0) == nil }
+            try withEvent(bytes: bytes) { event throws in
+                do {
+                    _ = try event.payload.contains("a")
+                } catch is PayloadError {
+                    #expect(!isValid, "\(String(decoding: bytes, as: UTF8.self))")
+                }
+            }
+        }
+    }
+
+    private static func withPadding<Result>(
+        _ bytes: [UInt8],
+        _ body: (UnsafeRawBufferPointer) -> Result
+    ) -> Result {
+        let padded = bytes + Array(repeating: 0, count: PayloadParser.padding)
+        return padded.withUnsafeBytes { body(UnsafeRawBufferPointer(rebasing: $0[..<bytes.count])) }
     }
 
     @Test("refuses bytes that are no UTF-8")

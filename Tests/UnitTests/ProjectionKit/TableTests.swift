@@ -1,3 +1,4 @@
+import FoundationEssentials
 import ProjectionKit
 import Synchronization
 import TestSupport
@@ -21,6 +22,63 @@ struct TableTests {
         model.checkEverything()
     }
 
+    @Test("behaves as a dictionary with keys of the usual kinds", arguments: [21, 22] as [UInt64])
+    func usualKeys(seed: UInt64) throws {
+        print("table model with usual keys: seed \(seed)")
+        var numbers = TableModel<Int64>(seed: seed, keys: 500)
+        var uuids = TableModel<UUID>(seed: seed, keys: 500)
+        var ids = TableModel<EventID>(seed: seed, keys: 500)
+        for step in 0..<5_000 {
+            try numbers.step(step)
+            try uuids.step(step)
+            try ids.step(step)
+        }
+        numbers.checkEverything()
+        uuids.checkEverything()
+        ids.checkEverything()
+    }
+
+    @Test("takes over the rows of another table", arguments: [31, 32, 33] as [UInt64])
+    func absorbing(seed: UInt64) throws {
+        print("table absorbing: seed \(seed)")
+        var random = SeededRandom(seed: seed)
+        for size in [0, 1, 1_023, 1_024, 1_025, 5_000] {
+            var parts = [Table<ModelRow<SpreadKey>>(), Table(), Table()]
+            var model: [SpreadKey: ModelRow<SpreadKey>] = [:]
+            for id in 0..<Int64(size) {
+                let row = ModelRow(key: SpreadKey(id), value: Int(id), text: "a text of row \(id)")
+                parts[Int.random(in: 0..<3, using: &random)].insert(row)
+                model[row.key] = row
+            }
+            for id in 0..<Int64(size / 3) {
+                for part in parts.indices { parts[part].remove(SpreadKey(id * 3)) }
+                model[SpreadKey(id * 3)] = nil
+            }
+            #expect(parts[0].absorb(parts[1]) && parts[0].absorb(parts[2]))
+            #expect(parts[1].isEmpty && parts[2].rows.isEmpty)
+            for id in 0..<Int64(size + 2_000) {
+                let row = ModelRow(key: SpreadKey(id), value: -1, text: "new")
+                #expect(parts[0].insert(row) == (model[row.key] == nil))
+                if model[row.key] == nil { model[row.key] = row }
+            }
+            #expect(Dictionary(uniqueKeysWithValues: parts[0].rows.map { ($0.key, $0) }) == model)
+            #expect(parts[0].count == model.count)
+        }
+    }
+
+    @Test("does not take over a table that has one of its keys, and leaves both as they were")
+    func absorbingTwice() {
+        var one = Table<ModelRow<CollidingKey>>()
+        var other = Table<ModelRow<CollidingKey>>()
+        for id in 0..<40 as Range<Int64> {
+            one.insert(ModelRow(key: CollidingKey(id), value: 1, text: ""))
+            other.insert(ModelRow(key: CollidingKey(id + 39), value: 2, text: ""))
+        }
+        let before = (one.rows, other.rows)
+        #expect(!one.absorb(other))
+        #expect(one.rows == before.0 && other.rows == before.1)
+    }
+
     @Test("destroys each row exactly once")
     func lifetimes() {
         let alive = Counter()
@@ -36,6 +94,11 @@ struct TableTests {
             #expect(copy.count == 2_499 && table.count == 2_500)
             #expect(alive.value == 2_501)
             for id in 0..<1_000 { table[Int64(id)] = TokenRow(id: Int64(id), counter: alive) }
+            var rest = Table<TokenRow>()
+            for id in 9_000..<9_500 { rest.insert(TokenRow(id: Int64(id), counter: alive)) }
+            let before = alive.value
+            #expect(table.absorb(rest))
+            #expect(alive.value == before)
         }
         #expect(alive.value == 0)
     }
@@ -136,9 +199,12 @@ private struct TableModel<Key: ModelKey> {
         let key = Key(Int64.random(in: 0..<keys, using: &random))
         let fresh = ModelRow(key: key, value: number, text: "row \(number) of a longer text")
         switch Int.random(in: 0..<100, using: &random) {
-        case 0..<35:
+        case 0..<20:
             table[key] = fresh
             model[key] = fresh
+        case 20..<35:
+            #expect(table.insert(fresh) == (model[key] == nil))
+            if model[key] == nil { model[key] = fresh }
         case 35..<50:
             table[key]?.value += 1
             model[key]?.value += 1
@@ -183,6 +249,20 @@ private struct TableModel<Key: ModelKey> {
 private protocol ModelKey: Hashable, Sendable {
     var id: Int64 { get }
     init(_ id: Int64)
+}
+
+extension Int64: ModelKey {
+    fileprivate var id: Int64 { self }
+}
+
+extension UUID: ModelKey {
+    fileprivate var id: Int64 { Int64(bitPattern: EventID(self).low) }
+    fileprivate init(_ id: Int64) { self = EventID(id).uuid }
+}
+
+extension EventID: ModelKey {
+    fileprivate var id: Int64 { Int64(bitPattern: low) }
+    fileprivate init(_ id: Int64) { self.init(high: 7, low: UInt64(bitPattern: id)) }
 }
 
 private struct SpreadKey: ModelKey {
