@@ -70,6 +70,28 @@ test/race: packages ## Run the unit tests under the thread sanitizer
 soak: build/tests ## Rebuild under traffic, kills and crashes, the long form
 	REPRISE_TEST_SOAK=1 $(SANDBOX) $(TEST) --filter 'SoakTests|TrafficTests'
 
+# Another number of events or runs: make bench EVENTS=10000000 RUNS=3
+EVENTS ?= 1000000
+RUNS   ?= 5
+
+.PHONY: bench
+bench: build ## Measure a rebuild beside its floor and hand-written peers
+	@$(SANDBOX) scripts/scratch-database Benchmarks/run --events $(EVENTS) --runs $(RUNS)
+
+.PHONY: bench/smoke
+bench/smoke: build/tests ## See whether the benchmark works, on few events
+	@$(SANDBOX) scripts/scratch-database Benchmarks/run --smoke --reprise .build/debug/reprise
+
+.PHONY: bench/growth
+bench/growth: build ## Measure rebuilds of 1 to 30 million events
+	@$(SANDBOX) scripts/scratch-database Benchmarks/growth
+
+# The engine is a package of 500 MB that nothing else needs, so nobody gets it unasked.
+.PHONY: bench/engine
+bench/engine: ## Install the engine that `make bench` measures beside the others
+	python3 -m venv .bench-venv
+	.bench-venv/bin/pip install --quiet --requirement Benchmarks/peers/requirements.txt
+
 .PHONY: lint
 lint: ## Check formatting and documentation comments
 	$(SWIFT) format lint --strict --recursive --parallel $(SOURCES)
@@ -97,5 +119,5 @@ sandbox-stop: ## Stop the PostgreSQL that 'make sandbox' started
 .PHONY: clean
 clean: ## Remove build products and the sandbox with its data
 	scripts/sandbox remove
-	rm -rf .build-consumer .build-race .demo
+	rm -rf .build-consumer .build-race .demo .bench .bench-venv
 	$(SWIFT) package clean

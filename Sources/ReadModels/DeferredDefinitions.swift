@@ -4,12 +4,16 @@ import Postgres
 ///
 /// They are to be run with the tables' own schema first on the search path, and then the live one.
 struct DeferredDefinitions: Sendable {
-    /// Runs on one table; statements of different tables may run side by side.
+    /// What is made on one table; statements of different tables may run side by side.
     struct OfTable: Sendable {
         let table: String
-        /// Primary key, unique and exclusion constraints, plain indexes and checks that were not
-        /// validated, then their marks and comments.
-        let indexes: [String]
+        /// Indexes, also those of constraints: each a list of statements of its own. CREATE INDEX locks
+        /// its table against writes and not against another CREATE INDEX, so that they may run side
+        /// by side.
+        let indexes: [[String]]
+        /// What is made of the indexes or beside them, in this order: constraints, then marks and
+        /// comments.
+        let rest: [String]
     }
 
     let tables: [OfTable]
@@ -24,7 +28,7 @@ struct DeferredDefinitions: Sendable {
     ///   - shapes: What each table is to have.
     ///   - present: What each table has, foreign keys included.
     init(_ shapes: [(table: String, shape: TableShape)], present: [TableShape]) {
-        tables = shapes.map { OfTable(table: $0.table, indexes: Self.indexes(of: $0.shape)) }
+        tables = shapes.map { OfTable($0.table, $0.shape) }
         foreignKeys = shapes.flatMap { $0.shape.inOrder.filter { $0.phase == .keys } }
             .flatMap(\.making)
         // Foreign keys come off first: they need the unique index of the table they refer to.
@@ -33,14 +37,31 @@ struct DeferredDefinitions: Sendable {
             features.filter { $0.phase == .keys }.compactMap(\.removal)
             + features.filter { $0.phase == .rows }.compactMap(\.removal)
     }
+}
 
-    private static func indexes(of shape: TableShape) -> [String] {
-        shape.inOrder.filter { $0.phase == .rows && !$0.isTablespaceOfIndex }.flatMap { feature in
-            guard feature.hasIndex else { return feature.making }
-            let tablespace = SQLText.literal(shape[feature.tablespaceKey]?.value ?? "")
-            return ["SET LOCAL default_tablespace = \(tablespace)"] + feature.making
+extension DeferredDefinitions.OfTable {
+    fileprivate init(_ table: String, _ shape: TableShape) {
+        var indexes: [[String]] = []
+        var rest: [String] = []
+        for feature in shape.inOrder where feature.phase == .rows && !feature.isTablespaceOfIndex {
+            guard feature.hasIndex else {
+                rest += feature.making
+                continue
+            }
+            let name = SQLText.literal(shape[feature.tablespaceKey]?.value ?? "")
+            let tablespace = "SET LOCAL default_tablespace = \(name)"
+            if let build = feature.indexBuild {
+                indexes.append([tablespace, build])
+                rest += feature.making.dropFirst()
+            } else {
+                rest += [tablespace] + feature.making
+            }
         }
+        self.init(table: table, indexes: indexes, rest: rest)
     }
+
+    /// All of it, one after the other.
+    var statements: [String] { indexes.flatMap { $0 } + rest }
 }
 
 extension PostgresConnection {

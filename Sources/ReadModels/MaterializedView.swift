@@ -116,7 +116,7 @@ struct MaterializedView: Equatable, Sendable {
         ]
             + (try marks.filter { try $0.string("kind") == "mark" }
                 .map { try $0.string("statement") })
-            + definitions.tables.flatMap(\.indexes)
+            + definitions.tables.flatMap(\.statements)
     }
 }
 

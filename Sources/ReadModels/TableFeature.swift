@@ -42,6 +42,12 @@ struct TableFeature: Equatable, Sendable {
     /// write it again.
     var hasIndex: Bool { phase == .rows && twin != nil && !value.hasPrefix("CHECK ") }
 
+    /// The statement that builds its index; nil where that is not a statement of its own, as it is not
+    /// of an exclusion constraint.
+    var indexBuild: String? {
+        making.first.flatMap { hasIndex && $0.hasPrefix("CREATE ") ? $0 : nil }
+    }
+
     /// The key of the setting that names the tablespace of its index.
     var tablespaceKey: String {
         TableFeature.tablespaceOfIndex + key.dropFirst(kind.count + 1)
