@@ -167,6 +167,14 @@ let package = Package(
             swiftSettings: houseRules
         ),
 
+        .executableTarget(
+            name: "RepriseTotals",
+            dependencies: ["ProjectionKit", "RepriseCommand", "ShopProjection"],
+            path: "Benchmarks/Totals",
+            resources: [.embedInCode("schema.sql")],
+            swiftSettings: houseRules
+        ),
+
         .target(
             name: "TestSupport",
             dependencies: ["ProjectionKit", "Ledgers", "Postgres", "ReadModels", "Rebuilder"],

@@ -1,20 +1,14 @@
--- An order's total and line count are those of its lines.
-SELECT orders.order_id
+-- An order's total and line count are those of its lines, and a line belongs to an order.
+SELECT coalesce(orders.order_id, lines.order_id) AS order_id
 FROM order_summary AS orders
-LEFT JOIN (
+FULL JOIN (
     SELECT order_id, count(*) AS line_count, sum(quantity * unit_cents) AS total_cents
     FROM order_line
     GROUP BY order_id
 ) AS lines ON lines.order_id = orders.order_id
-WHERE orders.line_count <> coalesce(lines.line_count, 0)
+WHERE orders.order_id IS NULL
+    OR orders.line_count <> coalesce(lines.line_count, 0)
     OR orders.total_cents <> coalesce(lines.total_cents, 0);
-
--- A line belongs to an order.
-SELECT lines.order_id, lines.line
-FROM order_line AS lines
-WHERE NOT EXISTS (
-    SELECT FROM order_summary AS orders WHERE orders.order_id = lines.order_id
-);
 
 -- A customer's totals are those of the customer's orders.
 SELECT coalesce(totals.customer_id, orders.customer_id) AS customer_id

@@ -26,14 +26,13 @@ package struct RowGuards: Sendable {
     ) async throws {
         var reasons: [String] = []
         for (name, count) in rows {
-            guard let table = live.tables.first(where: { $0.name.name == name }) else { continue }
-            let result = try await connection.query(
-                "SELECT pg_catalog.count(*) AS count FROM \(table.name.sql)"
+            let complaint = try await complaint(
+                about: name,
+                rows: count,
+                against: live,
+                on: connection
             )
-            let before = Int(try result.first?.int("count") ?? 0)
-            if let reason = complaint(table: name, before: before, after: count) {
-                reasons.append(reason)
-            }
+            if let complaint { reasons.append(complaint) }
         }
         guard reasons.isEmpty else {
             throw ReadModelError.checkFailed(
@@ -42,6 +41,23 @@ package struct RowGuards: Sendable {
                 reasons: reasons
             )
         }
+    }
+
+    /// Compares a table's new row count with that of the live one.
+    ///
+    /// - Returns: What is wrong, as a sentence; nil when nothing is, or there is no live table.
+    func complaint(
+        about table: String,
+        rows: Int,
+        against live: LiveTables,
+        on connection: PostgresConnection
+    ) async throws -> String? {
+        guard let table = live.tables.first(where: { $0.name.name == table }) else { return nil }
+        let result = try await connection.query(
+            "SELECT pg_catalog.count(*) AS count FROM \(table.name.sql)"
+        )
+        let before = Int(try result.first?.int("count") ?? 0)
+        return complaint(table: table.name.name, before: before, after: rows)
     }
 
     func complaint(table: String, before: Int, after: Int) -> String? {
@@ -71,6 +87,30 @@ struct SQLChecks: Sendable {
         searchPath: [String],
         on connection: PostgresConnection
     ) async throws {
+        let reasons = try await reasons(
+            projection: projection,
+            searchPath: searchPath,
+            on: connection
+        )
+        guard reasons.isEmpty else {
+            throw ReadModelError.checkFailed(
+                projection: projection,
+                generation: generation,
+                reasons: reasons
+            )
+        }
+    }
+
+    /// Runs them in the open transaction, read-only, and leaves no trace there.
+    ///
+    /// - Parameter first: The number of the first one in the file that people know.
+    /// - Returns: What is wrong, as clauses; never a value.
+    func reasons(
+        projection: String,
+        searchPath: [String],
+        countingFrom first: Int = 1,
+        on connection: PostgresConnection
+    ) async throws -> [String] {
         try await connection.execute(
             "SAVEPOINT checks; SET LOCAL transaction_read_only = on"
         )
@@ -84,22 +124,16 @@ struct SQLChecks: Sendable {
             for (index, result) in results.enumerated() where !result.rows.isEmpty {
                 let columns = result.columns.joined(separator: ", ")
                 reasons.append(
-                    "query \(index + 1) of checks.sql returns \(result.rows.count) rows "
+                    "query \(index + first) of checks.sql returns \(result.rows.count) rows "
                         + "(\(columns))"
                 )
             }
         } catch ReadModelError.refusedByPlan(_, let complaints) {
             reasons = complaints
         }
-        guard reasons.isEmpty else {
-            throw ReadModelError.checkFailed(
-                projection: projection,
-                generation: generation,
-                reasons: reasons
-            )
-        }
         // Read-only ends with the savepoint.
         try await connection.execute("ROLLBACK TO checks")
+        return reasons
     }
 
     /// Runs them over tables that are still empty, so that a misspelt column is found before an
@@ -135,83 +169,6 @@ struct SQLChecks: Sendable {
         }
         try await connection.execute("ROLLBACK TO checks")
         return complaints
-    }
-}
-
-extension ReadModelDatabase {
-    /// Checks a built generation, and marks it ready when it passes and rejected when it does not.
-    ///
-    /// - Returns: Its rows by table.
-    /// - Throws: ``ReadModelError/checkFailed(projection:generation:reasons:)``.
-    @discardableResult
-    package func check(
-        _ projection: ProjectionTables,
-        generation: Int,
-        guards: RowGuards
-    ) async throws -> [String: Int] {
-        try await withConnection(as: "check", doing: "checking generation \(generation)") {
-            connection in
-            let records = try await Bookkeeping.generations(of: projection.name, on: connection)
-            guard let record = records.first(where: { $0.number == generation }) else {
-                throw ReadModelError.nothingToMove(
-                    projection: projection.name,
-                    reason: "'\(projection.name)' has no generation \(generation)."
-                )
-            }
-            do {
-                try await check(record, of: projection, among: records, guards, on: connection)
-            } catch {
-                try await setState(.rejected, of: record, on: connection)
-                throw error
-            }
-            try await setState(.ready, of: record, on: connection)
-            return record.rowCounts
-        }
-    }
-
-    private func check(
-        _ record: GenerationRecord,
-        of projection: ProjectionTables,
-        among records: [GenerationRecord],
-        _ guards: RowGuards,
-        on connection: PostgresConnection
-    ) async throws {
-        try await connection.withTransaction("ISOLATION LEVEL REPEATABLE READ") { connection in
-            let live = try await LiveTables.find(
-                of: projection.name,
-                declared: projection.tables.map(\.name),
-                schema: liveSchema,
-                records: records,
-                on: connection
-            )
-            try await guards.check(
-                record.rowCounts.sorted { $0.key < $1.key }.map { ($0.key, $0.value) },
-                against: live,
-                projection: projection.name,
-                generation: record.number,
-                on: connection
-            )
-            guard let checks = projection.checks else { return }
-            try await SQLChecks(text: checks).run(
-                projection: projection.name,
-                generation: record.number,
-                searchPath: [record.homeSchema, liveSchema],
-                on: connection
-            )
-        }
-    }
-
-    private func setState(
-        _ state: GenerationState,
-        of record: GenerationRecord,
-        on connection: PostgresConnection
-    ) async throws {
-        try await Bookkeeping.setState(
-            state,
-            of: record.number,
-            projection: record.projection,
-            on: connection
-        )
     }
 }
 

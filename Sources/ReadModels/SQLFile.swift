@@ -35,6 +35,32 @@ struct SQLFile: Sendable {
         }
     }
 
+    /// The statements, where each is a query that stands by itself, so that they may run in any order
+    /// and on any connection; nil when one of them is something else, such as SET LOCAL.
+    var queries: [String]? {
+        var scanner = SQLScanner(text)
+        var queries: [String] = []
+        var begin: String.Index?
+        func end(at index: String.Index) {
+            if let begin { queries.append(String(text[begin..<index])) }
+            begin = nil
+        }
+        while let token = scanner.next() {
+            if case .semicolon = token {
+                end(at: scanner.lastBegin)
+            } else if begin == nil {
+                begin = scanner.lastBegin
+                guard case .word(let word) = token, SQLFile.queryWords.contains(word.lowercased())
+                else { return nil }
+            }
+        }
+        end(at: text.endIndex)
+        return queries
+    }
+
+    /// What a query begins with; one in parentheses is not worth telling from other things.
+    private static let queryWords: Set<String> = ["select", "with", "table", "values"]
+
     /// What to say about a statement that begins or ends a transaction; nil when there is none.
     var transactionComplaint: String? {
         lineOfTransactionControl.map {
@@ -89,9 +115,12 @@ private struct SQLScanner {
     // the server sees the quote.
     private var rest: Substring.UnicodeScalarView
     private(set) var line = 1
+    /// Where the last token begins.
+    private(set) var lastBegin: String.Index
 
     init(_ text: String) {
         rest = text[...].unicodeScalars
+        lastBegin = text.startIndex
     }
 
     mutating func next() -> Token? {
@@ -110,6 +139,7 @@ private struct SQLScanner {
     }
 
     private mutating func token(beginningWith character: Unicode.Scalar) -> Token {
+        lastBegin = rest.startIndex
         switch character {
         case ";":
             advance(1)

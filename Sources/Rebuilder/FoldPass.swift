@@ -91,7 +91,8 @@ package struct FoldPass: Sendable {
 
 /// Hears of a pass: events so far, roughly the share of the span where that is known, and the
 /// millisecond at which the bucket begins that it is in.
-package typealias FoldProgress = @Sendable (_ events: Int, _ share: Double?, _ bucketStart: Int64) -> Void
+package typealias FoldProgress =
+    @Sendable (_ events: Int, _ share: Double?, _ bucketStart: Int64) -> Void
 
 /// The pass has no reason to go on.
 private struct LeaderRefused: Error {}

@@ -438,7 +438,12 @@ extension Rebuild {
         folded.fold.beginJournal(holdsAllRows: true)
         clock.lap(\.load)
         try await enter(.checking, run)
-        try await database.check(tables, generation: built.number, guards: options.guards)
+        try await database.check(
+            tables,
+            generation: built.number,
+            guards: options.guards,
+            jobs: options.jobs
+        )
         clock.lap(\.check)
         return try await database.withShadow(of: tables, generation: built.number, run: run) {
             var report = try await finish($0, folded, plan: plan, run: run, clock: clock)
@@ -513,7 +518,8 @@ extension Rebuild {
         return try await database.check(
             tables,
             generation: shadow.generation,
-            guards: options.guards
+            guards: options.guards,
+            jobs: options.jobs
         )
     }
 
