@@ -86,15 +86,13 @@ public struct Fulfilment: PartitionedProjection {
     ) throws {
         let orderID = try event.payload.uuid("orderId")
         let time = event.time
-        guard orders[orderID]?.change({ body(&$0, time) }) != nil else {
+        guard orders.update(orderID, { body(&$0, time) }) != nil else {
             throw EventError("the order was never placed")
         }
     }
 }
 
 extension OrderFulfilment {
-    fileprivate mutating func change(_ body: (inout OrderFulfilment) -> Void) { body(&self) }
-
     fileprivate mutating func ship(with carrier: String, at time: Timestamp) {
         self.carrier = carrier
         shippedAt = time

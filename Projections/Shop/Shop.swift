@@ -67,8 +67,7 @@ public struct Shop: Projection {
         let customerID = try event.payload.int64("customerId")
         let name = try event.payload.string("name")
         let country = try event.payload.string("country")
-        totals[customerID, default: CustomerTotals(customerID: customerID)].name = name
-        totals[customerID]?.country = country
+        totals[customerID, default: CustomerTotals(customerID: customerID)].note(name, country)
     }
 
     private mutating func move(_ event: borrowing Event) throws {
@@ -97,38 +96,42 @@ public struct Shop: Projection {
             addedAt: event.time
         )
         guard lines.insert(line) else { throw EventError("the order has that line already") }
-        guard summaries[key.orderID]?.add(line) != nil else { throw EventError.neverPlaced }
+        guard summaries.update(key.orderID, { $0.add(line) }) != nil else { throw EventError.neverPlaced }
     }
 
     private mutating func removeLine(_ event: borrowing Event) throws {
         let key = try event.payload.lineKey()
         guard let line = lines.remove(key) else { throw EventError("the order has no such line") }
-        summaries[key.orderID]?.remove(line)
+        summaries.update(key.orderID) { $0.remove(line) }
     }
 
     private mutating func pay(_ event: borrowing Event) throws {
         let orderID = try event.payload.uuid("orderId")
         let amount = try event.payload.cents("amountCents")
-        guard let customerID = summaries[orderID]?.pay(amount, at: event.time) else {
+        let time = event.time
+        guard let customerID = summaries.update(orderID, { $0.pay(amount, at: time) }) else {
             throw EventError.neverPlaced
         }
-        totals[customerID]?.paidCents += amount
+        totals.update(customerID) { $0.paidCents += amount }
     }
 
     private mutating func ship(_ event: borrowing Event) throws {
         let orderID = try event.payload.uuid("orderId")
         let carrier = try event.payload.string("carrier")
-        guard summaries[orderID]?.ship(with: carrier, at: event.time) != nil else {
+        let time = event.time
+        guard summaries.update(orderID, { $0.ship(with: carrier, at: time) }) != nil else {
             throw EventError.neverPlaced
         }
     }
 
     private mutating func cancel(_ event: borrowing Event) throws {
         let orderID = try event.payload.uuid("orderId")
-        guard let order = summaries[orderID] else { throw EventError.neverPlaced }
-        guard order.cancelledAt == nil else { throw EventError("the order was cancelled before") }
-        summaries[orderID]?.cancelledAt = event.time
-        totals[order.customerID]?.cancelledOrders += 1
+        let time = event.time
+        guard let (customerID, isNew) = summaries.update(orderID, { $0.cancel(at: time) }) else {
+            throw EventError.neverPlaced
+        }
+        guard isNew else { throw EventError("the order was cancelled before") }
+        totals.update(customerID) { $0.cancelledOrders += 1 }
     }
 }
 
@@ -150,6 +153,13 @@ extension OrderSummary {
         return customerID
     }
 
+    /// Notes a cancellation, and gives the customer and whether it is the first.
+    fileprivate mutating func cancel(at time: Timestamp) -> (customerID: Int64, isNew: Bool) {
+        let isNew = cancelledAt == nil
+        if isNew { cancelledAt = time }
+        return (customerID, isNew)
+    }
+
     fileprivate mutating func ship(with carrier: String, at time: Timestamp) {
         self.carrier = carrier
         shippedAt = time
@@ -157,6 +167,11 @@ extension OrderSummary {
 }
 
 extension CustomerTotals {
+    fileprivate mutating func note(_ name: String, _ country: String) {
+        self.name = name
+        self.country = country
+    }
+
     fileprivate mutating func countOrder(placedAt time: Timestamp) {
         orders += 1
         lastOrderAt = max(lastOrderAt ?? time, time)

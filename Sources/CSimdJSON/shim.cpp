@@ -9,6 +9,10 @@
 #include <string>
 #include <vector>
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 using namespace simdjson;
 
 // simdjson's first stage finds every structural character outside strings and the beginning of every
@@ -18,7 +22,9 @@ using namespace simdjson;
 struct csj_parser {
     std::unique_ptr<internal::dom_parser_implementation> scanner;
     dom::parser whole;
+    // Longer than `count` when an object has fewer fields than it might have.
     std::vector<csj_field> fields;
+    size_t count;
     std::deque<std::string> unescaped_keys;
 };
 
@@ -48,6 +54,9 @@ class walk {
           end(next + scanner.n_structural_indexes) {}
 
     bool is_done() const { return next == end; }
+
+    // How many are left.
+    size_t rest() const { return static_cast<size_t>(end - next); }
 
     // The character, or 0 behind the last one.
     uint8_t peek() const { return next == end ? 0 : text[*next]; }
@@ -122,18 +131,20 @@ error_code index_object(csj_parser *parser, walk &walk, const uint8_t *text, siz
         walk.take();
         return SUCCESS;
     }
+    // Each field has three structural characters at least.
+    parser->fields.resize(walk.rest() / 3 + 1);
+    csj_field *field = parser->fields.data();
     while (walk.peek() == '"') {
-        csj_field field;
         const uint8_t *key = walk.take();
         if (walk.peek() != ':') return TAPE_ERROR;
-        if (error_code error = key_of(parser, key, walk.take(), has_escapes, field)) return error;
+        if (error_code error = key_of(parser, key, walk.take(), has_escapes, *field)) return error;
         if (walk.is_done()) return INCOMPLETE_ARRAY_OR_OBJECT;
-        if (error_code error = walk.value(field, length)) return error;
-        parser->fields.push_back(field);
+        if (error_code error = walk.value(*field, length)) return error;
+        field++;
         if (walk.is_done()) return INCOMPLETE_ARRAY_OR_OBJECT;
         switch (*walk.take()) {
             case ',': break;
-            case '}': return SUCCESS;
+            case '}': parser->count = static_cast<size_t>(field - parser->fields.data()); return SUCCESS;
             default: return TAPE_ERROR;
         }
     }
@@ -148,7 +159,8 @@ error_code index_array(csj_parser *parser, walk &walk, size_t length) {
     while (!walk.is_done()) {
         csj_field field{};
         if (error_code error = walk.value(field, length)) return error;
-        parser->fields.push_back(field);
+        parser->fields.resize(parser->count + 1);
+        parser->fields[parser->count++] = field;
         if (walk.is_done()) return INCOMPLETE_ARRAY_OR_OBJECT;
         switch (*walk.take()) {
             case ',': break;
@@ -160,7 +172,7 @@ error_code index_array(csj_parser *parser, walk &walk, size_t length) {
 }
 
 error_code index_document(csj_parser *parser, const uint8_t *text, size_t length) {
-    parser->fields.clear();
+    parser->count = 0;
     if (!parser->unescaped_keys.empty()) parser->unescaped_keys.clear();
     if (error_code error = reserve(parser, length)) return error;
     if (error_code error = parser->scanner->stage1(text, length, stage1_mode::regular)) {
@@ -255,6 +267,67 @@ error_code validate_without_numbers(csj_parser *parser, const uint8_t *buffer, s
     return parser->whole.parse(plain.data(), plain.size(), true).error();
 }
 
+// The digits of a UUID without its dashes.
+struct uuid_digits {
+    uint8_t digits[32];
+
+    explicit uuid_digits(const uint8_t *text) {
+        memcpy(digits, text, 8);
+        memcpy(digits + 8, text + 9, 4);
+        memcpy(digits + 12, text + 14, 4);
+        memcpy(digits + 16, text + 19, 4);
+        memcpy(digits + 20, text + 24, 12);
+    }
+};
+
+#if defined(__SSE2__)
+
+// The values of sixteen hexadecimal digits; `valid` loses a bit for each byte that is none.
+__m128i nibbles(__m128i digits, int &valid) {
+    // Below the first of a range the difference wraps around and is large.
+    __m128i numeral = _mm_sub_epi8(digits, _mm_set1_epi8('0'));
+    __m128i letter = _mm_sub_epi8(_mm_or_si128(digits, _mm_set1_epi8(0x20)), _mm_set1_epi8('a'));
+    __m128i is_numeral = _mm_cmpeq_epi8(_mm_min_epu8(numeral, _mm_set1_epi8(9)), numeral);
+    __m128i is_letter = _mm_cmpeq_epi8(_mm_min_epu8(letter, _mm_set1_epi8(5)), letter);
+    valid &= _mm_movemask_epi8(_mm_or_si128(is_numeral, is_letter));
+    return _mm_or_si128(_mm_and_si128(is_numeral, numeral),
+                        _mm_andnot_si128(is_numeral, _mm_add_epi8(letter, _mm_set1_epi8(10))));
+}
+
+// The first digit of a byte is its upper half, and stands in the lower byte of a pair.
+__m128i joined(__m128i nibbles) {
+    return _mm_and_si128(_mm_or_si128(_mm_slli_epi16(nibbles, 4), _mm_srli_epi16(nibbles, 8)),
+                         _mm_set1_epi16(0xff));
+}
+
+bool read_digits(const uuid_digits &text, uint8_t *bytes) {
+    int valid = 0xffff;
+    const __m128i *digits = reinterpret_cast<const __m128i *>(text.digits);
+    __m128i first = joined(nibbles(_mm_loadu_si128(digits), valid));
+    __m128i second = joined(nibbles(_mm_loadu_si128(digits + 1), valid));
+    _mm_storeu_si128(reinterpret_cast<__m128i *>(bytes), _mm_packus_epi16(first, second));
+    return valid == 0xffff;
+}
+
+#else
+
+int nibble(uint8_t digit) {
+    if (is_digit(digit)) return digit - '0';
+    uint8_t letter = digit | 0x20;
+    return letter >= 'a' && letter <= 'f' ? letter - 'a' + 10 : -1;
+}
+
+bool read_digits(const uuid_digits &text, uint8_t *bytes) {
+    for (size_t i = 0; i < 16; i++) {
+        int upper = nibble(text.digits[2 * i]), lower = nibble(text.digits[2 * i + 1]);
+        if (upper < 0 || lower < 0) return false;
+        bytes[i] = static_cast<uint8_t>(upper << 4 | lower);
+    }
+    return true;
+}
+
+#endif
+
 }  // namespace
 
 extern "C" {
@@ -269,7 +342,7 @@ int csj_index(csj_parser *parser, const uint8_t *buffer, size_t length, const cs
               size_t *count) {
     error_code error = index_document(parser, buffer, length);
     *fields = parser->fields.data();
-    *count = error ? 0 : parser->fields.size();
+    *count = error ? 0 : parser->count;
     return error;
 }
 
@@ -278,6 +351,11 @@ int csj_validate(csj_parser *parser, const uint8_t *buffer, size_t length) {
     if (error == NUMBER_ERROR) error = validate_without_numbers(parser, buffer, length);
     if (error) return error;
     return holds_escaped_nul(buffer, length) ? CSJ_NUL_IN_STRING : 0;
+}
+
+bool csj_uuid(const uint8_t *text, uint8_t *bytes) {
+    if (text[8] != '-' || text[13] != '-' || text[18] != '-' || text[23] != '-') return false;
+    return read_digits(uuid_digits(text), bytes);
 }
 
 const char *csj_error_message(int code) {

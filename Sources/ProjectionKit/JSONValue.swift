@@ -1,4 +1,5 @@
 package import FoundationEssentials
+internal import CSimdJSON
 internal import Glibc
 
 /// Readers of one JSON value's text.
@@ -93,16 +94,17 @@ package enum JSONValue {
 
     /// A UUID in its usual form of 36 characters.
     package static func uuid(_ text: UnsafeRawBufferPointer) -> UUID? {
-        guard let inner = quoted(text), inner.count == 36 else { return nil }
-        let dash = UInt8(ascii: "-")
-        guard inner[8] == dash, inner[13] == dash, inner[18] == dash, inner[23] == dash,
-            let first = hexBytes(inner, 0, 4), let second = hexBytes(inner, 9, 14),
-            let third = hexBytes(inner, 19, 24), let fourth = hexBytes(inner, 28, 32)
-        else { return nil }
-        return EventID(
-            high: UInt64(first) << 32 | UInt64(second),
-            low: UInt64(third) << 32 | UInt64(fourth)
-        ).uuid
+        guard let inner = quoted(text), inner.count == 36, let base = inner.baseAddress else {
+            return nil
+        }
+        var words: (UInt64, UInt64) = (0, 0)
+        let isUUID = withUnsafeMutableBytes(of: &words) {
+            csj_uuid(
+                base.assumingMemoryBound(to: UInt8.self),
+                $0.baseAddress?.assumingMemoryBound(to: UInt8.self)
+            )
+        }
+        return isUUID ? unsafeBitCast(words, to: UUID.self) : nil
     }
 
     /// An RFC 3339 time.
@@ -162,36 +164,6 @@ extension JSONValue {
         case 65...70: byte - 55
         default: nil
         }
-    }
-
-    /// The four bytes that eight hexadecimal digits stand for, four of them at each offset.
-    ///
-    /// All eight at once, a digit in each byte of a word: a UUID read digit by digit took 7 % of a
-    /// fold.
-    @inline(__always)
-    private static func hexBytes(
-        _ text: UnsafeRawBufferPointer,
-        _ left: Int,
-        _ right: Int
-    ) -> UInt32? {
-        let ones: UInt64 = 0x0101_0101_0101_0101
-        let tops = ones << 7
-        let digits =
-            UInt64(text.loadUnaligned(fromByteOffset: left, as: UInt32.self).bigEndian) << 32
-            | UInt64(text.loadUnaligned(fromByteOffset: right, as: UInt32.self).bigEndian)
-        guard digits & tops == 0 else { return nil }
-        // The top bit of each byte says whether the byte is at least the limit.
-        func reach(_ limit: UInt64, _ word: UInt64) -> UInt64 {
-            (word + (0x80 - limit) * ones) & tops
-        }
-        let lowered = digits | (0x20 * ones)
-        let isNumeral = reach(0x30, digits) & ~reach(0x3a, digits)
-        let isLetter = reach(0x61, lowered) & ~reach(0x67, lowered)
-        guard isNumeral | isLetter == tops else { return nil }
-        let nibbles = (digits & (0x0f * ones)) + (isLetter >> 7) * 9
-        let pairs = (nibbles >> 4 | nibbles) & 0x00ff_00ff_00ff_00ff
-        let quads = (pairs >> 8 | pairs) & 0x0000_ffff_0000_ffff
-        return UInt32(truncatingIfNeeded: quads >> 16 | quads)
     }
 
     /// Whether the text is a JSON number that `Decimal` holds exactly: at most 38 significant

@@ -63,12 +63,20 @@ package final class PayloadParser {
     ///   - serial: The number that ``makeSerial()`` gave it.
     ///   - opening: `{` where an object is wanted, `[` where an array is.
     /// - Returns: Whether it is open; ``complaint(aboutOpening:)`` says why it is not.
+    @inline(__always)
     func open(
         _ text: UnsafeRawBufferPointer,
         serial: UInt64,
         opening: UInt8 = UInt8(ascii: "{")
     ) -> Bool {
-        if serial == openSerial { return true }
+        serial == openSerial || index(text, serial: serial, opening: opening)
+    }
+
+    private func index(
+        _ text: UnsafeRawBufferPointer,
+        serial: UInt64,
+        opening: UInt8
+    ) -> Bool {
         openSerial = 0
         guard begins(text, with: opening) else {
             return refuse(serial, "it does not begin with '\(Unicode.Scalar(opening))'")
@@ -116,11 +124,13 @@ package final class PayloadParser {
     @inline(__always)
     private func value(of key: UnsafePointer<UInt8>?, _ length: Int) -> UnsafeRawBufferPointer? {
         guard let fields, let key else { return nil }
+        let first = key.pointee
         var field = fields + count
         while field > fields {
             field -= 1
+            // Most keys of the same length begin with another letter, and need no call to tell.
             guard field.pointee.key_length == length, let found = field.pointee.key,
-                memcmp(found, key, length) == 0
+                found.pointee == first, memcmp(found, key, length) == 0
             else { continue }
             return UnsafeRawBufferPointer(
                 start: field.pointee.value,

@@ -166,6 +166,10 @@ final class TableStorage<Row: TableRow>: @unchecked Sendable {
         return pointer(at: insert(row, hash: access.pointee.hash))
     }
 
+    /// Ends a change for which there was no row.
+    @inlinable
+    func cancelChange() { access.deinitialize(count: 1) }
+
     /// Ends the change of a row.
     @inlinable
     func endChange(of row: UnsafeMutablePointer<Row>) {

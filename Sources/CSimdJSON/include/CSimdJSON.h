@@ -1,4 +1,5 @@
 #pragma once
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -38,6 +39,10 @@ int csj_index(csj_parser *parser, const uint8_t *buffer, size_t length, const cs
 int csj_validate(csj_parser *parser, const uint8_t *buffer, size_t length);
 
 enum { CSJ_NUL_IN_STRING = -1 };
+
+// Reads the 36 characters of a UUID, such as 7d444840-9dc0-11d1-b245-5ffdce74fad2, into 16 bytes.
+// Returns false, and the bytes mean nothing, when they are something else.
+bool csj_uuid(const uint8_t *text, uint8_t *bytes);
 
 // The sentence for an error code.
 const char *csj_error_message(int code);
