@@ -149,6 +149,8 @@ struct RowEncoder {
         let column: String
         let type: ColumnType
         let encode: FieldEncoder
+        /// What to do instead of calling `encode`, and where the property stands.
+        let direct: (field: DirectField, offset: Int)?
     }
 
     let table: String
@@ -161,7 +163,14 @@ struct RowEncoder {
         )
         self.table = table
         fields = zip(columns, types).map { column, type in
-            Field(column: column.name, type: type, encode: column.encode)
+            Field(
+                column: column.name,
+                type: type,
+                encode: column.encode,
+                direct: column.offset.flatMap { offset in
+                    DirectField(column.codec.type).map { ($0, offset) }
+                }
+            )
         }
     }
 
@@ -180,11 +189,16 @@ struct RowEncoder {
     }
 
     func encodeFields(of row: UnsafeRawPointer, into buffer: inout RowBuffer) throws {
-        for field in fields {
+        // By index, because a copy of each field would be retained and released.
+        for index in fields.indices {
             do {
-                try field.encode(row, &buffer, field.type)
+                if let (direct, offset) = fields[index].direct {
+                    try direct.encode(row + offset, into: &buffer, as: fields[index].type)
+                } else {
+                    try fields[index].encode(row, &buffer, fields[index].type)
+                }
             } catch let reason as ColumnError {
-                throw RowEncodingError(table: table, column: field.column, reason: reason)
+                throw RowEncodingError(table: table, column: fields[index].column, reason: reason)
             }
         }
     }

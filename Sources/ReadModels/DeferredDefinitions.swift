@@ -14,6 +14,16 @@ struct DeferredDefinitions: Sendable {
         /// What is made of the indexes or beside them, in this order: constraints, then marks and
         /// comments.
         let rest: [String]
+
+        /// Whether an index may be over an expression, of which ANALYZE gathers statistics only once
+        /// the index is there.
+        ///
+        /// What its definition says behind the list of columns counts as well: a false alarm costs
+        /// little.
+        var mayHaveExpressions: Bool {
+            indexes.contains { $0.contains { $0.count { $0 == "(" } > 1 } }
+                || rest.contains { $0.contains(" EXCLUDE ") }
+        }
     }
 
     let tables: [OfTable]

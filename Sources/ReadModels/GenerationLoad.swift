@@ -73,6 +73,7 @@ struct GenerationLoad: Sendable {
     ) async throws {
         while let item = await queue.next() {
             let name = tables[item.table].name
+            let home = QualifiedName(schema: created.schema.homeSchema, name: name)
             switch item.work {
             case .copy:
                 let loaded = try await translatingErrors(doing: "loading '\(name)'") {
@@ -85,9 +86,9 @@ struct GenerationLoad: Sendable {
                 try await build(statements, on: name, of: created, on: connection)
                 await queue.finish(item)
             case .finish(let statements):
-                let home = QualifiedName(schema: created.schema.homeSchema, name: name)
                 try await build(
-                    statements + ["ANALYZE \(home.sql)"],
+                    statements
+                        + (isAnalyzedLate(item.table, of: created) ? ["ANALYZE \(home.sql)"] : []),
                     on: name,
                     of: created,
                     on: connection
@@ -97,12 +98,19 @@ struct GenerationLoad: Sendable {
         }
     }
 
+    /// ANALYZE wants the lock that each CREATE INDEX keeps out. So it comes right behind the rows, where
+    /// another connection has other tables to work on, and behind the indexes only if it has to.
+    private func isAnalyzedLate(_ table: Int, of created: Created) -> Bool {
+        created.schema.definitions.tables[table].mayHaveExpressions
+    }
+
     private func build(
         _ statements: [String],
         on table: String,
         of created: Created,
         on connection: PostgresConnection
     ) async throws {
+        guard !statements.isEmpty else { return }
         try await translatingErrors(doing: "building the indexes of '\(table)'") {
             try await connection.withTransaction {
                 try await run(statements, in: created.schema.homeSchema, on: $0)
@@ -166,6 +174,9 @@ struct GenerationLoad: Sendable {
             binding: created.schema.bindings[index],
             target: name
         ).run(on: connection)
+        if !isAnalyzedLate(index, of: created) {
+            try await connection.execute("ANALYZE \(name.sql)")
+        }
         try await record(rows: rows, of: table.name, in: created.number, on: connection)
         return LoadedTable(rows: rows, bytes: bytes)
     }

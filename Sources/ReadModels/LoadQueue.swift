@@ -8,8 +8,7 @@ struct LoadedTable: Sendable {
 /// comes first, since what is left of it last is what everybody waits for.
 ///
 /// The indexes of a table can be built when its rows are there, and what is made of them when all are
-/// built. ANALYZE comes with that: it wants the lock that each CREATE INDEX keeps out, and expression
-/// indexes to be there.
+/// built.
 actor LoadQueue {
     /// A table to be loaded.
     struct Table: Sendable {
@@ -25,7 +24,7 @@ actor LoadQueue {
             case copy
             /// An index.
             case build([String])
-            /// What is made of the indexes, and ANALYZE.
+            /// What is made of the indexes.
             case finish([String])
         }
 
