@@ -124,13 +124,14 @@ package final class PayloadParser {
     @inline(__always)
     private func value(of key: UnsafePointer<UInt8>?, _ length: Int) -> UnsafeRawBufferPointer? {
         guard let fields, let key else { return nil }
-        let first = key.pointee
+        // The empty key has no first letter.
+        let first = length > 0 ? key.pointee : 0
         var field = fields + count
         while field > fields {
             field -= 1
             // Most keys of the same length begin with another letter, and need no call to tell.
             guard field.pointee.key_length == length, let found = field.pointee.key,
-                found.pointee == first, memcmp(found, key, length) == 0
+                length == 0 || (found.pointee == first && memcmp(found, key, length) == 0)
             else { continue }
             return UnsafeRawBufferPointer(
                 start: field.pointee.value,
