@@ -144,9 +144,10 @@ private struct GenerationCheck: Sendable {
                 let snapshot = try await connection.query(
                     "SELECT pg_catalog.pg_export_snapshot() AS name"
                 ).first?.string("name")
-                for _ in 0..<others {
+                for number in 1...others {
                     group.addTask {
-                        try await withSnapshot(snapshot ?? "") { connection in
+                        try await withSnapshot(snapshot ?? "", as: "check \(number + 1)") {
+                            connection in
                             try await answers(to: questions, next, about: live, on: connection)
                         }
                     }
@@ -160,10 +161,11 @@ private struct GenerationCheck: Sendable {
 
     private func withSnapshot<Result: Sendable>(
         _ snapshot: String,
+        as role: String,
         _ body: @Sendable (PostgresConnection) async throws -> Result
     ) async throws -> Result {
         try await database.withConnection(
-            as: "check",
+            as: role,
             doing: "checking generation \(record.number)"
         ) { connection in
             try await connection.withTransaction("ISOLATION LEVEL REPEATABLE READ") {

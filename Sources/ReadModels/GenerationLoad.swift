@@ -50,11 +50,11 @@ struct GenerationLoad: Sendable {
             }
         )
         return try await withThrowingTaskGroup(of: Void.self) { group in
-            for _ in 1..<max(1, min(jobs, queue.items)) {
+            for number in 1..<max(1, min(jobs, queue.items)) {
                 group.addTask {
                     try await queue.stoppingOnFailure {
                         try await database.withConnection(
-                            as: "load",
+                            as: "load \(number + 1)",
                             doing: "loading '\(projection.name)'"
                         ) { try await drain(queue, created, on: $0) }
                     }

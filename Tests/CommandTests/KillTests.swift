@@ -17,6 +17,8 @@ struct KillTests {
         case statement(of: String, upTo: UInt64, seed: UInt64)
         /// In the COPY of a reload, while it takes a row.
         case copiedRow(upTo: UInt64, seed: UInt64)
+        /// Before an index is built over loaded rows.
+        case indexBuild
         /// Where the cut-over records itself, the last thing before COMMIT.
         case lastWord(of: String)
         /// While the cut-over waits for a lock that a reader holds.
@@ -27,6 +29,7 @@ struct KillTests {
             case .stage(let name): name
             case .statement(let session, let limit, let seed):
                 "statement \(Self.draw(limit, seed)) of '\(session)', seed \(seed)"
+            case .indexBuild: "an index build"
             case .copiedRow(let limit, let seed):
                 "copied row \(Self.draw(limit, seed)), seed \(seed)"
             case .lastWord(let session): "the last statement of '\(session)'"
@@ -56,7 +59,7 @@ struct KillTests {
         (.stage("pruning"), .new),
         (.ladder(of: "reprise swap"), .old),
         (.statement(of: "reprise load", upTo: 20, seed: 11), .old),
-        (.statement(of: "reprise index", upTo: 2, seed: 12), .old),
+        (.indexBuild, .old),
         // The whole batch had been sent, and the server brings it to its end without the client,
         // unless the kill comes so late that the batch has timed out.
         (.statement(of: "reprise swap", upTo: 11, seed: 13), .asRecorded),
@@ -185,7 +188,10 @@ private struct KillScene: Sendable {
             RETURN true;
         END $$;
         CREATE FUNCTION gate.on_statement() RETURNS event_trigger LANGUAGE plpgsql AS
-            $$ BEGIN PERFORM gate.pass('statement'); END $$;
+            $$ BEGIN
+                PERFORM gate.pass('statement');
+                IF tg_tag = 'CREATE INDEX' THEN PERFORM gate.pass('index'); END IF;
+            END $$;
         CREATE FUNCTION gate.on_row() RETURNS trigger LANGUAGE plpgsql AS
             $$ BEGIN PERFORM gate.pass('last word'); RETURN NEW; END $$;
         CREATE TRIGGER gate BEFORE INSERT ON reprise.swap
@@ -238,7 +244,7 @@ extension KillScene {
                             "SELECT WHERE NOT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"
                         )
                     }
-                case .statement, .copiedRow, .lastWord:
+                case .statement, .copiedRow, .indexBuild, .lastWord:
                     try await gated(moment) { $0.signal(SIGKILL) }
                 }
             #expect(outcome.wasKilled && outcome.status == SIGKILL, "\(outcome.standardError)")
@@ -264,6 +270,8 @@ extension KillScene {
                 ("statement", session, KillTests.Moment.draw(limit, seed))
             case .copiedRow(let limit, let seed):
                 ("row", "reprise reload", KillTests.Moment.draw(limit, seed))
+            // The first two are those of schema.sql, on empty tables.
+            case .indexBuild: ("index", "reprise load", 3)
             case .lastWord(let session): ("last word", session, 1)
             case .stage, .ladder: preconditionFailure("there is no gate for \(moment)")
             }
