@@ -8,6 +8,16 @@ package struct PastRebuild: Equatable, Sendable {
     package let seconds: Double
     /// The most memory it held, in bytes.
     package let peakMemoryBytes: Int
+    /// Rows that it loaded, by table.
+    package let rows: [String: Int]
+
+    /// Makes one.
+    package init(events: Int, seconds: Double, peakMemoryBytes: Int, rows: [String: Int]) {
+        self.events = events
+        self.seconds = seconds
+        self.peakMemoryBytes = peakMemoryBytes
+        self.rows = rows
+    }
 }
 
 extension ReadModelDatabase {
@@ -17,22 +27,28 @@ extension ReadModelDatabase {
     package func lastRebuild(of projection: String) async throws -> PastRebuild? {
         try await withConnection(as: "plan", doing: "reading the last report") { connection in
             guard try await Bookkeeping.version(on: connection) > 0 else { return nil }
-            let row = try await connection.query(
+            let found = try await connection.query(
                 """
-                SELECT report ->> 'events' AS events, report #>> '{seconds,total}' AS seconds,
-                    report ->> 'peakMemoryBytes' AS peak
-                FROM reprise.run
+                SELECT r.report ->> 'events' AS events, r.report #>> '{seconds,total}' AS seconds,
+                    r.report ->> 'peakMemoryBytes' AS peak, t.key AS name, t.value AS rows
+                FROM (SELECT report FROM reprise.run
                 WHERE projection = $1 AND command = 'rebuild' AND state = 'done'
                     AND report IS NOT NULL
-                ORDER BY run_id DESC LIMIT 1
+                ORDER BY run_id DESC LIMIT 1) AS r
+                LEFT JOIN LATERAL pg_catalog.jsonb_each_text(r.report -> 'rows') AS t ON true
                 """,
                 [.text(projection)]
-            ).first
-            return try row.map {
+            )
+            var rows: [String: Int] = [:]
+            for row in found.rows {
+                if let name = row["name"] { rows[name] = Int(try row.int("rows")) }
+            }
+            return try found.first.map {
                 PastRebuild(
                     events: Int(try $0.int("events")),
                     seconds: try $0.double("seconds"),
-                    peakMemoryBytes: Int(try $0.int("peak"))
+                    peakMemoryBytes: Int(try $0.int("peak")),
+                    rows: rows
                 )
             }
         }

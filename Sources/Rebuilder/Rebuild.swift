@@ -49,6 +49,11 @@ package struct RebuildPlan: Sendable {
     package let readModel: ReadModelPlan
     /// What the last rebuild took; nil when there was none.
     package let lastRebuild: PastRebuild?
+    /// What the next one is expected to take; nil for an empty ledger, and where a sample of it is
+    /// refused.
+    package let forecast: Forecast?
+    /// The event that a sample of the ledger has shown to be refused.
+    package let rejection: EventRejection?
 }
 
 /// Rebuilds one projection: plan, lock, fold, load, check, cut over, prune, report.
@@ -102,8 +107,11 @@ package struct Rebuild: Sendable {
         let range = buckets.first.flatMap { first in
             buckets.last.map { first.bucket...$0.bucket }
         }
+        let events = buckets.map(\.events).reduce(0, +)
+        let lastRebuild = try await database.lastRebuild(of: tables.name)
+        let (forecast, rejection) = try await forecast(of: events, through: end, after: lastRebuild)
         return RebuildPlan(
-            events: buckets.map(\.events).reduce(0, +),
+            events: events,
             buckets: buckets.count,
             bucketRange: range,
             types: types,
@@ -114,8 +122,26 @@ package struct Rebuild: Sendable {
                 patience: options.patience,
                 ledgerEnd: end
             ),
-            lastRebuild: try await database.lastRebuild(of: tables.name)
+            lastRebuild: lastRebuild,
+            forecast: forecast,
+            rejection: rejection
         )
+    }
+
+    /// Reckons from the last rebuild, or else from a sample.
+    private func forecast(
+        of events: Int,
+        through end: Position?,
+        after past: PastRebuild?
+    ) async throws -> (Forecast?, EventRejection?) {
+        if let past, let forecast = Forecast(of: events, after: past) { return (forecast, nil) }
+        guard let end else { return (nil, nil) }
+        do {
+            let sample = ForecastSample(projection: projection, ledger: ledger)
+            return (try await sample.forecast(of: events, through: end), nil)
+        } catch let rejection as EventRejection {
+            return (nil, rejection)
+        }
     }
 
     /// Rebuilds.

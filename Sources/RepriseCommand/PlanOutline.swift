@@ -29,6 +29,19 @@ struct PlanOutline: Encodable {
         let peakMemoryBytes: Int
     }
 
+    struct Expectation: Encodable {
+        /// `last rebuild` or `sample`.
+        let from: String
+        /// Events of the rebuild or the sample.
+        let fromEvents: Int
+        let rows: [String: Int]
+        let peakMemoryBytes: Int
+        /// Of the whole rebuild; nil when it was reckoned from a sample.
+        let seconds: Double?
+        /// Of the fold, when it was reckoned from a sample.
+        let foldSeconds: Double?
+    }
+
     let projection: String
     let strategy: String
     let generation: Int
@@ -46,6 +59,7 @@ struct PlanOutline: Encodable {
     let tables: [TableLine]
     let findings: [FindingLine]
     let lastRebuild: LastRebuild?
+    let expected: Expectation?
 
     init(_ plan: RebuildPlan, bucketWidth: Int64) {
         let model = plan.readModel
@@ -70,9 +84,11 @@ struct PlanOutline: Encodable {
                 liveBytes: $0.liveBytes
             )
         }
-        findings = model.findings.map {
-            FindingLine(level: $0.level.rawValue, subject: $0.subject, note: $0.note)
-        }
+        findings =
+            model.findings.map {
+                FindingLine(level: $0.level.rawValue, subject: $0.subject, note: $0.note)
+            } + (plan.rejection.map { [FindingLine($0)] } ?? [])
+        expected = plan.forecast.map { Expectation($0) }
         lastRebuild = plan.lastRebuild.map {
             LastRebuild(
                 events: $0.events,
@@ -80,6 +96,48 @@ struct PlanOutline: Encodable {
                 peakMemoryBytes: $0.peakMemoryBytes
             )
         }
+    }
+}
+
+extension PlanOutline.Expectation {
+    init(_ forecast: Forecast) {
+        (from, fromEvents) =
+            switch forecast.basis {
+            case .lastRebuild(let events): ("last rebuild", events)
+            case .sample(let events): ("sample", events)
+            }
+        rows = forecast.rows
+        peakMemoryBytes = forecast.peakMemoryBytes
+        seconds = forecast.isWhole ? forecast.seconds : nil
+        foldSeconds = forecast.isWhole ? nil : forecast.seconds
+    }
+
+    var lines: [String] {
+        let total = rows.values.reduce(0, +)
+        let memory = "\(Figures.mebibytes(peakMemoryBytes)) of memory"
+        guard let seconds else {
+            return [
+                "about \(Figures.count(total, "row")) and \(memory), a fold of "
+                    + "\(Figures.seconds(foldSeconds ?? 0)) and then their load",
+                "reckoned from a fold of the first \(Figures.count(fromEvents, "event"))",
+            ]
+        }
+        return [
+            "about \(Figures.count(total, "row")), \(memory) and \(Figures.seconds(seconds))",
+            "reckoned from the last rebuild",
+        ]
+    }
+}
+
+extension PlanOutline.FindingLine {
+    /// An event that a rebuild would stop at.
+    init(_ rejection: EventRejection) {
+        self.init(
+            level: Finding.Level.warn.rawValue,
+            subject: "event \(rejection.eventID)",
+            note: "a rebuild would stop at it: \(rejection.path.map { "\($0) " } ?? "")"
+                + "\(rejection.reason)"
+        )
     }
 }
 
@@ -96,6 +154,7 @@ extension PlanOutline {
         fields.add("strategy", strategyLine)
         fields.add("tables", tableLines)
         fields.add("last run", lastRunLine)
+        fields.add("expected", expected?.lines ?? [])
         return "\(headline)\n\(fields.text)\(findingText)\(next)"
     }
 
@@ -152,7 +211,6 @@ extension PlanOutline {
         )
     }
 
-    /// What the next rebuild will take: fold and load grow with the events.
     private var lastRunLine: [String] {
         guard let lastRebuild else { return [] }
         return [

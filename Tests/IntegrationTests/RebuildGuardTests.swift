@@ -147,6 +147,45 @@ struct RebuildGuardTests {
         }
     }
 
+    @Test("queries are answered on one snapshot, by their numbers, whatever stands between them")
+    func manyQueries() async throws {
+        let checks = """
+            /* first */ SELECT 1 WHERE false; ;
+            WITH n AS (SELECT id FROM note) SELECT id AS second FROM n WHERE id = 1;
+            VALUES ($$a;b$$, 'c;d');
+            TABLE note
+            """
+        let reasons = [
+            "query 2 of checks.sql returns 1 rows (second)",
+            "query 3 of checks.sql returns 1 rows (column1, column2)",
+            "query 4 of checks.sql returns 3 rows (id, words)",
+        ]
+        try await withNotes { scene in
+            try scene.append([Note.event(4, words: "four")])
+            for strategy in [Strategy.swap, .truncate] {
+                let message = await GivenSQL.$checks.withValue(checks) {
+                    await complaint(of: scene, strategy: strategy)
+                }
+                for reason in reasons { #expect(message.contains(reason), "\(message)") }
+                #expect(!message.contains("query 1 "))
+            }
+        }
+    }
+
+    @Test("statements that lean on one another are run in their order")
+    func dependentStatements() async throws {
+        let checks = """
+            SET LOCAL statement_timeout = '1min';
+            SELECT 1 WHERE pg_catalog.current_setting('statement_timeout') <> '1min'
+            """
+        try await withNotes { scene in
+            try await GivenSQL.$checks.withValue(checks) {
+                let report = try await scene.rebuild(Notes.self)
+                #expect(report.isLive)
+            }
+        }
+    }
+
     @Test("a check that fails on the rows, and not on empty tables, stops the run as well")
     func checkThatRaises() async throws {
         let checks = "SELECT 1 FROM note WHERE 1 / (id - 1) > 5"
