@@ -61,10 +61,23 @@ test/command: build/tests ## Run the tests of the built command
 test/consumer: packages ## Build a package that depends on this one, and rebuild with it
 	$(SANDBOX) scripts/scratch-database scripts/consumer-check
 
+# The tests see inside the modules, which optimised code shows only when it is asked to.
+RELEASE := --configuration release --scratch-path .build-release -Xswiftc -enable-testing
+
+.PHONY: test/release
+test/release: packages ## Run every test of optimised code
+	$(SWIFT) build $(ARROWS) $(RELEASE) --build-tests
+	$(TEST) $(RELEASE) --filter '^UnitTests\.'
+	$(SANDBOX) $(TEST) $(RELEASE) --filter '^IntegrationTests\.|^CommandTests\.'
+
+# Every suite takes half an hour so; these are the ones in which threads of ours meet.
+RACES := '^UnitTests\.|FoldPassTests|SideBySideLoadTests|RebuildTests|RebuildGuardTests|CatchUpTests'
+RACE  := --sanitize=thread --scratch-path .build-race
+
 .PHONY: test/race
-test/race: packages ## Run the unit tests under the thread sanitizer
-	$(SWIFT) test $(ARROWS) --sanitize=thread --scratch-path .build-race --disable-xctest \
-	  --filter '^UnitTests\.'
+test/race: packages ## Run what has threads under the thread sanitizer
+	$(SWIFT) build $(ARROWS) $(RACE) --build-tests
+	$(SANDBOX) $(TEST) $(RACE) --filter $(RACES)
 
 .PHONY: soak
 soak: build/tests ## Rebuild under traffic, kills and crashes, the long form
@@ -119,5 +132,5 @@ sandbox-stop: ## Stop the PostgreSQL that 'make sandbox' started
 .PHONY: clean
 clean: ## Remove build products and the sandbox with its data
 	scripts/sandbox remove
-	rm -rf .build-consumer .build-race .demo .bench .bench-venv
+	rm -rf .build-consumer .build-race .build-release .demo .bench .bench-venv
 	$(SWIFT) package clean

@@ -48,11 +48,13 @@ final class EventRows {
 
     init(of span: PositionSpan, in database: SQLiteDatabase) throws {
         self.database = database
+        // Where the span ends is seen below: asked of SQLite, it took a comparison of records for each
+        // row, a twentieth of reading.
         statement = try database.prepare(
             """
             SELECT time_bucket, event_id, ts, stream, type, message FROM main.events
-            WHERE (time_bucket, event_id) > (?1, ?2) AND (time_bucket, event_id) <= (?3, ?4)
-            ORDER BY time_bucket, event_id LIMIT ?5
+            WHERE (time_bucket, event_id) > (?1, ?2)
+            ORDER BY time_bucket, event_id LIMIT ?3
             """
         )
         bounds = SpanBounds(span)
@@ -64,12 +66,13 @@ final class EventRows {
     /// - Returns: The number of rows handed out; 0 when the span is read to its end.
     /// - Throws: ``LedgerError``; what `body` throws.
     func nextPage(_ body: (EventRow) throws -> Bool) throws -> Int {
-        bounds.bind(to: statement)
-        statement.bind(Self.pageRows, at: 5)
+        bounds.bindBeginning(to: statement)
+        statement.bind(Self.pageRows, at: 3)
         defer { statement.reset() }
         var count = 0
         while try statement.step() {
             let row = try currentRow()
+            guard row.key <= bounds.through else { break }
             bounds.after = row.key
             count += 1
             guard try body(row) else { break }
@@ -102,7 +105,9 @@ final class SpanBounds {
     /// The last key that does not belong to the span.
     @exclusivity(unchecked) var after: EventKey?
 
-    private let through: EventKey
+    /// The last key that does.
+    let through: EventKey
+
     private let keys: UnsafeMutableRawBufferPointer
 
     init(_ span: PositionSpan) {
@@ -117,12 +122,17 @@ final class SpanBounds {
     ///
     /// The bounds must live until the statement is reset.
     func bind(to statement: SQLiteStatement) {
+        bindBeginning(to: statement)
+        statement.bind(through.bucketStart, at: 3)
+        statement.bind(blob: through.id.write(to: keys, at: 16), at: 4)
+    }
+
+    /// Binds parameters 1 and 2 alone.
+    func bindBeginning(to statement: SQLiteStatement) {
         // No id sorts before the empty one, so a span without a beginning starts with the first row.
         statement.bind(after?.bucketStart ?? .min, at: 1)
         let first = after?.id.write(to: keys, at: 0)
         statement.bind(blob: first ?? UnsafeRawBufferPointer(rebasing: keys[0..<0]), at: 2)
-        statement.bind(through.bucketStart, at: 3)
-        statement.bind(blob: through.id.write(to: keys, at: 16), at: 4)
     }
 }
 

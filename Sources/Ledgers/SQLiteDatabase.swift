@@ -187,18 +187,16 @@ final class SQLiteStatement {
     func integer(_ column: Int32) -> Int64 { sqlite3_column_int64(handle, column) }
 
     func blob(_ column: Int32) -> UnsafeRawBufferPointer {
-        let base = sqlite3_column_blob(handle, column)
-        return UnsafeRawBufferPointer(
-            start: base,
-            count: Int(sqlite3_column_bytes(handle, column))
-        )
+        let value = sqlite3_column_value(handle, column)
+        let base = sqlite3_value_blob(value)
+        return UnsafeRawBufferPointer(start: base, count: Int(sqlite3_value_bytes(value)))
     }
 
+    // One look-up of the column for text and length: without a mutex a value may be used like one that
+    // is protected (https://www.sqlite.org/c3ref/value.html), and connections are opened without.
     func text(_ column: Int32) -> UnsafeRawBufferPointer {
-        let base = UnsafeRawPointer(sqlite3_column_text(handle, column))
-        return UnsafeRawBufferPointer(
-            start: base,
-            count: Int(sqlite3_column_bytes(handle, column))
-        )
+        let value = sqlite3_column_value(handle, column)
+        let base = UnsafeRawPointer(sqlite3_value_text(value))
+        return UnsafeRawBufferPointer(start: base, count: Int(sqlite3_value_bytes(value)))
     }
 }

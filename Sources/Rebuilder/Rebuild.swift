@@ -10,7 +10,7 @@ package struct RebuildOptions: Sendable {
     package var swaps = true
     /// Retired generations to keep, 0 or more.
     package var keep = 1
-    /// Connections that build indexes side by side.
+    /// Connections that load, build indexes and check side by side.
     package var jobs = 2
     /// Copies that are folded side by side of a projection that declares a partition key.
     package var foldCopies = 1

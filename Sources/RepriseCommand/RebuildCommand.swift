@@ -65,7 +65,7 @@ struct RebuildCommand: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Connections that build indexes side by side (default: 2).",
+            "Connections that load, build indexes and check side by side (default: 2).",
             valueName: "n"
         )
     )

@@ -140,7 +140,8 @@ struct RebuildCommandTests {
             let plan = try object(try await reprise.run("plan shop --json"))
             #expect(
                 Set(plan.keys) == [
-                    "adoptsLive", "bucketWidthMs", "buckets", "events", "findings", "from",
+                    "adoptsLive", "bucketWidthMs", "buckets", "events", "expected", "findings",
+                    "from",
                     "generation", "homeSchema", "projection", "strategy", "tables", "to", "types",
                 ]
             )
