@@ -101,13 +101,13 @@ struct Gates: Sendable {
             WHERE a.datname = pg_catalog.current_database() AND a.usesysid IS NOT NULL
                 AND coalesce(a.backend_type, 'client backend') = 'client backend'
                 AND a.pid <> pg_catalog.pg_backend_pid() AND a.backend_xmin IS NOT NULL
-                AND a.application_name <> ALL ($3::pg_catalog.text[])
+                AND a.application_name !~ $3
                 AND s.xmax + (a.backend_xmin::pg_catalog.text::pg_catalog.int8
                         - s.xmax % 4294967296 + 6442450944) % 4294967296 - 2147483648 <= $1
                 AND (a.xact_start IS NULL OR a.xact_start < $2::pg_catalog.timestamptz)
             ORDER BY a.pid
             """,
-            [.int(loadMark.transaction), .text(loadMark.completedAt), .texts(Self.loaders)]
+            [.int(loadMark.transaction), .text(loadMark.completedAt), .text(Self.loaders)]
         )
         let sessions = try found.rows.map { row in
             let age = try row.optionalDouble("age").map {
@@ -132,7 +132,9 @@ struct Gates: Sendable {
 
     /// Sessions of rebuilds at work on other tables: their long statements have snapshots, and read
     /// no live table.
-    private static let loaders = ["reprise load", "reprise index", "reprise prune"]
+    ///
+    /// Those of a load that share its work have numbers.
+    private static let loaders = "^reprise (load|index|prune)( [0-9]+)?$"
 
     /// A small synchronous commit.
     ///

@@ -109,6 +109,30 @@ struct GateTests {
         }
     }
 
+    @Test(
+        "sessions that load the tables of another rebuild are not waited for, and no others pass",
+        arguments: [
+            ("reprise load", true), ("reprise load 2", true), ("reprise load 64", true),
+            ("reprise index", true), ("reprise prune", true), ("reprise load two", false),
+            ("a reprise load", false), ("reprise", false),
+        ]
+    )
+    func sessionsOfAnotherLoad(application: String, passes: Bool) async throws {
+        try await withTallyBuilt(behind: .transaction, named: application) { scene, pid, release in
+            let patience = CutOverPatience(outageBudget: 20_000, deadline: passes ? 30 : 0.3)
+            if passes {
+                let result = try await scene.control(Tally.self).swap(patience: patience)
+                #expect(result.generation == 2 && result.attempts == 1)
+            } else {
+                let error = await #expect(throws: ReadModelError.self) {
+                    _ = try await scene.control(Tally.self).swap(patience: patience)
+                }
+                #expect(String(describing: error).contains("older than the new rows: pid \(pid)"))
+            }
+            try await release()
+        }
+    }
+
     @Test("while the postpone file is there the cut-over waits, and no deadline runs")
     func postponed() async throws {
         try await withBuiltTally { scene in
@@ -194,6 +218,7 @@ enum Holder: CaseIterable {
 /// `body` gets the holder's pid, and what lets its snapshot go.
 private func withTallyBuilt(
     behind holder: Holder,
+    named application: String = "reader",
     _ body: (RebuildScene, Int32, @Sendable () async throws -> Void) async throws -> Void
 ) async throws {
     try await withRebuildScene { scene in
@@ -202,6 +227,7 @@ private func withTallyBuilt(
         try await scene.database.withConnection { reader in
             switch holder {
             case .transaction:
+                try await reader.execute("SET application_name = \(SQLText.literal(application))")
                 try await reader.execute(
                     "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM public.other"
                 )
