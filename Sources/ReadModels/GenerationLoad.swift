@@ -37,8 +37,8 @@ struct GenerationLoad: Sendable {
         )
     }
 
-    /// Works on the tables until nothing is left to do: this task on the connection that it has, the
-    /// others on one of their own.
+    /// Works on the tables until nothing is left to do, one task on the connection that is open
+    /// already, the others on one of their own.
     private func load(
         _ created: Created,
         jobs: Int,
@@ -60,8 +60,13 @@ struct GenerationLoad: Sendable {
                     }
                 }
             }
-            try await queue.stoppingOnFailure { try await drain(queue, created, on: connection) }
-            try await group.waitForAll()
+            group.addTask {
+                try await queue.stoppingOnFailure {
+                    try await drain(queue, created, on: connection)
+                }
+            }
+            // One by one: the first failure cancels what the others are at, which may take long.
+            while try await group.next() != nil {}
             return await queue.loaded
         }
     }

@@ -100,6 +100,44 @@ struct SideBySideLoadTests {
         }
     }
 
+    @Test(
+        "what fails on one connection does not wait for what is long on another",
+        .timeLimit(.minutes(1))
+    )
+    func promptFailure() async throws {
+        try await withRebuildScene { scene in
+            try scene.appendShop(events: 2_000, seed: 9)
+            _ = try await scene.rebuild(Shop.self)
+            // The key of the largest table, over its rows, waits for a lock that is never given back.
+            try await scene.database.execute(
+                """
+                TRUNCATE public.customer_totals;
+                CREATE UNIQUE INDEX one_of_a_country ON public.customer_totals (country);
+                CREATE FUNCTION public.hold() RETURNS event_trigger LANGUAGE plpgsql AS $$
+                DECLARE
+                    has_rows boolean;
+                    home text;
+                BEGIN
+                    SELECT schema_name INTO home FROM pg_event_trigger_ddl_commands()
+                    WHERE object_identity LIKE '%.order_line_pkey';
+                    IF home IS NULL THEN RETURN; END IF;
+                    EXECUTE format('SELECT EXISTS (SELECT FROM %I.order_line)', home) INTO has_rows;
+                    IF has_rows THEN PERFORM pg_advisory_xact_lock(4711); END IF;
+                END $$;
+                CREATE EVENT TRIGGER hold ON ddl_command_end WHEN TAG IN ('CREATE INDEX')
+                    EXECUTE FUNCTION public.hold();
+                """
+            )
+            try await scene.database.withConnection { holder in
+                try await holder.query("SELECT pg_advisory_lock(4711)")
+                let error = await #expect(throws: ReadModelError.self) {
+                    try await scene.rebuild(Shop.self, options: options(jobs: 2))
+                }
+                #expect("\(try #require(error))".contains("customer_totals"))
+            }
+        }
+    }
+
     private static func rows(of scene: RebuildScene) async throws -> [[String]] {
         var rows: [[String]] = []
         for table in ["order_summary", "order_line", "customer_totals"] {
