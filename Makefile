@@ -6,13 +6,13 @@ SWIFT   ?= swift
 ARROWS  := --explicit-target-dependency-import-check error
 # Every test is written with Swift Testing, so the last line is its summary and not XCTest's.
 TEST    := $(SWIFT) test $(ARROWS) --skip-build --disable-xctest
-SOURCES := Package.swift Sources Tests Projections migrations examples
+SOURCES := Package.swift Sources Tests Projections migrations examples Benchmarks
 # Runs a command against DATABASE_URL or PGHOST where set, else against a cluster of its own.
 SANDBOX := scripts/sandbox run
 
 .PHONY: help
 help: ## Print this message
-	@awk -F ':.*## ' '/^[a-z\/-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z\/-]+:.*## / { printf "%-26s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: doctor
 doctor: ## Say what this machine has and what is missing
@@ -77,7 +77,8 @@ RACE  := --sanitize=thread --scratch-path .build-race
 .PHONY: test/race
 test/race: packages ## Run what has threads under the thread sanitizer
 	$(SWIFT) build $(ARROWS) $(RACE) --build-tests
-	$(SANDBOX) $(TEST) $(RACE) --filter $(RACES)
+	TSAN_OPTIONS=suppressions=$(CURDIR)/Tests/thread-sanitizer.txt \
+	  $(SANDBOX) $(TEST) $(RACE) --filter $(RACES)
 
 .PHONY: soak
 soak: build/tests ## Rebuild under traffic, kills and crashes, the long form
@@ -87,17 +88,38 @@ soak: build/tests ## Rebuild under traffic, kills and crashes, the long form
 EVENTS ?= 1000000
 RUNS   ?= 5
 
-.PHONY: bench
-bench: build ## Measure a rebuild beside its floor and hand-written peers
-	@$(SANDBOX) scripts/scratch-database Benchmarks/run --events $(EVENTS) --runs $(RUNS)
+# Each workload has a server of its own where this makes one, so that all start alike.
+MEASURED := $(SANDBOX) scripts/scratch-database Benchmarks
 
+.PHONY: bench
+bench: bench/programs ## Measure rebuilds beside their floor and hand-written peers
+	@$(MEASURED)/run --workload shop --events $(EVENTS) --runs $(RUNS)
+	@$(MEASURED)/run --workload totals --events $(EVENTS) --runs $(RUNS)
+
+.PHONY: bench/programs
+bench/programs: build
+	$(SWIFT) build -c release $(ARROWS) --product RepriseTotals
+	$(SWIFT) build -c release $(ARROWS) --product FoldCost
+
+# The debug build of the tests has the same programs.
 .PHONY: bench/smoke
 bench/smoke: build/tests ## See whether the benchmark works, on few events
-	@$(SANDBOX) scripts/scratch-database Benchmarks/run --smoke --reprise .build/debug/reprise
+	@$(MEASURED)/run --smoke --workload shop --reprise .build/debug/reprise \
+	  --fold-cost .build/debug/FoldCost
+	@$(MEASURED)/run --smoke --workload totals --totals .build/debug/RepriseTotals
 
 .PHONY: bench/growth
-bench/growth: build ## Measure rebuilds of 1 to 30 million events
-	@$(SANDBOX) scripts/scratch-database Benchmarks/growth
+bench/growth: bench/programs ## Measure rebuilds of 1 to 30 million events
+	@$(MEASURED)/growth --workload shop
+	@$(MEASURED)/growth --workload totals
+
+.PHONY: bench/instructions
+bench/instructions: bench/programs ## Compare the fold's instructions with those on record
+	@Benchmarks/instructions
+
+.PHONY: bench/instructions-record
+bench/instructions-record: bench/programs ## Put the fold's instructions on record
+	@Benchmarks/instructions --record
 
 # The engine is a package of 500 MB that nothing else needs, so nobody gets it unasked.
 .PHONY: bench/engine

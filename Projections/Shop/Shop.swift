@@ -67,7 +67,8 @@ public struct Shop: Projection {
         let customerID = try event.payload.int64("customerId")
         let name = try event.payload.string("name")
         let country = try event.payload.string("country")
-        totals[customerID, default: CustomerTotals(customerID: customerID)].note(name, country)
+        totals[customerID, default: CustomerTotals(customerID: customerID)]
+            .register(name, country)
     }
 
     private mutating func move(_ event: borrowing Event) throws {
@@ -96,7 +97,9 @@ public struct Shop: Projection {
             addedAt: event.time
         )
         guard lines.insert(line) else { throw EventError("the order has that line already") }
-        guard summaries.update(key.orderID, { $0.add(line) }) != nil else { throw EventError.neverPlaced }
+        guard summaries.update(key.orderID, { $0.add(line) }) != nil else {
+            throw EventError.neverPlaced
+        }
     }
 
     private mutating func removeLine(_ event: borrowing Event) throws {
@@ -167,7 +170,7 @@ extension OrderSummary {
 }
 
 extension CustomerTotals {
-    fileprivate mutating func note(_ name: String, _ country: String) {
+    fileprivate mutating func register(_ name: String, _ country: String) {
         self.name = name
         self.country = country
     }

@@ -69,6 +69,7 @@ extension Projection {
     ///
     /// - Parameter copies: How many to fold side by side, where the projection declares a partition
     ///   key; any other has one.
+    /// - Returns: The fold.
     package static func makeFold(copies: Int = 1) -> any Fold {
         guard copies > 1, let partitioned = Self.self as? any PartitionedProjection.Type else {
             return ProjectionFold<Self>([ProjectionCopy(share: nil)])

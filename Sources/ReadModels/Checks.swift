@@ -103,8 +103,13 @@ struct SQLChecks: Sendable {
 
     /// Runs them in the open transaction, read-only, and leaves no trace there.
     ///
-    /// - Parameter first: The number of the first one in the file that people know.
+    /// - Parameters:
+    ///   - projection: The projection's name.
+    ///   - searchPath: The schemas in which the queries find their tables.
+    ///   - first: The number of the first one in the file that people know.
+    ///   - connection: Inside a transaction.
     /// - Returns: What is wrong, as clauses; never a value.
+    /// - Throws: ``ServerError`` when a right is missing.
     func reasons(
         projection: String,
         searchPath: [String],

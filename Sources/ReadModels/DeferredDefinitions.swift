@@ -7,9 +7,10 @@ struct DeferredDefinitions: Sendable {
     /// What is made on one table; statements of different tables may run side by side.
     struct OfTable: Sendable {
         let table: String
-        /// Indexes, also those of constraints: each a list of statements of its own. CREATE INDEX locks
-        /// its table against writes and not against another CREATE INDEX, so that they may run side
-        /// by side.
+        /// Indexes, also those of constraints: each a list of statements of its own.
+        ///
+        /// CREATE INDEX locks its table against writes and not against another CREATE INDEX, so that
+        /// they may run side by side.
         let indexes: [[String]]
         /// What is made of the indexes or beside them, in this order: constraints, then marks and
         /// comments.

@@ -6,9 +6,9 @@ extension ReadModelDatabase {
     /// Checks a built generation, and marks it ready when it passes and rejected when it does not.
     ///
     /// Rows of the live tables are counted and the queries of `checks.sql` run side by side, all on one
-    /// snapshot. Where the file holds anything but queries it is run as a whole, in its order. A query
-    /// may use as much memory as an index build (`maintenance_work_mem`): it is likely to sort
-    /// or hash whole tables.
+    /// snapshot. Where the file holds anything but queries it is run as a whole, in its order. Each sort
+    /// or hash of a query may use as much memory as an index build (`maintenance_work_mem`), 128 MB at
+    /// most: it is likely to be of whole tables.
     ///
     /// - Parameters:
     ///   - projection: What was built.
@@ -183,10 +183,13 @@ private struct GenerationCheck: Sendable {
     ) async throws -> [Answer] {
         try await connection.query(
             """
-            SELECT pg_catalog.set_config('work_mem', m.value, true)
-            FROM (SELECT pg_catalog.current_setting('maintenance_work_mem') AS value) AS m
-            WHERE pg_catalog.pg_size_bytes(m.value)
-                > pg_catalog.pg_size_bytes(pg_catalog.current_setting('work_mem'))
+            SELECT pg_catalog.set_config('work_mem', m.wanted || 'kB', true)
+            FROM (
+                SELECT least(131072, pg_catalog.pg_size_bytes(
+                    pg_catalog.current_setting('maintenance_work_mem')) / 1024) AS wanted
+            ) AS m
+            WHERE m.wanted
+                > pg_catalog.pg_size_bytes(pg_catalog.current_setting('work_mem')) / 1024
             """
         )
         var answers: [Answer] = []

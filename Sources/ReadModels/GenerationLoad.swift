@@ -103,8 +103,8 @@ struct GenerationLoad: Sendable {
         }
     }
 
-    /// ANALYZE wants the lock that each CREATE INDEX keeps out. So it comes right behind the rows, where
-    /// another connection has other tables to work on, and behind the indexes only if it has to.
+    // ANALYZE wants the lock that each CREATE INDEX keeps out. So it comes right behind the rows, where
+    // another connection has other tables to work on, and behind the indexes only if it has to.
     private func isAnalyzedLate(_ table: Int, of created: Created) -> Bool {
         created.schema.definitions.tables[table].mayHaveExpressions
     }

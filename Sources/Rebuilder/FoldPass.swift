@@ -41,6 +41,7 @@ package struct FoldPass: Sendable {
     /// - Parameters:
     ///   - span: What to fold.
     ///   - tally: What was read before.
+    /// - Returns: What the pass has come to.
     /// - Throws: ``LedgerError``, ``RebuildError/copiesOverlap(projection:table:)``,
     ///   `CancellationError`.
     package func run(over span: PositionSpan, adding tally: BucketTally) async throws -> Outcome {

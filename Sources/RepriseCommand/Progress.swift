@@ -89,6 +89,7 @@ final class RebuildMeter: Sendable {
     /// The line that says how far it is; none on a terminal while hooks write there.
     ///
     /// - Parameter projections: Whose rebuilds it is about.
+    /// - Returns: The line; nil for none.
     func line(of projections: [String]) -> String? {
         let projection = projections.joined(separator: ", ")
         let state = state.withLock { $0 }

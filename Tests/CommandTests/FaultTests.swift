@@ -201,7 +201,7 @@ struct FaultScene: Sendable {
         try await scene.database.execute(
             """
             CREATE FUNCTION public.wait_here(bigint) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
-                IF pg_catalog.current_setting('application_name') = 'reprise load' THEN
+                IF pg_catalog.current_setting('application_name') LIKE 'reprise load%' THEN
                     PERFORM pg_catalog.pg_advisory_xact_lock_shared(4711);
                 END IF;
                 RETURN true;
