@@ -63,7 +63,7 @@ def head(results, scale, height):
         " font-family=\"'Helvetica Neue', Helvetica, Arial, 'DejaVu Sans', sans-serif\""
         ' font-size="13" fill="#24292f">',
         f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
-        text(20, 30, "Rebuilding the read model of a shop", size=17, weight="bold"),
+        text(20, 30, results["title"], size=17, weight="bold"),
         text(20, 52, words, colour="#57606a"),
     ]
 

@@ -36,9 +36,11 @@ def floor(workspace, tables, ledger, reference, runs, connections):
     return Contestant(f"floor, {number}", ledger, reference, runs, schema, "floor", command)
 
 
-def reprise(program, ledger, reference, runs):
-    command = [program, "rebuild", "shop", "--ledger", ledger.path, "--json"]
-    return Contestant("reprise rebuild", ledger, reference, runs, "public", "reprise", command)
+def reprise(program, workload, ledger, reference, runs):
+    schema = workload.live_schema
+    command = [program, "rebuild", workload.name, "--ledger", ledger.path, "--schema", schema]
+    command.append("--json")
+    return Contestant("reprise rebuild", ledger, reference, runs, schema, "reprise", command)
 
 
 def peer(name, script, ledger, reference, runs, python="/usr/bin/python3"):

@@ -6,9 +6,6 @@ import psycopg2
 import tables
 
 from .failure import Failure
-from .workspace import CHECKOUT
-
-SCHEMA_FILE = CHECKOUT / "Projections" / "Shop" / "schema.sql"
 
 # Indexes without the schema that they are in, and whether the table is an ordinary one.
 SHAPE = """
@@ -30,7 +27,7 @@ SHAPE = """
 class Database:
     """The database of DATABASE_URL, or of PGHOST and its like."""
 
-    def __init__(self):
+    def __init__(self, workload):
         if not {"DATABASE_URL", "PGHOST"} & set(os.environ):
             raise Failure(
                 "Neither DATABASE_URL nor PGHOST is set."
@@ -42,7 +39,9 @@ class Database:
         self.execute("SET client_min_messages = warning")
         # For comparing rows, which nobody's time includes.
         self.execute("SET work_mem = '512MB'")
-        self.tables = self.read_shape()
+        self.live_schema = workload.live_schema
+        self.execute(f"CREATE SCHEMA IF NOT EXISTS {self.live_schema}")
+        self.tables = self.read_shape(workload.schema_file)
 
     def execute(self, statement, values=None):
         self.cursor.execute(statement, values)
@@ -51,12 +50,12 @@ class Database:
         self.execute(query, values)
         return self.cursor.fetchall()
 
-    def read_shape(self):
+    def read_shape(self, schema_file):
         """Runs schema.sql in a schema of its own; the contestants' tables are made after that."""
         self.make_schema(tables.SHAPE_SCHEMA)
         # Its names are unqualified.
         self.execute(f"SET search_path = {tables.SHAPE_SCHEMA}")
-        self.execute(SCHEMA_FILE.read_text())
+        self.execute(schema_file.read_text())
         self.execute("RESET search_path")
         return tables.shape_of_tables(self.cursor)
 
@@ -78,7 +77,7 @@ class Database:
             # Vacuuming in the background would take time from whoever is measured.
             self.execute(
                 f"CREATE TABLE {schema}.{table.name} WITH (autovacuum_enabled = off)"
-                f" AS TABLE public.{table.name}"
+                f" AS TABLE {self.live_schema}.{table.name}"
             )
             self.execute(f"ANALYZE {schema}.{table.name}")
 

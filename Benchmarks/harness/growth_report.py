@@ -7,14 +7,15 @@ from .report import MIB, in_columns, machine_lines, phase_text
 
 def text_report(results):
     sections = [
-        f"The projection `shop` from growing ledgers of seed {results['seed']}, {results['date']}",
+        f"The projection `{results['workload']}` from growing ledgers of seed {results['seed']},"
+        f" {results['date']}",
         size_table(results["sizes"]),
         phase_table(results["sizes"]),
-        import_line(results["import"]),
+        import_line(results["import"]) if results["import"] else "",
         machine_lines(results),
         NOTES,
     ]
-    return "\n\n".join(sections) + "\n"
+    return "\n\n".join(section for section in sections if section) + "\n"
 
 
 NOTES = """\

@@ -80,6 +80,7 @@ def commit():
     """The checkout's; with a word about changes in what is built, and silent about new files."""
     number = first_line(["git", "-C", CHECKOUT, "rev-parse", "--short=12", "HEAD"])
     built = ["Package.swift", "Sources", "Projections", "migrations"]
+    built += ["Benchmarks/Totals", "Benchmarks/FoldCost", "Benchmarks/AllocationCount"]
     changed = first_line(["git", "-C", CHECKOUT, "status", "--porcelain", "--", *built])
     return number and number + (", with changes" if changed else "")
 

@@ -1,4 +1,4 @@
-"""The `reprise` that is measured."""
+"""The programs that are measured."""
 
 import os
 import pathlib
@@ -7,17 +7,17 @@ from .failure import Failure
 from .workspace import CHECKOUT
 
 
-def add_program_argument(parser):
+def add_program_argument(parser, option, product):
     parser.add_argument(
-        "--reprise",
+        f"--{option}",
         type=pathlib.Path,
-        default=CHECKOUT / ".build/release/reprise",
+        default=CHECKOUT / ".build/release" / product,
         metavar="PATH",
-        help="the program to measure (default: the release build)",
+        help=f"the program {product} (default: the release build)",
     )
 
 
 def require_program(path):
     if not os.access(path, os.X_OK):
-        raise Failure(f"There is no program {path}; 'make build' makes it.")
+        raise Failure(f"There is no program {path}; 'make bench/programs' makes it.")
     return path.absolute()

@@ -11,7 +11,8 @@ def text_report(results):
         table(results["contestants"]),
         "\n".join(results["leftOut"]),
         phase_lines(results["contestants"]),
-        memory_line(results["memoryCheck"]),
+        target_lines(results["targets"]),
+        fold_lines(results["fold"]),
         blocked_line(own["blockedMilliseconds"]),
         machine_lines(results),
         NOTES,
@@ -29,7 +30,7 @@ row means."""
 
 def title(results, own):
     return (
-        f"The projection `shop`: {own['events']:,} events of seed {results['seed']}"
+        f"The projection `{results['workload']}`: {own['events']:,} events of seed {results['seed']}"
         f" into {own['rows']:,} rows, {results['date']}"
     )
 
@@ -88,15 +89,41 @@ def phase_text(phases):
     return ", ".join(shown)
 
 
-def memory_line(check):
-    if not check["isJudged"]:
-        verdict = "not judged below 1,000,000 events"
-    else:
-        verdict = "pass" if check["passes"] else "FAIL"
-    return (
-        f"Memory of reprise: {check['peakBytes'] / MIB:,.1f} MiB at its peak; its rows' own bytes"
-        f" and 150 for each are {check['allowedBytes'] / MIB:,.1f} MiB: {verdict}."
+def target_lines(targets):
+    """What reprise is meant to reach; with what the floor allows where that is less."""
+    verdicts = {True: "pass", False: "not reached", None: "-"}
+    rows = [(verdicts[target["holds"]], target["target"], reached(target)) for target in targets]
+    widths = [max(len(row[column]) for row in rows) for column in range(2)]
+    lines = [
+        f"{verdict.ljust(widths[0])}  {name.ljust(widths[1])}  {words}"
+        for verdict, name, words in rows
+    ]
+    return "\n".join(["Targets of reprise:", *lines])
+
+
+def reached(target):
+    return "; ".join(filter(None, [target["reached"], target["remark"]]))
+
+
+def fold_lines(fold):
+    """Reading and folding by themselves; nothing for a workload that has no such figures."""
+    if fold is None:
+        return ""
+    heads = ["", "seconds", "least", "most", "events/s", "allocations/event"]
+    title = (
+        f"Reading and folding without PostgreSQL: {fold['events']:,} events,"
+        f" medians of {fold['runs']} run{'' if fold['runs'] == 1 else 's'}"
     )
+    return "\n".join([title, in_columns([heads, *map(fold_row, fold["figures"])])])
+
+
+def fold_row(figure):
+    return [
+        figure["name"],
+        *(f"{figure['seconds'][which]:.3f}" for which in ("median", "min", "max")),
+        f"{figure['eventsPerSecond']:,.0f}",
+        f"{figure['allocationsPerEvent']:.4f}",
+    ]
 
 
 def blocked_line(blocked):

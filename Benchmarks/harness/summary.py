@@ -54,15 +54,3 @@ def add_ratios(summaries):
         rate = summary["eventsPerSecond"]
         summary["timesTheFloors"] = [floor["eventsPerSecond"] / rate for floor in floors]
         summary["timesReprise"] = own["eventsPerSecond"] / rate
-
-
-def memory_check(own):
-    """Whether reprise stays within its rows' own bytes and 150 bytes for each."""
-    allowed = own["copiedBytes"] + 150 * own["rows"]
-    return {
-        "peakBytes": own["peakBytes"],
-        "allowedBytes": allowed,
-        # Below that the program's own memory, some 40 MiB, outweighs its rows.
-        "isJudged": own["events"] >= 1_000_000,
-        "passes": own["peakBytes"] <= allowed,
-    }

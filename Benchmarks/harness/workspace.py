@@ -1,6 +1,7 @@
 """The folder that a benchmark works in, and the programs that it compiles there."""
 
 import contextlib
+import functools
 import pathlib
 import shlex
 import subprocess
@@ -25,12 +26,18 @@ def workspace():
 
 
 class Workspace:
-    """The folder, with the programs in it."""
+    """The folder, with the programs in it: each is compiled when it is first asked for."""
 
     def __init__(self, folder):
         self.folder = folder
-        self.measure = self.compile("measure", [])
-        self.floor = self.compile("floor", ["sqlite3", "libpq"])
+
+    @functools.cached_property
+    def measure(self):
+        return self.compile("measure", [])
+
+    @functools.cached_property
+    def floor(self):
+        return self.compile("floor", ["sqlite3", "libpq"])
 
     def compile(self, name, libraries):
         program = self.folder / name

@@ -7,22 +7,22 @@ and indexed on a connection of its own while the engine works out the next one.
 import concurrent.futures
 import io
 import pathlib
-import re
 
 from chdb import session
 from peer import Peer
+from statements import statements
 from tables import index_and_analyze, shape_of_tables
 
 SQL = pathlib.Path(__file__).with_name("engine.sql")
 
 
-def statements(ledger):
-    """The statements of engine.sql; each with the name of the table that it fills, or None."""
+def sql(ledger, tables):
     path = str(ledger.resolve()).replace("\\", "\\\\").replace("'", "\\'")
-    for statement in SQL.read_text().split(";\n"):
-        table = re.search(r"^-- (\w+)$", statement, re.MULTILINE)
-        if statement.strip():
-            yield table and table[1], statement.replace("LEDGER", path)
+    text = SQL.read_text().replace("LEDGER", path)
+    if "order_line" not in tables:
+        # Lines are asked for once then, so they need not be kept.
+        text = text.replace("TABLE lines ENGINE = Memory", "VIEW lines")
+    return text
 
 
 def load(peer, table, rows):
@@ -47,7 +47,9 @@ def tables_by_name(peer):
 
 def fill(peer, engine, loaders):
     tables, loads = tables_by_name(peer), []
-    for name, statement in statements(peer.ledger):
+    for name, statement in statements(sql(peer.ledger, tables)):
+        if name is not None and name not in tables:
+            continue
         with peer.phase("compute"):
             result = engine.query(statement, "TSV")
         if name is not None:

@@ -3,6 +3,7 @@
 import pathlib
 
 from peer import Peer
+from statements import statements
 from tables import index_and_analyze, shape_of_tables
 
 SQL = pathlib.Path(__file__).with_name("set_based.sql")
@@ -41,6 +42,18 @@ def stage(peer, cursor):
     cursor.execute("ANALYZE staging")
 
 
+def insert(cursor, tables):
+    names = [table.name for table in tables]
+    for name, statement in statements(SQL.read_text()):
+        if name is None:
+            cursor.execute(statement)
+        elif name in names:
+            cursor.execute(f"INSERT INTO {name}\n{statement}")
+        else:
+            # What another table takes from a table that nobody asked for is worked out there.
+            cursor.execute(f"CREATE TEMPORARY VIEW {name} AS\n{statement}")
+
+
 def main():
     peer = Peer(__doc__)
     connection = peer.connect()
@@ -55,11 +68,11 @@ def main():
             stage(peer, cursor)
             connection.commit()
         with peer.phase("insert"):
-            cursor.execute(SQL.read_text())
+            insert(cursor, tables)
             connection.commit()
         with peer.phase("index"):
             index_and_analyze(cursor, tables, peer.schema)
-            cursor.execute("DROP TABLE staging")
+            cursor.execute("DROP TABLE staging CASCADE")
             connection.commit()
     peer.report()
 

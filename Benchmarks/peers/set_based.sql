@@ -1,7 +1,8 @@
--- The read model of the shop out of `staging`, one statement a table.
+-- The read model of the shop out of `staging`. The rows of a SELECT are those of the table that is
+-- named above it, column by column.
 
 -- A line stands unless it was removed later; it cannot be added twice without that.
-INSERT INTO order_line (order_id, line, sku, quantity, unit_cents, added_at)
+-- order_line
 SELECT added.order_id, added.line, added.sku, added.quantity, added.unit_cents, added.at
 FROM (
     SELECT
@@ -29,10 +30,7 @@ WHERE NOT EXISTS (
         AND removed.position > added.position
 );
 
-INSERT INTO order_summary (
-    order_id, customer_id, status, line_count, total_cents, paid_cents,
-    placed_at, paid_at, shipped_at, cancelled_at, carrier
-)
+-- order_summary
 SELECT
     placed.order_id,
     placed.customer_id,
@@ -92,9 +90,7 @@ LEFT JOIN (
 
 ANALYZE order_summary;
 
-INSERT INTO customer_totals (
-    customer_id, name, country, orders, cancelled_orders, paid_cents, last_order_at
-)
+-- customer_totals
 SELECT
     coalesce(orders.customer_id, homes.customer_id),
     registered.name,

@@ -1,7 +1,8 @@
 """The tables that every contestant fills.
 
-Their shape is that of Projections/Shop/schema.sql and is written down nowhere else: the benchmark
-runs that file in a schema of its own, and the statements here are made from PostgreSQL's catalogue.
+Their shape is that of the workload's schema.sql and is written down nowhere else: the benchmark runs
+that file in a schema of its own, and the statements here are made from PostgreSQL's catalogue. So a
+peer learns from here which tables to fill: `order_line` is not one of them in every workload.
 """
 
 SHAPE_SCHEMA = "bench_shape"

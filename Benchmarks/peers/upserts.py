@@ -1,6 +1,8 @@
 """Applies every event to indexed tables, as a live projector does: it needs no code of its own.
 
-One prepared statement an event, 1,000 events in a transaction and in a round trip.
+One prepared statement an event, 1,000 events in a transaction and in a round trip. Where lines are no
+rows for readers, what each costs is in a table of the projector's own: a removal does not say it, and
+a projector that was stopped has to know it still.
 """
 
 import datetime
@@ -39,22 +41,6 @@ PREPARE place (uuid, bigint, timestamptz) AS
         orders = totals.orders + 1,
         last_order_at = greatest(totals.last_order_at, excluded.last_order_at);
 
-PREPARE add_line (uuid, integer, text, integer, bigint, timestamptz) AS
-    WITH added AS (
-        INSERT INTO order_line (order_id, line, sku, quantity, unit_cents, added_at)
-        VALUES ($1, $2, $3, $4, $5, $6)
-    )
-    UPDATE order_summary SET line_count = line_count + 1, total_cents = total_cents + $4 * $5
-    WHERE order_id = $1;
-
-PREPARE remove_line (uuid, integer) AS
-    WITH removed AS (
-        DELETE FROM order_line WHERE order_id = $1 AND line = $2
-        RETURNING quantity * unit_cents AS cents
-    )
-    UPDATE order_summary SET line_count = line_count - 1, total_cents = total_cents - removed.cents
-    FROM removed WHERE order_id = $1;
-
 PREPARE pay (uuid, bigint, timestamptz) AS
     WITH paid AS (
         UPDATE order_summary SET
@@ -84,6 +70,44 @@ PREPARE cancel (uuid, timestamptz) AS
     FROM cancelled WHERE totals.customer_id = cancelled.customer_id;
 """
 
+LINES_AS_ROWS = """
+PREPARE add_line (uuid, integer, text, integer, bigint, timestamptz) AS
+    WITH added AS (
+        INSERT INTO order_line (order_id, line, sku, quantity, unit_cents, added_at)
+        VALUES ($1, $2, $3, $4, $5, $6)
+    )
+    UPDATE order_summary SET line_count = line_count + 1, total_cents = total_cents + $4 * $5
+    WHERE order_id = $1;
+
+PREPARE remove_line (uuid, integer) AS
+    WITH removed AS (
+        DELETE FROM order_line WHERE order_id = $1 AND line = $2
+        RETURNING quantity * unit_cents AS cents
+    )
+    UPDATE order_summary SET line_count = line_count - 1, total_cents = total_cents - removed.cents
+    FROM removed WHERE order_id = $1;
+"""
+
+LINES_AS_STATE = """
+CREATE TABLE line_cost (
+    order_id uuid, line integer, cents bigint NOT NULL, PRIMARY KEY (order_id, line)
+);
+
+PREPARE add_line (uuid, integer, integer, bigint) AS
+    WITH added AS (
+        INSERT INTO line_cost (order_id, line, cents) VALUES ($1, $2, $3 * $4)
+    )
+    UPDATE order_summary SET line_count = line_count + 1, total_cents = total_cents + $3 * $4
+    WHERE order_id = $1;
+
+PREPARE remove_line (uuid, integer) AS
+    WITH removed AS (
+        DELETE FROM line_cost WHERE order_id = $1 AND line = $2 RETURNING cents
+    )
+    UPDATE order_summary SET line_count = line_count - 1, total_cents = total_cents - removed.cents
+    FROM removed WHERE order_id = $1;
+"""
+
 # By type of event: the statement, the fields of the payload, and whether it takes the time as well.
 RULES = {
     "CustomerRegistered": ("register", ("customerId", "name", "country"), False),
@@ -97,10 +121,13 @@ RULES = {
 }
 
 
-def calls(events):
+RULE_FOR_STATE = ("add_line", ("orderId", "line", "quantity", "unitCents"), False)
+
+
+def calls(events, rules):
     """The statement's name and its arguments, for each event that there is a rule for."""
     for milliseconds, kind, message in events:
-        rule = RULES.get(kind)
+        rule = rules.get(kind)
         if rule is None:
             continue
         name, fields, takes_time = rule
@@ -111,12 +138,21 @@ def calls(events):
         yield AsIs(name), values
 
 
-def apply(peer, connection, cursor):
-    remaining = calls(peer.events("ts, type, message"))
+def apply(peer, connection, cursor, rules):
+    remaining = calls(peer.events("ts, type, message"), rules)
     while batch := list(itertools.islice(remaining, BATCH)):
         # psycopg2 writes a tuple as a list in parentheses.
         execute_batch(cursor, "EXECUTE %s %s", batch, page_size=BATCH)
         connection.commit()
+
+
+def prepare_lines(cursor, tables):
+    """Prepares the statements about lines, and gives the rules of all."""
+    if "order_line" in [table.name for table in tables]:
+        cursor.execute(LINES_AS_ROWS)
+        return RULES
+    cursor.execute(LINES_AS_STATE)
+    return {**RULES, "LineAdded": RULE_FOR_STATE}
 
 
 def main():
@@ -131,9 +167,10 @@ def main():
         # is to scan it.
         cursor.execute("SET enable_seqscan = off")
         cursor.execute(STATEMENTS)
+        rules = prepare_lines(cursor, tables)
         connection.commit()
         with peer.phase("apply"):
-            apply(peer, connection, cursor)
+            apply(peer, connection, cursor, rules)
         with peer.phase("analyze"):
             for table in tables:
                 cursor.execute(table.analyze(peer.schema))
