@@ -24,10 +24,14 @@ package enum HandOff {
     ) throws {
         let exchange = HandOffExchange(buffers, consumers: beside.count + 1)
         let group = DispatchGroup()
-        let threads = DispatchQueue(label: "reprise.ledgers.hand-off", attributes: .concurrent)
-        threads.async(group: group) { exchange.stopping { try produce(exchange) } }
+        // A queue each, for a thread each at once: a concurrent queue waits a second before it adds a
+        // thread to as many blocked ones as there are processors.
+        func beginThread(_ body: @escaping @Sendable () -> Void) {
+            DispatchQueue(label: "reprise.ledgers.hand-off").async(group: group, execute: body)
+        }
+        beginThread { exchange.stopping { try produce(exchange) } }
         for (index, drain) in beside.enumerated() {
-            threads.async(group: group) { exchange.drain(index + 1, drain) }
+            beginThread { exchange.drain(index + 1, drain) }
         }
         exchange.drain(0, consume)
         group.wait()
