@@ -46,7 +46,7 @@ build/tests: packages
 .PHONY: test
 test: packages ## Check the format and run every test
 	@$(MAKE) --no-print-directory lint test/unit
-	@$(SANDBOX) $(MAKE) --no-print-directory test/integration test/consumer test/command
+	@$(SANDBOX) $(MAKE) --no-print-directory test/integration test/consumer bench/smoke test/command
 
 .PHONY: test/unit
 test/unit: build/tests ## Run the tests that need no database

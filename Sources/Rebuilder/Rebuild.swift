@@ -1,6 +1,7 @@
 package import Ledgers
 package import ProjectionKit
 package import ReadModels
+import Synchronization
 
 /// What a user can set about a rebuild.
 package struct RebuildOptions: Sendable {
@@ -193,15 +194,50 @@ package struct Rebuild: Sendable {
     }
 }
 
+/// Keeps a fold from the pass until it is loaded, and no longer: its rows may be much of the memory.
+private final class FoldSlot: Sendable {
+    private let kept: Mutex<LedgerFold?>
+
+    init(_ fold: LedgerFold?) {
+        kept = Mutex(fold)
+    }
+
+    var fold: LedgerFold? { kept.withLock { $0 } }
+
+    func take() -> LedgerFold? {
+        kept.withLock { fold in
+            defer { fold = nil }
+            return fold
+        }
+    }
+}
+
 /// A rebuild that holds its projection's lock and may go on.
 struct OpenRebuild: Sendable {
     fileprivate let rebuild: Rebuild
     fileprivate let run: Run
     fileprivate let plan: ReadModelPlan
-    /// The fold, which has read nothing yet; nil for a rebuild that goes on with an earlier one.
-    let fold: LedgerFold?
+    private let slot: FoldSlot
     /// Measures the stages.
     let clock: StageClock
+
+    fileprivate init(
+        rebuild: Rebuild,
+        run: Run,
+        plan: ReadModelPlan,
+        fold: LedgerFold?,
+        clock: StageClock
+    ) {
+        self.rebuild = rebuild
+        self.run = run
+        self.plan = plan
+        self.clock = clock
+        slot = FoldSlot(fold)
+    }
+
+    /// The fold, which has read nothing yet; nil for a rebuild that goes on with an earlier one, and
+    /// for one that is done with its own.
+    var fold: LedgerFold? { slot.fold }
 
     /// The fold begins.
     func enterFolding() async throws { try await rebuild.enter(.folding, run) }
@@ -215,7 +251,7 @@ struct OpenRebuild: Sendable {
     func finish() async throws -> RebuildReport {
         // Others may have had their turn.
         clock.skip()
-        var report = try await rebuild.work(plan, folded: fold, run: run, clock: clock)
+        var report = try await rebuild.work(plan, folded: slot.take(), run: run, clock: clock)
         let failure = try await rebuild.afterSwap(&report, run: run, clock: clock)
         report.warnings = run.notes + plan.warnings + report.warnings
         report.seconds = clock.seconds
