@@ -131,6 +131,7 @@ struct SideBySideLoadTests {
                 do {
                     try await scene.database.waitUntil(
                         "the run has failed while the lock was held",
+                        within: .seconds(240),
                         "SELECT FROM reprise.run WHERE run_id = 2 AND state = 'failed'"
                     )
                 } catch {
