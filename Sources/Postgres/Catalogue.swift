@@ -8,45 +8,84 @@ package enum Catalogue {
         _ name: QualifiedName,
         on connection: PostgresConnection
     ) async throws -> TableDescription? {
-        try await table(
-            where: "n.nspname = $1 AND c.relname = $2",
-            [.text(name.schema), .text(name.name)],
+        try await tables([name], on: connection).first
+    }
+
+    /// Describes the relations of these names, all of one moment.
+    ///
+    /// - Returns: A description for each that there is, in the order of the names.
+    /// - Throws: What ``PostgresConnection/query(_:_:)`` throws.
+    package static func tables(
+        _ names: [QualifiedName],
+        on connection: PostgresConnection
+    ) async throws -> [TableDescription] {
+        try await tables(
+            wanted: """
+                SELECT w.place, c.oid
+                FROM ROWS FROM (
+                    pg_catalog.unnest($1::pg_catalog.text[]),
+                    pg_catalog.unnest($2::pg_catalog.text[])
+                ) WITH ORDINALITY AS w (schema, name, place)
+                JOIN pg_catalog.pg_namespace AS n
+                    ON n.nspname = w.schema COLLATE pg_catalog."C"
+                JOIN pg_catalog.pg_class AS c
+                    ON c.relnamespace = n.oid AND c.relname = w.name COLLATE pg_catalog."C"
+                """,
+            [.texts(names.map(\.schema)), .texts(names.map(\.name))],
             on: connection
         )
     }
 
-    /// Describes the relation with this OID, whatever it is called by now.
+    /// Describes the relations with these OIDs, whatever they are called by now.
     ///
-    /// - Returns: The description; nil when there is none.
+    /// - Returns: A description for each that there is, in the order of the OIDs.
     /// - Throws: What ``PostgresConnection/query(_:_:)`` throws.
-    package static func table(
-        oid: UInt32,
+    package static func tables(
+        oids: [UInt32],
         on connection: PostgresConnection
-    ) async throws -> TableDescription? {
-        try await table(where: "c.oid = $1", [.int(Int64(oid))], on: connection)
+    ) async throws -> [TableDescription] {
+        try await tables(
+            wanted: """
+                SELECT place, oid
+                FROM pg_catalog.unnest($1::pg_catalog.oid[]) WITH ORDINALITY AS w (oid, place)
+                """,
+            [.ints(oids.map(Int64.init))],
+            on: connection
+        )
     }
 
-    private static func table(
-        where condition: String,
+    private static func tables(
+        wanted: String,
         _ parameters: [PostgresValue],
         on connection: PostgresConnection
-    ) async throws -> TableDescription? {
-        let result = try await connection.query(statement(where: condition), parameters)
-        guard let first = result.first else { return nil }
-        // A table without columns gives one row without a column.
-        let columns = try result.rows.filter { $0["number"] != nil }.map(ColumnDescription.init)
-        return try TableDescription(first, columns: columns)
+    ) async throws -> [TableDescription] {
+        let rows = try await connection.query(statement(wanted: wanted), parameters).rows
+        var tables: [TableDescription] = []
+        var rest = rows[...]
+        while let first = rest.first {
+            let place = try first.int("place")
+            let ofTable = try rest.prefix(while: { try $0.int("place") == place })
+            rest = rest.dropFirst(ofTable.count)
+            // A table without columns gives one row without a column.
+            let columns = try ofTable.filter { $0["number"] != nil }.map(ColumnDescription.init)
+            tables.append(try TableDescription(first, columns: columns))
+        }
+        return tables
     }
 
-    /// One statement, so that table and columns are of one moment.
-    private static func statement(where condition: String) -> String {
+    /// One statement, so that tables and columns are of one moment.
+    private static func statement(wanted: String) -> String {
         """
-        WITH RECURSIVE relation AS (
-            SELECT c.oid, n.nspname, c.relname, c.relkind, c.relpersistence, c.reltuples,
+        WITH RECURSIVE wanted (place, oid) AS (
+            \(wanted)
+        ),
+        relation AS (
+            SELECT w.place, c.oid, n.nspname, c.relname, c.relkind, c.relpersistence, c.reltuples,
                    pg_catalog.pg_get_userbyid(c.relowner) AS owner
-            FROM pg_catalog.pg_class c
+            FROM wanted w
+            JOIN pg_catalog.pg_class c ON c.oid = w.oid
             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-            WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND \(condition)
+            WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
         ),
         column_of AS (
             SELECT a.*, r.oid AS relation
@@ -65,7 +104,7 @@ package enum Catalogue {
             JOIN pg_catalog.pg_type t ON t.oid = s.typbasetype
             WHERE s.typtype = 'd'
         )
-        SELECT r.oid, r.nspname, r.relname, r.relkind, r.relpersistence, r.owner, r.reltuples,
+        SELECT r.place, r.oid, r.nspname, r.relname, r.relkind, r.relpersistence, r.owner, r.reltuples,
                pg_catalog.pg_total_relation_size(r.oid) AS bytes,
                a.attname, a.attnum AS number, a.atttypid,
                pg_catalog.format_type(a.atttypid, a.atttypmod) AS type_name,
@@ -83,7 +122,7 @@ package enum Catalogue {
         LEFT JOIN pg_catalog.pg_type base ON base.oid = s.oid
         LEFT JOIN pg_catalog.pg_type element
                ON element.oid = base.typelem AND element.typarray = base.oid
-        ORDER BY a.attnum
+        ORDER BY r.place, a.attnum
         """
     }
 }

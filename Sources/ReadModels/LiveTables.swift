@@ -37,13 +37,12 @@ struct LiveTables: Sendable {
         records: [GenerationRecord],
         on connection: PostgresConnection
     ) async throws -> LiveTables {
-        var found: [TableDescription] = []
         let live = records.first { $0.state == .live }
-        let names = Set(declared).union(live?.tables.map(\.name) ?? [])
-        for name in names.sorted() {
-            let name = QualifiedName(schema: schema, name: name)
-            if let table = try await Catalogue.table(name, on: connection) { found.append(table) }
-        }
+        let names = Set(declared).union(live?.tables.map(\.name) ?? []).sorted()
+        let found = try await Catalogue.tables(
+            names.map { QualifiedName(schema: schema, name: $0) },
+            on: connection
+        )
         try await refuseTablesOfOthers(found, than: projection, on: connection)
         guard let live else {
             guard !found.isEmpty else {
@@ -65,7 +64,7 @@ struct LiveTables: Sendable {
                 isAdopted: true
             )
         }
-        try await refuseStrays(of: live, in: schema, on: connection)
+        try await refuseStrays(of: live, besides: found, in: schema, on: connection)
         if found.isEmpty { return LiveTables(generation: live, tables: [], isAdopted: false) }
         let recorded = Dictionary(uniqueKeysWithValues: live.tables.map { ($0.name, $0.oid) })
         for table in found where recorded[table.name.name] != table.oid {
@@ -108,22 +107,26 @@ struct LiveTables: Sendable {
     /// live schema, and to take it for gone would leave it to nobody.
     private static func refuseStrays(
         of live: GenerationRecord,
+        besides found: [TableDescription],
         in schema: String,
         on connection: PostgresConnection
     ) async throws {
-        for table in live.tables {
-            let wanted = QualifiedName(schema: schema, name: table.name)
-            guard let found = try await Catalogue.table(oid: table.oid, on: connection),
-                found.name != wanted
-            else { continue }
-            throw ReadModelError.changedMeanwhile(
-                projection: live.projection,
-                reason: "\(wanted.sql) of generation \(live.number) is now \(found.name.sql). Move "
-                    + "it back or drop it"
-                    + (live.liveSchema == schema
-                        ? "" : ", or name its schema with --schema \(live.liveSchema)")
-            )
+        let missing = live.tables.filter { table in
+            !found.contains { $0.oid == table.oid && $0.name.name == table.name }
         }
+        guard !missing.isEmpty else { return }
+        let elsewhere = try await Catalogue.tables(oids: missing.map(\.oid), on: connection)
+        guard let stray = elsewhere.first,
+            let table = missing.first(where: { $0.oid == stray.oid })
+        else { return }
+        let wanted = QualifiedName(schema: schema, name: table.name)
+        throw ReadModelError.changedMeanwhile(
+            projection: live.projection,
+            reason: "\(wanted.sql) of generation \(live.number) is now \(stray.name.sql). Move "
+                + "it back or drop it"
+                + (live.liveSchema == schema
+                    ? "" : ", or name its schema with --schema \(live.liveSchema)")
+        )
     }
 
     /// Why a swap cannot move the tables to their home; nil when it can.

@@ -201,16 +201,13 @@ struct ShadowSchema: Sendable {
     private func describeTables(
         on connection: PostgresConnection
     ) async throws -> [TableDescription] {
-        var tables: [TableDescription] = []
-        var missing: [String] = []
-        for table in projection.tables {
-            let name = QualifiedName(schema: homeSchema, name: table.name)
-            if let description = try await Catalogue.table(name, on: connection) {
-                tables.append(description)
-            } else {
-                missing.append("schema.sql does not make the table '\(table.name)'.")
-            }
-        }
+        let tables = try await Catalogue.tables(
+            projection.tables.map { QualifiedName(schema: homeSchema, name: $0.name) },
+            on: connection
+        )
+        let made = Set(tables.map(\.name.name))
+        let missing = projection.tables.filter { !made.contains($0.name) }
+            .map { "schema.sql does not make the table '\($0.name)'." }
         guard missing.isEmpty else { throw refusal(missing) }
         let undeclared = try await connection.query(
             """

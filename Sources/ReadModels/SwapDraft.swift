@@ -145,10 +145,12 @@ struct SwapDraft: Sendable {
         on connection: PostgresConnection
     ) async throws -> [CarriedObject] {
         try await connection.setSearchPath([])
+        let targets = try await Catalogue.tables(oids: pairs.map(\.target), on: connection)
+        let owners = Dictionary(uniqueKeysWithValues: targets.map { ($0.oid, $0.owner) })
         var objects: [CarriedObject] = []
         for pair in pairs {
             let home = QualifiedName(schema: target.homeSchema, name: pair.liveName.name)
-            try await own(pair, at: home, on: connection)
+            if owners[pair.target] != pair.owner { try await own(pair, at: home, on: connection) }
             objects += try await copyRights(
                 from: pair.live,
                 to: pair.target,
@@ -169,8 +171,6 @@ struct SwapDraft: Sendable {
         at home: QualifiedName,
         on connection: PostgresConnection
     ) async throws {
-        guard try await Catalogue.table(oid: pair.target, on: connection)?.owner != pair.owner
-        else { return }
         let owner = SQLText.identifier(pair.owner)
         let schema = SQLText.identifier(home.schema)
         try await connection.execute(

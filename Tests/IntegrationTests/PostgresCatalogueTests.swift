@@ -79,11 +79,42 @@ struct PostgresCatalogueTests {
                 try await connection.execute(
                     "CREATE SCHEMA home; ALTER TABLE public.t SET SCHEMA home"
                 )
-                let after = try await Catalogue.table(oid: before.oid, on: connection)
+                let after = try await Catalogue.tables(oids: [before.oid], on: connection).first
                 #expect(after?.name == QualifiedName(schema: "home", name: "t"))
                 #expect(after?.columns == before.columns)
                 let gone = try await Catalogue.table(name, on: connection)
                 #expect(gone == nil)
+            }
+        }
+    }
+
+    @Test("several tables come in the order in which they were asked for, those that exist")
+    func several() async throws {
+        try await withScratchDatabase { database in
+            try await database.withConnection { connection in
+                try await connection.execute(
+                    """
+                    CREATE SCHEMA "Odd ""name";
+                    CREATE TABLE public.t (id int, label text);
+                    CREATE TABLE "Odd ""name".t (name text);
+                    CREATE TABLE public.empty ()
+                    """
+                )
+                let names = [
+                    QualifiedName(schema: "Odd \"name", name: "t"),
+                    QualifiedName(schema: "public", name: "missing"),
+                    QualifiedName(schema: "public", name: "empty"),
+                    QualifiedName(schema: "public", name: "t"),
+                ]
+                let found = try await Catalogue.tables(names, on: connection)
+                #expect(found.map(\.name) == [names[0], names[2], names[3]])
+                #expect(
+                    found.map { $0.columns.map(\.name) } == [["name"], [], ["id", "label"]]
+                )
+                let oids = [found[2].oid, UInt32.max, found[0].oid]
+                let again = try await Catalogue.tables(oids: oids, on: connection)
+                #expect(again == [found[2], found[0]])
+                #expect(try await Catalogue.tables([], on: connection).isEmpty)
             }
         }
     }
