@@ -42,6 +42,7 @@ def summarise(contestant, rows):
         blocked = [run.output["blockedMilliseconds"] for run in measurements]
         summary["blockedMilliseconds"] = spread(blocked)
         summary["copiedBytes"] = measurements[0].output["copiedBytes"]
+        summary["workingRows"] = sum(measurements[0].output["workingRows"].values())
         summary["ownPeakBytes"] = max(run.output["peakMemoryBytes"] for run in measurements)
     return summary
 

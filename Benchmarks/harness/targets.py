@@ -59,11 +59,16 @@ def peer_target(own, best, name, peer, wanted):
 
 
 def memory_target(own):
-    """Resident memory at its peak, beside the rows' bytes that went through COPY."""
-    peak, rows = own["peakBytes"], own["rows"]
+    """Resident memory at its peak, beside the rows' bytes that went through COPY.
+
+    Rows of working state go through none, and count with the allowance for a row alone.
+    """
+    peak, rows = own["peakBytes"], own["rows"] + own["workingRows"]
     allowed = own["copiedBytes"] + BYTES_A_ROW * rows
     holds = peak <= allowed if rows >= LEAST_ROWS_FOR_MEMORY else None
     remark = f"not judged below {LEAST_ROWS_FOR_MEMORY:,} rows" if holds is None else None
     reached = f"{peak / MIB:,.1f} MiB; allowed are {allowed / MIB:,.1f}"
+    if own["workingRows"]:
+        remark = remark or f"{own['workingRows']:,} rows are working state"
     name = f"memory at most the rows' bytes and {BYTES_A_ROW} B a row"
     return target(name, holds, reached, remark)

@@ -262,6 +262,15 @@ struct OpenRebuild: Sendable {
     }
 }
 
+extension Fold {
+    /// Rows of each table of working state.
+    fileprivate var workingRows: [String: Int] {
+        Dictionary(
+            uniqueKeysWithValues: tables.filter { !$0.isForReaders }.map { ($0.name, $0.count) }
+        )
+    }
+}
+
 extension Rebuild {
     fileprivate func enter(_ stage: RebuildStage, _ run: Run) async throws {
         progress(.stage(stage))
@@ -545,6 +554,7 @@ extension Rebuild {
             copiedBytes: 0
         )
         if let rows { report.rows = rows }
+        report.workingRows = folded.fold.workingRows
         if options.swaps {
             try await cutOver(&report, catchUp, folded, plan: plan, run: run, clock: clock)
         }
@@ -662,6 +672,7 @@ extension Rebuild {
             rows: result.rows,
             copiedBytes: result.bytes
         )
+        report.workingRows = folded.fold.workingRows
         report.add(result.cutOver, options.patience)
         report.warnings += result.warnings
         report.warnings.forEach { progress(.warning($0)) }

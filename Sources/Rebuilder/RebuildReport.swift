@@ -31,6 +31,8 @@ package struct RebuildReport: Codable, Equatable, Sendable {
     package var events: Int
     /// Rows by table.
     package var rows: [String: Int]
+    /// Rows of working state by table: in memory like the others, but not for readers.
+    package var workingRows: [String: Int] = [:]
     /// A digest of each table's rows, also of working state, when two folds were compared.
     package var digests: [String: String]?
     /// Bytes that went through COPY.

@@ -44,7 +44,7 @@ struct ReportText {
             )
         }
         fields.add("seconds", phases)
-        fields.add("memory", "\(Figures.mebibytes(report.peakMemoryBytes)) at its peak")
+        fields.add("memory", memory)
         if let outage = OutageText(report) { outage.add(to: &fields) }
         if let position = report.position { fields.add("position", position) }
         fields.add("views", report.views.map(SQLName.plain))
@@ -77,6 +77,13 @@ struct ReportText {
         return "\(Figures.decimal(seconds.total, digits: 2)): "
             + phases.filter { $0.1 > 0 }
             .map { "\($0.0) \(Figures.decimal($0.1, digits: 2))" }.joined(separator: ", ")
+    }
+
+    private var memory: String {
+        let peak = "\(Figures.mebibytes(report.peakMemoryBytes)) at its peak"
+        let working = report.workingRows.values.reduce(0, +)
+        guard working > 0 else { return peak }
+        return "\(peak), with \(Figures.count(working, "row")) of working state"
     }
 
     /// The generation that a rollback brings back; nil when there is none.

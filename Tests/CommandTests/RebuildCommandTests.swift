@@ -153,7 +153,7 @@ struct RebuildCommandTests {
                     "generation", "isLive", "lockWaitMilliseconds",
                     "outageBudgetMilliseconds", "signalled", "peakMemoryBytes", "position",
                     "previousGeneration",
-                    "projection", "rows", "run", "seconds", "strategy", "warnings",
+                    "projection", "rows", "run", "seconds", "strategy", "warnings", "workingRows",
                 ])
             )
             #expect(report["generation"] as? Int == 2)

@@ -201,7 +201,9 @@ struct FollowTests {
     func workingState() async throws {
         try await withRebuildScene { scene in
             try scene.append([1, 2, 1].map { Remembering.event($0) })
-            _ = try await scene.rebuild(Remembering.self)
+            let report = try await scene.rebuild(Remembering.self)
+            #expect(report.workingRows == ["seen": 2])
+            #expect(Array(report.rows.keys) == ["remembered"])
             try scene.append([1, 3, 2].map { Remembering.event($0) })
             let log = FollowLog()
             try await follow(Remembering.self, in: scene) { log.take($0) }
