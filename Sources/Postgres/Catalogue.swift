@@ -81,7 +81,8 @@ package enum Catalogue {
         ),
         relation AS (
             SELECT w.place, c.oid, n.nspname, c.relname, c.relkind, c.relpersistence, c.reltuples,
-                   pg_catalog.pg_get_userbyid(c.relowner) AS owner
+                   pg_catalog.pg_get_userbyid(c.relowner) AS owner,
+                   pg_catalog.pg_total_relation_size(c.oid) AS bytes
             FROM wanted w
             JOIN pg_catalog.pg_class c ON c.oid = w.oid
             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -104,8 +105,8 @@ package enum Catalogue {
             JOIN pg_catalog.pg_type t ON t.oid = s.typbasetype
             WHERE s.typtype = 'd'
         )
-        SELECT r.place, r.oid, r.nspname, r.relname, r.relkind, r.relpersistence, r.owner, r.reltuples,
-               pg_catalog.pg_total_relation_size(r.oid) AS bytes,
+        SELECT r.place, r.oid, r.nspname, r.relname, r.relkind, r.relpersistence, r.owner,
+               r.reltuples, r.bytes,
                a.attname, a.attnum AS number, a.atttypid,
                pg_catalog.format_type(a.atttypid, a.atttypmod) AS type_name,
                base.typname AS base_type,
