@@ -3,6 +3,7 @@ import Postgres
 import ProjectionKit
 import ReadModels
 import Rebuilder
+import ShopProjection
 import TestSupport
 import Testing
 
@@ -73,6 +74,35 @@ struct SwapEdgeTests {
             #expect("\(String(describing: error))".contains("is now"))
             let live = try await scene.database.query("SELECT generation FROM reprise.live")
             #expect(try live.first?.int("generation") == 1)
+        }
+    }
+
+    @Test(
+        "of several live tables it is the one elsewhere that is named",
+        arguments: [
+            ("ALTER TABLE public.order_line RENAME TO kept", "kept"),
+            (
+                """
+                ALTER TABLE public.order_line RENAME TO kept;
+                ALTER TABLE public.order_summary RENAME TO order_line;
+                ALTER TABLE public.kept RENAME TO order_summary
+                """, "order_summary"
+            ),
+        ]
+    )
+    func oneMovedByHand(statement: String, name: String) async throws {
+        try await withRebuildScene { scene in
+            try scene.appendShop(events: 500, seed: 3)
+            _ = try await scene.rebuild(Shop.self)
+            try await scene.database.execute(statement)
+            let error = await #expect(throws: ReadModelError.self) {
+                _ = try await scene.rebuild(Shop.self)
+            }
+            #expect(
+                String(describing: error).contains(
+                    "\"public\".\"order_line\" of generation 1 is now \"public\".\"\(name)\"."
+                )
+            )
         }
     }
 
