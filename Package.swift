@@ -18,6 +18,8 @@ let package = Package(
         .library(name: "RepriseCommand", targets: ["RepriseCommand"]),
         .library(name: "ProjectionKit", targets: ["ProjectionKit"]),
         .library(name: "ProjectionTesting", targets: ["ProjectionTesting"]),
+        .library(name: "LedgerKit", targets: ["LedgerKit"]),
+        .library(name: "LedgerConformance", targets: ["LedgerConformance"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
@@ -44,6 +46,14 @@ let package = Package(
             pkgConfig: "zlib",
             providers: [.apt(["zlib1g-dev"])]
         ),
+        .systemLibrary(
+            name: "CZstd",
+            pkgConfig: "libzstd",
+            providers: [.apt(["libzstd-dev"])]
+        ),
+        .target(
+            name: "CXXHash"
+        ),
         .target(
             name: "CSimdJSON",
             linkerSettings: [.linkedLibrary("simdjson")]
@@ -60,14 +70,25 @@ let package = Package(
             swiftSettings: houseRules
         ),
         .target(
+            name: "LedgerKit",
+            dependencies: ["ProjectionKit"],
+            swiftSettings: houseRules
+        ),
+        .target(
+            name: "LedgerConformance",
+            dependencies: ["ProjectionKit", "LedgerKit"],
+            swiftSettings: houseRules
+        ),
+        .target(
             name: "Migrations",
             path: "migrations",
             exclude: [
-                "ledger/0001_events.md", "postgres/0001_bookkeeping.md",
+                "ledger/0001_events.md", "ledger/0002_append_order.md", "postgres/0001_bookkeeping.md",
                 "postgres/0002_cut_over_records.md", "postgres/0003_followers.md",
             ],
             resources: [
                 .embedInCode("ledger/0001_events.sql"),
+                .embedInCode("ledger/0002_append_order.sql"),
                 .embedInCode("postgres/0001_bookkeeping.sql"),
                 .embedInCode("postgres/0002_cut_over_records.sql"),
                 .embedInCode("postgres/0003_followers.sql"),
@@ -81,7 +102,9 @@ let package = Package(
         ),
         .target(
             name: "Ledgers",
-            dependencies: ["ProjectionKit", "CSQLite", "CZlib", "Postgres", "Migrations"],
+            dependencies: [
+                "ProjectionKit", "LedgerKit", "CSQLite", "CZlib", "CZstd", "CXXHash", "Migrations",
+            ],
             swiftSettings: houseRules
         ),
         .target(
@@ -91,13 +114,13 @@ let package = Package(
         ),
         .target(
             name: "Rebuilder",
-            dependencies: ["ProjectionKit", "Ledgers", "ReadModels"],
+            dependencies: ["ProjectionKit", "LedgerKit", "ReadModels"],
             swiftSettings: houseRules
         ),
         .target(
             name: "RepriseCommand",
             dependencies: [
-                "ProjectionKit", "Ledgers", "ReadModels", "Rebuilder",
+                "ProjectionKit", "LedgerKit", "Ledgers", "ReadModels", "Rebuilder",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Configuration", package: "swift-configuration"),
@@ -146,7 +169,7 @@ let package = Package(
 
         .executableTarget(
             name: "LiveProjectorExample",
-            dependencies: ["ProjectionKit", "Ledgers", "Postgres"],
+            dependencies: ["ProjectionKit", "LedgerKit", "Ledgers", "Postgres"],
             path: "examples/live_projector",
             exclude: ["README.md", "projector.py"],
             swiftSettings: houseRules
@@ -160,7 +183,7 @@ let package = Package(
         .executableTarget(
             name: "FoldCost",
             dependencies: [
-                "ProjectionKit", "Ledgers", "Rebuilder", "ShopProjection", "FulfilmentProjection",
+                "ProjectionKit", "LedgerKit", "Ledgers", "Rebuilder", "ShopProjection", "FulfilmentProjection",
                 "AllocationCount",
             ],
             path: "Benchmarks/FoldCost",
@@ -177,14 +200,17 @@ let package = Package(
 
         .target(
             name: "TestSupport",
-            dependencies: ["ProjectionKit", "Ledgers", "Postgres", "ReadModels", "Rebuilder"],
+            dependencies: [
+                "ProjectionKit", "LedgerKit", "Ledgers", "Postgres", "ReadModels", "Rebuilder",
+            ],
             path: "Tests/TestSupport",
             swiftSettings: houseRules
         ),
         .testTarget(
             name: "UnitTests",
             dependencies: [
-                "TestSupport", "ProjectionKit", "ProjectionTesting", "Ledgers", "Postgres",
+                "TestSupport", "ProjectionKit", "ProjectionTesting", "LedgerKit", "LedgerConformance",
+                "Ledgers", "Postgres",
                 "ReadModels", "Rebuilder", "RepriseCommand", "ShopProjection", "LoansProjection",
                 "FulfilmentProjection",
             ],
@@ -193,14 +219,15 @@ let package = Package(
         .testTarget(
             name: "IntegrationTests",
             dependencies: [
-                "TestSupport", "ProjectionKit", "Ledgers", "Postgres", "ReadModels", "Rebuilder",
+                "TestSupport", "ProjectionKit", "LedgerKit", "LedgerConformance", "Ledgers", "Postgres",
+                "ReadModels", "Rebuilder",
                 "ShopProjection", "LoansProjection", "FulfilmentProjection",
             ],
             swiftSettings: houseRules
         ),
         .testTarget(
             name: "CommandTests",
-            dependencies: ["TestSupport", "ProjectionKit", "Postgres", "Ledgers"],
+            dependencies: ["TestSupport", "ProjectionKit", "LedgerKit", "Postgres", "Ledgers"],
             swiftSettings: houseRules
         ),
     ],

@@ -11,7 +11,7 @@ public import FoundationEssentials
 /// | ``ColumnEnum`` | an enum type; text, varchar |
 /// | ``JSONText`` | json, jsonb |
 /// | `[UInt8]`, `Data` | bytea |
-/// | `UUID`, ``EventID`` | uuid |
+/// | `UUID` | uuid |
 /// | ``Day``, ``Timestamp`` | date; timestamptz, timestamp (in UTC) |
 /// | `[String]`, `[Int64]`, `[UUID]` | text[], bigint[], uuid[] |
 /// | `Optional` of these | the same, where the column may be NULL |
@@ -307,11 +307,11 @@ extension UUID: ColumnValue {
 
     /// Reads sixteen bytes.
     public init(field: UnsafeRawBufferPointer?, as type: ColumnType) throws {
-        self = try EventID(field: field, as: type).uuid
+        self = try UUIDWords(field: field, as: type).uuid
     }
 }
 
-extension EventID: ColumnValue {
+extension UUIDWords: ColumnValue {
     /// `uuid`.
     public static var columnTypes: [ColumnType] { [.uuid] }
 

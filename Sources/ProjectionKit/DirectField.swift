@@ -3,7 +3,7 @@ internal import FoundationEssentials
 /// A property of one of the usual types at a known place in its row, which is encoded without a call
 /// through a closure: that took a third of encoding.
 enum DirectField {
-    case bool, int16, int32, int64, int, double, text, uuid, eventID, timestamp
+    case bool, int16, int32, int64, int, double, text, uuid, timestamp
     case int32OrNull, int64OrNull, textOrNull, uuidOrNull, timestampOrNull
 
     /// Nil for all other types.
@@ -17,7 +17,6 @@ enum DirectField {
         case is Double.Type: self = .double
         case is String.Type: self = .text
         case is UUID.Type: self = .uuid
-        case is EventID.Type: self = .eventID
         case is Timestamp.Type: self = .timestamp
         case is Int32?.Type: self = .int32OrNull
         case is Int64?.Type: self = .int64OrNull
@@ -46,7 +45,6 @@ enum DirectField {
         case .double: read(property, Double.self).encode(into: &buffer, as: type)
         case .text: try read(property, String.self).encode(into: &buffer, as: type)
         case .uuid: read(property, UUID.self).encode(into: &buffer, as: type)
-        case .eventID: read(property, EventID.self).encode(into: &buffer, as: type)
         case .timestamp: try read(property, Timestamp.self).encode(into: &buffer, as: type)
         case .int32OrNull: try read(property, Int32?.self).encode(into: &buffer, as: type)
         case .int64OrNull: try read(property, Int64?.self).encode(into: &buffer, as: type)

@@ -1,37 +1,42 @@
-/// Events on their way from the reader to the reducer: one arena of bytes and one array of records,
-/// both reused, so that reading an event allocates nothing.
+/// Events on their way from a ledger's reader to the reducer: one arena of bytes and one array of
+/// records, both reused, so that reading an event allocates nothing.
+///
+/// A ledger fills it by ``append(position:time:bucketStart:type:stream:payload:id:metadata:)``.
 ///
 /// `@unchecked Sendable`: a batch has one owner at a time. The reader fills it, hands it over
 /// through a locked queue, and does not touch it until the queue hands it back.
-package final class EventBatch: @unchecked Sendable {
-    /// What the arena knows of one event.
+public final class EventBatch: @unchecked Sendable {
+    /// What the arena knows of one event: its texts follow each other from `offset` on, stream,
+    /// payload, id, metadata.
     package struct Record {
-        var idHigh: UInt64
-        var idLow: UInt64
         var position: Position
         var bucketStart: Int64
         var time: Int64
-        var payloadOffset: Int
-        var payloadLength: Int
-        var streamOffset: Int
-        var streamLength: Int
+        var offset: Int
+        var streamLength: UInt32
+        var payloadLength: UInt32
+        /// `UInt32.max` without one.
+        var idLength: UInt32
+        /// `UInt32.max` without one.
+        var metadataLength: UInt32
         var type: EventType
     }
 
     // A batch has one owner; enforcing exclusivity for each property of it took a tenth of reading.
 
     /// Milliseconds; the same for every event of a batch.
-    @exclusivity(unchecked) package var bucketWidth: Int64 = 15_000
+    @exclusivity(unchecked) public var bucketWidth: Int64 = 15_000
     /// Events in the batch.
-    @exclusivity(unchecked) package private(set) var count = 0
-    /// Bytes of stream names and payloads in the batch.
-    @exclusivity(unchecked) package private(set) var byteCount = 0
+    @exclusivity(unchecked) public private(set) var count = 0
+    /// Bytes of the texts in the batch.
+    @exclusivity(unchecked) public private(set) var byteCount = 0
     /// Roughly how much of the span that is being read has been read with this batch, 0 to 1; nil
     /// where the ledger does not know.
-    @exclusivity(unchecked) package var share: Double?
+    @exclusivity(unchecked) public var share: Double?
     /// The JSON parser of the thread that drains the batch, where it is one.
     let parser = PayloadParser()
 
+    @exclusivity(unchecked) private var types = EventTypeCache()
     @exclusivity(unchecked) private var records: UnsafeMutablePointer<Record>
     @exclusivity(unchecked) private var recordCapacity: Int
     @exclusivity(unchecked) private var bytes: UnsafeMutableRawPointer
@@ -42,7 +47,7 @@ package final class EventBatch: @unchecked Sendable {
     /// - Parameters:
     ///   - capacity: Events to make room for; it grows when more come.
     ///   - bytes: Bytes to make room for; it grows as well.
-    package init(capacity: Int = 4_096, bytes: Int = 1 << 20) {
+    public init(capacity: Int = 4_096, bytes: Int = 1 << 20) {
         recordCapacity = max(capacity, 1)
         records = .allocate(capacity: recordCapacity)
         byteCapacity = bytes + PayloadParser.padding
@@ -57,59 +62,88 @@ package final class EventBatch: @unchecked Sendable {
     }
 
     /// Forgets the events and keeps the memory.
-    package func removeAll() {
+    public func removeAll() {
         count = 0
         byteCount = 0
     }
 
     /// Adds one event, copying its bytes.
-    package func append(
-        id: EventID,
+    ///
+    /// - Parameters:
+    ///   - position: Its place; positions ascend in a batch.
+    ///   - time: When it happened.
+    ///   - bucketStart: Where the bucket begins that it is filed in, in milliseconds since 1970.
+    ///   - type: Its type, UTF-8.
+    ///   - stream: Its stream, UTF-8.
+    ///   - payload: A JSON object, UTF-8, less than 4 GiB.
+    ///   - id: The id that its writer gave it; nil without one.
+    ///   - metadata: A JSON object; nil without one.
+    public func append(
         position: Position,
+        time: Timestamp,
         bucketStart: Int64,
-        time: Int64,
-        type: EventType,
+        type: UnsafeRawBufferPointer,
         stream: UnsafeRawBufferPointer,
-        payload: UnsafeRawBufferPointer
+        payload: UnsafeRawBufferPointer,
+        id: UnsafeRawBufferPointer? = nil,
+        metadata: UnsafeRawBufferPointer? = nil
     ) {
-        reserve(bytes: stream.count + payload.count)
-        let streamOffset = byteCount
-        let payloadOffset = streamOffset + stream.count
-        if let source = stream.baseAddress {
-            (bytes + streamOffset).copyMemory(from: source, byteCount: stream.count)
-        }
-        if let source = payload.baseAddress {
-            (bytes + payloadOffset).copyMemory(from: source, byteCount: payload.count)
-        }
-        byteCount = payloadOffset + payload.count
-        (records + count).initialize(
-            to: Record(
-                idHigh: id.high,
-                idLow: id.low,
-                position: position,
-                bucketStart: bucketStart,
-                time: time,
-                payloadOffset: payloadOffset,
-                payloadLength: payload.count,
-                streamOffset: streamOffset,
-                streamLength: stream.count,
-                type: type
+        append(
+            position: position,
+            time: time,
+            bucketStart: bucketStart,
+            type: types.type(named: type),
+            texts: EventBytes(
+                stream: stream,
+                payload: payload,
+                id: id ?? UnsafeRawBufferPointer(start: nil, count: 0),
+                metadata: metadata ?? UnsafeRawBufferPointer(start: nil, count: 0)
             )
         )
+    }
+
+    /// Adds one event, copying its bytes.
+    package func append(
+        position: Position,
+        time: Timestamp,
+        bucketStart: Int64,
+        type: EventType,
+        texts: EventBytes
+    ) {
+        reserve(bytes: texts.count)
+        let record = Record(
+            position: position,
+            bucketStart: bucketStart,
+            time: time.microseconds,
+            offset: byteCount,
+            streamLength: UInt32(texts.stream.count),
+            payloadLength: UInt32(texts.payload.count),
+            idLength: texts.id.baseAddress == nil ? .max : UInt32(texts.id.count),
+            metadataLength: texts.metadata.baseAddress == nil ? .max : UInt32(texts.metadata.count),
+            type: type
+        )
+        copy(texts.stream)
+        copy(texts.payload)
+        copy(texts.id)
+        copy(texts.metadata)
+        (records + count).initialize(to: record)
         count += 1
     }
 
     /// Calls `body` with each event, in the order they were added.
     ///
-    /// - Parameters:
-    ///   - parser: Reads the payloads; the batch's own is for a batch that one thread drains.
-    ///   - body: What is done with an event.
+    /// - Parameter body: What is done with an event.
     /// - Throws: What `body` throws.
+    public func forEach(_ body: (borrowing Event) throws -> Void) rethrows {
+        try forEach(parsedBy: parser, body)
+    }
+
+    /// Calls `body` with each event, its texts read by a parser of the caller's: several threads may
+    /// drain one batch, each by its own.
     package func forEach(
-        parsedBy parser: PayloadParser? = nil,
+        parsedBy parser: PayloadParser,
         _ body: (borrowing Event) throws -> Void
     ) rethrows {
-        let parser = parser ?? self.parser
         for index in 0..<count {
             let event = Event(record: records[index], in: self, parser: parser)
             try body(event)
@@ -119,13 +153,11 @@ package final class EventBatch: @unchecked Sendable {
     /// Adds a copy of an event of another batch.
     package func append(copying event: borrowing Event) {
         append(
-            id: event.id,
             position: event.position,
+            time: event.time,
             bucketStart: event.bucket.start,
-            time: event.time.milliseconds,
             type: event.type,
-            stream: event.streamBytes,
-            payload: event.payload.text
+            texts: event.bytes
         )
     }
 
@@ -141,13 +173,31 @@ package final class EventBatch: @unchecked Sendable {
     }
 
     /// The position of the last event; nil when the batch is empty.
-    package var lastPosition: Position? { count == 0 ? nil : records[count - 1].position }
+    public var lastPosition: Position? { count == 0 ? nil : records[count - 1].position }
 
     /// Milliseconds at which the last event's bucket begins; nil when the batch is empty.
     package var lastBucketStart: Int64? { count == 0 ? nil : records[count - 1].bucketStart }
 
-    func span(at offset: Int, length: Int) -> UnsafeRawBufferPointer {
-        UnsafeRawBufferPointer(start: bytes + offset, count: length)
+    /// Where an event's texts lie.
+    func spans(of record: Record) -> EventBytes {
+        var offset = record.offset
+        func next(_ length: UInt32) -> UnsafeRawBufferPointer {
+            guard length != .max else { return UnsafeRawBufferPointer(start: nil, count: 0) }
+            defer { offset += Int(length) }
+            return UnsafeRawBufferPointer(start: bytes + offset, count: Int(length))
+        }
+        return EventBytes(
+            stream: next(record.streamLength),
+            payload: next(record.payloadLength),
+            id: next(record.idLength),
+            metadata: next(record.metadataLength)
+        )
+    }
+
+    private func copy(_ text: UnsafeRawBufferPointer) {
+        guard let source = text.baseAddress else { return }
+        (bytes + byteCount).copyMemory(from: source, byteCount: text.count)
+        byteCount += text.count
     }
 
     private func reserve(bytes wanted: Int) {

@@ -57,15 +57,21 @@ extension EventType: CustomStringConvertible {
 
 /// Interns type names from bytes without making a `String` for each event.
 ///
-/// A cache of one reader: not shared between threads.
+/// A cache of one reader: not shared between threads. Cost: one look-up an event, however many types
+/// there are.
 package struct EventTypeCache {
     private struct Entry {
         let bytes: [UInt8]
         let type: EventType
     }
 
-    /// The types by the place that their name has, which several may share.
-    private var places: [[Entry]] = Array(repeating: [], count: 256)
+    private var entries: [Entry] = []
+    /// Indexes of entries by the hash of their name, open addressing; -1 is a free place. Its size is
+    /// a power of two, at least twice the number of entries.
+    private var places: [Int32] = Array(repeating: -1, count: 256)
+
+    /// Unlike in every process, so that nobody can choose names that share a place.
+    private static let seed = UInt64.random(in: .min ... .max)
 
     /// An empty cache.
     package init() {}
@@ -75,19 +81,50 @@ package struct EventTypeCache {
     /// - Parameter name: UTF-8; malformed bytes become U+FFFD.
     /// - Returns: The interned type.
     package mutating func type(named name: UnsafeRawBufferPointer) -> EventType {
-        let place = Self.place(of: name)
-        for entry in places[place] where Self.isEqual(entry.bytes, name) { return entry.type }
+        var place = Self.hash(of: name) & (places.count - 1)
+        while places[place] >= 0 {
+            let entry = entries[Int(places[place])]
+            if Self.isEqual(entry.bytes, name) { return entry.type }
+            place = (place + 1) & (places.count - 1)
+        }
         let type = EventType(String(decoding: name, as: UTF8.self))
-        places[place].append(Entry(bytes: Array(name), type: type))
+        places[place] = Int32(entries.count)
+        entries.append(Entry(bytes: Array(name), type: type))
+        if entries.count * 2 > places.count { grow() }
         return type
     }
 
-    /// Names are short and few, and their bytes are compared anyway: length, beginning and end tell
-    /// most of them apart.
-    private static func place(of name: UnsafeRawBufferPointer) -> Int {
-        guard let first = name.first, let last = name.last else { return 0 }
-        let middle = name[name.count / 2]
-        return (name.count &* 31 &+ Int(first) &* 7 &+ Int(middle) &* 13 &+ Int(last)) & 255
+    private mutating func grow() {
+        places = Array(repeating: -1, count: places.count * 2)
+        for (index, entry) in entries.enumerated() {
+            var place = entry.bytes.withUnsafeBytes { Self.hash(of: $0) } & (places.count - 1)
+            while places[place] >= 0 { place = (place + 1) & (places.count - 1) }
+            places[place] = Int32(index)
+        }
+    }
+
+    /// Eight bytes at a time; the last ones overlap.
+    private static func hash(of name: UnsafeRawBufferPointer) -> Int {
+        var hash = seed ^ UInt64(name.count)
+        func mix(_ word: UInt64) {
+            let product = (hash ^ word).multipliedFullWidth(by: 0x9e37_79b9_7f4a_7c15)
+            hash = product.high ^ product.low ^ seed
+        }
+        var offset = 0
+        while offset + 8 <= name.count {
+            mix(name.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
+            offset += 8
+        }
+        if offset < name.count {
+            if name.count >= 8 {
+                mix(name.loadUnaligned(fromByteOffset: name.count - 8, as: UInt64.self))
+            } else {
+                var word: UInt64 = 0
+                for byte in name { word = word << 8 | UInt64(byte) }
+                mix(word)
+            }
+        }
+        return Int(truncatingIfNeeded: hash >> 1)
     }
 
     private static func isEqual(_ bytes: [UInt8], _ name: UnsafeRawBufferPointer) -> Bool {

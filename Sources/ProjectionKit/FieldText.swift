@@ -19,7 +19,7 @@ struct FieldText {
             case .float4: described(Float.self)
             case .float8: described(Double.self)
             case .numeric: described(Decimal.self)
-            case .uuid: described(EventID.self)
+            case .uuid: described(UUIDWords.self)
             case .date: described(Day.self)
             case .timestamp, .timestamptz: described(Timestamp.self)
             case .text, .varchar, .bpchar, .enumeration, .json:

@@ -246,8 +246,8 @@ private final class ProjectionFold<P: Projection>: Fold, @unchecked Sendable {
 package struct EventRejection: Error, Equatable, Sendable {
     /// The projection's name.
     package let projection: String
-    /// The event's id.
-    package let eventID: EventID
+    /// The event's id; nil when it has none.
+    package let eventID: String?
     /// Its place in the ledger.
     package let position: Position
     /// The bucket it is filed in.
@@ -277,7 +277,8 @@ package struct EventRejection: Error, Equatable, Sendable {
 extension EventRejection: CustomStringConvertible {
     /// Projection, event, place and reason, in one line.
     package var description: String {
-        "projection '\(projection)' refuses event \(eventID): type \(type), stream \(stream), "
-            + "bucket \(bucket), position \(position): \(path.map { "\($0) " } ?? "")\(reason)"
+        "projection '\(projection)' refuses the event at position \(position): type \(type), "
+            + "stream \(stream), \(eventID.map { "id \($0), " } ?? "")bucket \(bucket): "
+            + "\(path.map { "\($0) " } ?? "")\(reason)"
     }
 }

@@ -94,9 +94,12 @@ package enum JSONValue {
 
     /// A UUID in its usual form of 36 characters.
     package static func uuid(_ text: UnsafeRawBufferPointer) -> UUID? {
-        guard let inner = quoted(text), inner.count == 36, let base = inner.baseAddress else {
-            return nil
-        }
+        quoted(text).flatMap { plainUUID($0) }
+    }
+
+    /// A UUID of 36 characters, without quotes around them.
+    package static func plainUUID(_ characters: UnsafeRawBufferPointer) -> UUID? {
+        guard characters.count == 36, let base = characters.baseAddress else { return nil }
         var words: (UInt64, UInt64) = (0, 0)
         let isUUID = withUnsafeMutableBytes(of: &words) {
             csj_uuid(

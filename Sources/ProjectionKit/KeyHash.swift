@@ -18,7 +18,6 @@ enum KeyHash {
             let words = unsafeBitCast(key, to: (UInt64, UInt64).self)
             return mix(words.0, words.1)
         }
-        if let key = key as? EventID { return mix(key.high, key.low) }
         if let key = key as? Int64 { return mix(UInt64(bitPattern: key), 0) }
         return UInt32(truncatingIfNeeded: key.hashValue)
     }

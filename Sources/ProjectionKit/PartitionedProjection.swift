@@ -40,7 +40,7 @@ public struct PartitionKey: Hashable, Sendable {
 
     /// The key of a UUID.
     public init(_ uuid: UUID) {
-        let id = EventID(uuid)
+        let id = UUIDWords(uuid)
         digest = Self.mix(id.high ^ id.low &* Self.factor)
     }
 

@@ -18,6 +18,7 @@ package final class PayloadParser {
     @exclusivity(unchecked) private var lastSerial: UInt64 = 0
     private var refusal: (serial: UInt64, reason: String)?
     private var nested: PayloadParser?
+    private var metadata: PayloadParser?
 
     /// A parser with no text.
     package init() {
@@ -47,6 +48,15 @@ package final class PayloadParser {
         if let nested { return nested }
         let parser = PayloadParser()
         nested = parser
+        return parser
+    }
+
+    /// The parser for the metadata of events whose payloads this parser reads, so that a reducer may
+    /// look into both by turns.
+    var forMetadata: PayloadParser {
+        if let metadata { return metadata }
+        let parser = PayloadParser()
+        metadata = parser
         return parser
     }
 

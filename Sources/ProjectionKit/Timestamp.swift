@@ -21,6 +21,9 @@ public struct Timestamp: Hashable, Comparable, Sendable {
         microseconds / 1_000 - (microseconds % 1_000 < 0 ? 1 : 0)
     }
 
+    /// Microseconds of the years 0001 to 9999: the times that a ledger holds.
+    package static let ledgerYears: ClosedRange<Int64> = -62_135_596_800_000_000...253_402_300_799_999_999
+
     /// The calendar day in UTC.
     @inlinable
     public var day: Day {

@@ -48,8 +48,8 @@ public func given<P: Projection>(_ projection: P.Type, _ events: [GivenEvent]) t
 public struct RejectedEvent: Error, Equatable, Sendable, CustomStringConvertible {
     /// The event's place in the list, from 1.
     public let number: Int
-    /// The event's id.
-    public let eventID: EventID
+    /// The event's id; nil when it has none.
+    public let eventID: String?
     /// The bucket it is filed in.
     public let bucket: Bucket
     /// Its stream.
@@ -95,36 +95,32 @@ extension GivenEvent {
         guard let time = Timestamp(text) else {
             throw UnfitGivenEvent(number: number, reason: "its time is not RFC 3339")
         }
-        // A ledger files events by the millisecond.
-        return Timestamp(milliseconds: time.milliseconds)
+        return time
     }
 
     fileprivate func append(to batch: EventBatch, at time: Timestamp, number: Int) throws {
         try check(number: number)
-        let milliseconds = time.milliseconds
-        // UUIDv7 (RFC 9562 section 5.7) with the place in the list for its random bits.
-        let ascending = EventID(
-            high: UInt64(bitPattern: milliseconds) << 16 | 0x7000,
-            low: 1 << 63 | UInt64(number)
+        let bucket = Bucket(containing: time.milliseconds, width: batch.bucketWidth)
+        batch.append(
+            LedgerEvent(
+                position: Position(UInt64(number)),
+                time: time,
+                bucketStart: bucket.start,
+                type: type,
+                stream: stream,
+                payload: data,
+                id: id,
+                metadata: metadata
+            )
         )
-        var stream = stream
-        var data = data
-        stream.withUTF8 { stream in
-            data.withUTF8 { data in
-                batch.append(
-                    id: id ?? ascending,
-                    position: Position(UInt64(number)),
-                    bucketStart: Bucket(containing: milliseconds, width: batch.bucketWidth).start,
-                    time: milliseconds,
-                    type: EventType(type),
-                    stream: UnsafeRawBufferPointer(stream),
-                    payload: UnsafeRawBufferPointer(data)
-                )
-            }
-        }
     }
 
     private func check(number: Int) throws {
+        try check(data, "data", number: number)
+        if let metadata { try check(metadata, "metadata", number: number) }
+    }
+
+    private func check(_ data: String, _ name: String, number: Int) throws {
         var padded = Array(data.utf8)
         let length = padded.count
         padded += Array(repeating: 0, count: PayloadParser.padding)
@@ -132,10 +128,10 @@ extension GivenEvent {
             PayloadParser().complaint(about: UnsafeRawBufferPointer(rebasing: $0[..<length]))
         }
         if let complaint {
-            throw UnfitGivenEvent(number: number, reason: "its data is not JSON: \(complaint)")
+            throw UnfitGivenEvent(number: number, reason: "its \(name) is not JSON: \(complaint)")
         }
         guard data.utf8.first(where: { !" \t\r\n".utf8.contains($0) }) == UInt8(ascii: "{") else {
-            throw UnfitGivenEvent(number: number, reason: "its data is not a JSON object")
+            throw UnfitGivenEvent(number: number, reason: "its \(name) is not a JSON object")
         }
     }
 }

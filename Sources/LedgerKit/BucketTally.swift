@@ -2,23 +2,23 @@ package import ProjectionKit
 
 /// How many events of each bucket a pass has read, to be compared with what the ledger holds later.
 ///
-/// Memory: 16 bytes a bucket, and 16 an event where ids are kept.
+/// Memory: 16 bytes a bucket, and 24 an event where positions are kept.
 package struct BucketTally: Sendable {
     private struct Entry {
         let start: Int64
         var events: Int
     }
 
-    /// Ids of the events by bucket, where they are kept.
-    private var ids: [Int64: Set<EventID>]?
+    /// Positions of the events by bucket, where they are kept.
+    private var positions: [Int64: Set<Position>]?
     private var entries: ContiguousArray<Entry> = []
     private var width: Int64 = 1
 
     /// Nothing was read.
     ///
-    /// - Parameter keepsIDs: Whether it can be told afterwards which events were read.
-    package init(keepsIDs: Bool) {
-        ids = keepsIDs ? [:] : nil
+    /// - Parameter keepsPositions: Whether it can be told afterwards which events were read.
+    package init(keepsPositions: Bool) {
+        positions = keepsPositions ? [:] : nil
     }
 
     /// Events read.
@@ -32,15 +32,15 @@ package struct BucketTally: Sendable {
         events += batch.count
         width = batch.bucketWidth
         batch.forEachBucket { start, count in add(start, count) }
-        guard ids != nil else { return }
-        batch.forEach { ids?[$0.bucket.start, default: []].insert($0.id) }
+        guard positions != nil else { return }
+        batch.forEach { positions?[$0.bucket.start, default: []].insert($0.position) }
     }
 
     /// Forgets the buckets that begin before a time, in milliseconds.
     package mutating func forget(before start: Int64) {
         let first = place(of: start)
         guard first > 0 else { return }
-        if ids != nil { for entry in entries[..<first] { ids?[entry.start] = nil } }
+        if positions != nil { for entry in entries[..<first] { positions?[entry.start] = nil } }
         entries.removeFirst(first)
     }
 
@@ -49,9 +49,9 @@ package struct BucketTally: Sendable {
         Dictionary(uniqueKeysWithValues: entries.map { ($0.start, $0.events) })
     }
 
-    /// Whether an event was read; nil when ids are not kept.
-    package func contains(_ id: EventID, in bucket: Bucket) -> Bool? {
-        ids.map { $0[bucket.start]?.contains(id) ?? false }
+    /// Whether the event of a position was read; nil when positions are not kept.
+    package func contains(_ position: Position, in bucket: Bucket) -> Bool? {
+        positions.map { $0[bucket.start]?.contains(position) ?? false }
     }
 
     /// The buckets in which the ledger holds another number of events than were read.

@@ -29,17 +29,12 @@ struct EventLineParser {
             return try withText("stream") { stream throws(FieldError) in
                 try withText("type") { type in
                     batch.append(
-                        id: id
-                            ?? .version7(
-                                milliseconds: time,
-                                number: UInt64(number),
-                                hash: ContentHash(time, stream, type, data).value
-                            ),
-                        isIDOfTime: id == nil,
+                        id: id,
                         time: time,
                         stream: stream,
                         type: type,
-                        data: data
+                        data: data,
+                        number: number
                     )
                     return nil
                 }
@@ -65,7 +60,7 @@ struct EventLineParser {
         guard value.first == UInt8(ascii: "\"") else {
             throw FieldError(reason: "'time' is \(JSONValue.kind(of: value)), not a text")
         }
-        guard let time = JSONValue.timestamp(value)?.milliseconds else {
+        guard let time = JSONValue.timestamp(value)?.microseconds else {
             throw FieldError(
                 reason: "'time' is not an RFC 3339 time of the years 0001 to 9999,"
                     + " such as 2026-03-01T09:30:00.125Z"
@@ -74,12 +69,12 @@ struct EventLineParser {
         return time
     }
 
-    private func id() throws(FieldError) -> EventID? {
+    private func id() throws(FieldError) -> UnsafeRawBufferPointer? {
         guard let value = reader.value(of: "id") else { return nil }
-        guard let uuid = JSONValue.uuid(value) else {
-            throw FieldError(reason: "'id' is not a UUID of 36 characters")
+        guard value.first == UInt8(ascii: "\""), value.count > 2 else {
+            throw FieldError(reason: "'id' is \(JSONValue.kind(of: value)), not a text")
         }
-        return EventID(uuid)
+        return UnsafeRawBufferPointer(rebasing: value[1..<(value.count - 1)])
     }
 
     private func withText<Result>(
@@ -111,45 +106,3 @@ struct EventLineParser {
     }
 }
 
-/// A hash of an event's content that is the same on every machine and in every run.
-///
-/// Not cryptographic. It tells apart events of one millisecond that stand in the same line of two
-/// files, so that neither is taken for the other.
-struct ContentHash {
-    private(set) var value: UInt64 = 0x9e37_79b9_7f4a_7c15
-
-    init(
-        _ time: Int64,
-        _ stream: UnsafeRawBufferPointer,
-        _ type: UnsafeRawBufferPointer,
-        _ data: UnsafeRawBufferPointer
-    ) {
-        mix(UInt64(bitPattern: time))
-        for text in [stream, type, data] { mix(text) }
-    }
-
-    init(_ text: UnsafeRawBufferPointer) {
-        mix(text)
-    }
-
-    private mutating func mix(_ text: UnsafeRawBufferPointer) {
-        mix(UInt64(text.count))
-        var index = 0
-        while index + 8 <= text.count {
-            mix(UInt64(littleEndian: text.loadUnaligned(fromByteOffset: index, as: UInt64.self)))
-            index += 8
-        }
-        var rest: UInt64 = 0
-        while index < text.count {
-            rest = rest << 8 | UInt64(text[index])
-            index += 1
-        }
-        mix(rest)
-    }
-
-    // The full product folded onto itself, as in wyhash: one multiplication for 8 bytes.
-    private mutating func mix(_ word: UInt64) {
-        let (high, low) = (value ^ word).multipliedFullWidth(by: 0xe703_7ed1_a0b4_28db)
-        value = high ^ low ^ 0x8ebc_6af0_9c88_c6e3
-    }
-}

@@ -12,6 +12,9 @@ final class SQLiteDatabase {
     }
 
     let path: String
+    /// Whether the file is read as if nobody could write it: where this process may not take part in
+    /// SQLite's locks, and no log lies beside the file.
+    let isImmutable: Bool
     private let handle: OpaquePointer
 
     /// Opens a file that exists, and closes it when `body` returns or throws.
@@ -44,8 +47,7 @@ final class SQLiteDatabase {
             throw LedgerError.notALedger(path: path, reason: "it is not a regular file")
         }
         self.path = path
-        handle = try Self.open(path, mode)
-        sqlite3_busy_timeout(handle, patience)
+        (handle, isImmutable) = try Self.open(path, mode, patience)
     }
 
     deinit {
@@ -53,17 +55,77 @@ final class SQLiteDatabase {
         sqlite3_close_v2(handle)
     }
 
-    private static func open(_ path: String, _ mode: Mode) throws -> OpaquePointer {
-        let access = mode == .read ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE
+    /// Whether a log with something in it lies beside a file.
+    static func hasLog(_ path: String) -> Bool {
+        var status = stat()
+        return stat(path + "-wal", &status) == 0 && status.st_size > 0
+    }
+
+    private static func open(
+        _ path: String,
+        _ mode: Mode,
+        _ patience: Int32
+    ) throws -> (OpaquePointer, isImmutable: Bool) {
+        if mode == .write {
+            let handle = try connect(path, SQLITE_OPEN_READWRITE, patience)
+            return (handle, false)
+        }
+        let handle = try connect(path, SQLITE_OPEN_READONLY, patience)
+        // A first look into the file: opening alone touches nothing.
+        let code = sqlite3_exec(handle, "SELECT 1 FROM main.sqlite_schema LIMIT 1", nil, nil, nil)
+        let isRefused = [SQLITE_CANTOPEN, SQLITE_READONLY, SQLITE_IOERR].contains(code & 0xff)
+        guard isRefused else { return (handle, false) }
+        sqlite3_close_v2(handle)
+        guard !hasLog(path) else {
+            throw LedgerError.unreadableLog(path: path)
+        }
+        // Readers of a log share a file that they may have to make. Without a log there is nothing
+        // to share (https://www.sqlite.org/uri.html#uriimmutable).
+        let immutable = try connect(
+            uri(of: path) + "?immutable=1",
+            SQLITE_OPEN_READONLY | SQLITE_OPEN_URI,
+            patience,
+            path: path
+        )
+        return (immutable, true)
+    }
+
+    private static func connect(
+        _ name: String,
+        _ flags: Int32,
+        _ patience: Int32,
+        path: String? = nil
+    ) throws -> OpaquePointer {
         var handle: OpaquePointer?
-        let code = sqlite3_open_v2(path, &handle, access | SQLITE_OPEN_NOMUTEX, nil)
+        let code = sqlite3_open_v2(name, &handle, flags | SQLITE_OPEN_NOMUTEX, nil)
         guard code == SQLITE_OK, let handle else {
             let reason = handle.map { String(cString: sqlite3_errmsg($0)) } ?? "out of memory"
             sqlite3_close_v2(handle)
-            throw LedgerError.failed(path: path, reason: reason)
+            throw LedgerError.failed(path: path ?? name, reason: reason)
         }
         sqlite3_extended_result_codes(handle, 1)
+        sqlite3_busy_timeout(handle, patience)
+        // What somebody else may have put into the file is not to be run
+        // (https://www.sqlite.org/security.html).
+        _ = csqlite_configure(handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
+        _ = csqlite_configure(handle, SQLITE_DBCONFIG_DEFENSIVE, 1)
         return handle
+    }
+
+    private static func uri(of path: String) -> String {
+        let plain = Set("/-._~".utf8)
+        var uri = path.hasPrefix("/") ? "file://" : "file:"
+        for byte in path.utf8 {
+            let isPlain =
+                plain.contains(byte) || (48...57).contains(byte) || (65...90).contains(byte)
+                || (97...122).contains(byte)
+            if isPlain {
+                uri.unicodeScalars.append(Unicode.Scalar(byte))
+            } else {
+                uri += "%" + (byte < 16 ? "0" : "") + String(byte, radix: 16)
+            }
+        }
+        return uri
     }
 
     /// Runs statements that return nothing of interest.
@@ -98,6 +160,11 @@ final class SQLiteDatabase {
     /// When the call returns, the changes are on the disk (`synchronous` is FULL).
     func transaction<Result>(_ body: () throws -> Result) throws -> Result {
         try execute("BEGIN IMMEDIATE")
+        return try finishing(body)
+    }
+
+    /// Runs `body` in the transaction that was begun, and ends it.
+    func finishing<Result>(_ body: () throws -> Result) throws -> Result {
         do {
             let result = try body()
             try execute("COMMIT")
@@ -109,15 +176,23 @@ final class SQLiteDatabase {
         }
     }
 
+    /// Runs `body` on one snapshot.
+    func reading<Result>(_ body: () throws -> Result) throws -> Result {
+        try execute("BEGIN")
+        return try finishing(body)
+    }
+
+    /// Leaves the log beside the file when the connection is closed.
+    func keepLog() {
+        _ = csqlite_configure(handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    }
+
     /// Bytes of the pages that are in use.
     func size() throws -> Int {
         let pages = try integer("PRAGMA main.page_count") ?? 0
         let free = try integer("PRAGMA main.freelist_count") ?? 0
         return Int((pages - free) * (try integer("PRAGMA main.page_size") ?? 0))
     }
-
-    /// Rows that the last INSERT, UPDATE or DELETE changed.
-    var changes: Int { Int(sqlite3_changes(handle)) }
 
     /// The error for a result code, in the ledger's terms.
     func failure(_ code: Int32) -> LedgerError {
@@ -126,6 +201,7 @@ final class SQLiteDatabase {
         case SQLITE_BUSY, SQLITE_LOCKED: .locked(path: path)
         case SQLITE_NOTADB: .notALedger(path: path, reason: "it is not an SQLite database")
         case SQLITE_CORRUPT: .damaged(path: path, reason: reason)
+        case SQLITE_READONLY: .failed(path: path, reason: "it, or its folder, may not be written")
         default: .failed(path: path, reason: reason)
         }
     }
@@ -160,6 +236,12 @@ final class SQLiteStatement {
         return false
     }
 
+    /// Runs a statement that returns no rows, and makes it ready to run again.
+    func run() throws {
+        _ = try step()
+        reset()
+    }
+
     /// Ends the read transaction, if this statement held it open, and makes it ready to run again.
     func reset() {
         sqlite3_reset(handle)
@@ -169,10 +251,15 @@ final class SQLiteStatement {
         sqlite3_bind_int64(handle, index, value)
     }
 
+    func bindNull(at index: Int32) {
+        sqlite3_bind_null(handle, index)
+    }
+
     func bind(blob: UnsafeRawBufferPointer, at index: Int32) {
         sqlite3_bind_blob64(handle, index, blob.baseAddress, UInt64(blob.count), nil)
     }
 
+    /// Binds a text; one without an address is NULL.
     func bind(text: UnsafeRawBufferPointer, at index: Int32) {
         sqlite3_bind_text64(
             handle,
@@ -184,7 +271,33 @@ final class SQLiteStatement {
         )
     }
 
+    /// Binds a copy of a text.
+    func bind(copying text: String?, at index: Int32) {
+        guard var text else { return bindNull(at: index) }
+        let transient = unsafeBitCast(OpaquePointer(bitPattern: -1), to: sqlite3_destructor_type.self)
+        text.withUTF8 { bytes in
+            _ = sqlite3_bind_text64(
+                handle,
+                index,
+                bytes.baseAddress.map { UnsafeRawPointer($0).assumingMemoryBound(to: CChar.self) },
+                UInt64(bytes.count),
+                transient,
+                UInt8(SQLITE_UTF8)
+            )
+        }
+    }
+
+    /// Binds a copy of bytes.
+    func bind(copying bytes: [UInt8], at index: Int32) {
+        let transient = unsafeBitCast(OpaquePointer(bitPattern: -1), to: sqlite3_destructor_type.self)
+        bytes.withUnsafeBytes {
+            _ = sqlite3_bind_blob64(handle, index, $0.baseAddress, UInt64($0.count), transient)
+        }
+    }
+
     func integer(_ column: Int32) -> Int64 { sqlite3_column_int64(handle, column) }
+
+    func isNull(_ column: Int32) -> Bool { sqlite3_column_type(handle, column) == SQLITE_NULL }
 
     func blob(_ column: Int32) -> UnsafeRawBufferPointer {
         let value = sqlite3_column_value(handle, column)
@@ -194,9 +307,13 @@ final class SQLiteStatement {
 
     // One look-up of the column for text and length: without a mutex a value may be used like one that
     // is protected (https://www.sqlite.org/c3ref/value.html), and connections are opened without.
+
+    /// The text of a column; without an address for NULL, and only then.
     func text(_ column: Int32) -> UnsafeRawBufferPointer {
         let value = sqlite3_column_value(handle, column)
         let base = UnsafeRawPointer(sqlite3_value_text(value))
         return UnsafeRawBufferPointer(start: base, count: Int(sqlite3_value_bytes(value)))
     }
+
+    func string(_ column: Int32) -> String { String(decoding: text(column), as: UTF8.self) }
 }

@@ -1,3 +1,4 @@
+internal import LedgerKit
 internal import ProjectionKit
 
 /// Reads NDJSON into an SQLite ledger: one event a line with `time` (RFC 3339), `stream`, `type`,
@@ -50,7 +51,10 @@ package struct LedgerImport: Sendable {
                 buffers: [ImportChunk(), ImportChunk(), ImportChunk()],
                 produce: { try $0.fillEach { try ImportLines.fill($0, from: lines) } },
                 consume: { chunk in
-                    let appended = try writer.append(chunk.batch)
+                    let appended = try writer.append(
+                        chunk.batch,
+                        refusing: { _, _ in false }
+                    )
                     counts.add(chunk, appended)
                     try progress(counts)
                     if let stop = chunk.stop { throw error(stop, counts) }

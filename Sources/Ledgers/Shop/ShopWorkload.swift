@@ -1,11 +1,11 @@
 internal import Glibc
+internal import LedgerKit
 package import ProjectionKit
 
 /// Events of a made-up shop: registered customers, and orders that are placed, filled, paid and
 /// shipped, many at a time.
 ///
-/// - Deterministic: the same numbers make the same events, byte for byte, ids included, in an empty
-///   ledger. In a ledger that holds events it adds new ones behind them: orders of their own, of
+/// - Deterministic: the same numbers make the same events, byte for byte, in an empty ledger. In a ledger that holds events it adds new ones behind them: orders of their own, of
 ///   customers that are there and of new ones. That depends on nothing but the ledger and the
 ///   numbers either.
 /// - Shape: about 8 events an order, about 70 events a second of event time, some in the same
@@ -63,7 +63,7 @@ package struct ShopWorkload: Sendable {
             buffers: [NewEventBatch(), NewEventBatch(), NewEventBatch()],
             produce: { $0.fillEach { source.fill($0) } },
             consume: { batch in
-                stored += try writer.append(batch).stored
+                stored += try writer.append(batch, refusing: Self.refuse).stored
                 try progress(stored)
             }
         )
@@ -86,11 +86,14 @@ package struct ShopWorkload: Sendable {
                 try progress(stored)
             }
             pace.advance(by: batch.records.count)
-            stored += try writer.append(batch).stored
+            stored += try writer.append(batch, refusing: Self.refuse).stored
             try progress(stored)
         }
         return stored
     }
+
+    /// A shop's events have no ids and no times ahead of those before.
+    private static func refuse(_ index: Int, _ reason: String) throws -> Bool { false }
 
     private func simulation(behind writer: LedgerWriter) throws -> ShopSimulation {
         guard let newest = try writer.newest() else {
@@ -100,11 +103,9 @@ package struct ShopWorkload: Sendable {
                 customers: ShopCustomers(known: [])
             )
         }
-        // The next bucket, because the newest event's id may be the greatest its bucket can hold.
-        let later = newest.key.bucketStart + writer.bucketWidth
         return ShopSimulation(
-            seed: seed ^ newest.key.id.high &* 0x9e37_79b9_7f4a_7c15 ^ newest.key.id.low,
-            start: max(start.milliseconds, later),
+            seed: seed ^ UInt64(bitPattern: newest.sequence) &* 0x9e37_79b9_7f4a_7c15,
+            start: max(start.milliseconds, newest.time.milliseconds + 1),
             customers: ShopCustomers(
                 known: try writer.recentNumbers(
                     "customerId",

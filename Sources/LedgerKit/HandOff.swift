@@ -27,7 +27,7 @@ package enum HandOff {
         // A queue each, for a thread each at once: a concurrent queue waits a second before it adds a
         // thread to as many blocked ones as there are processors.
         func beginThread(_ body: @escaping @Sendable () -> Void) {
-            DispatchQueue(label: "reprise.ledgers.hand-off").async(group: group, execute: body)
+            DispatchQueue(label: "reprise.ledger.hand-off").async(group: group, execute: body)
         }
         beginThread { exchange.stopping { try produce(exchange) } }
         for (index, drain) in beside.enumerated() {

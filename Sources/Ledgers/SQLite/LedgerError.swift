@@ -7,12 +7,20 @@ package enum LedgerError: Error, Equatable, Sendable {
     case missing(path: String)
     /// Another process holds the ledger's write lock for longer than the wait.
     case locked(path: String)
+    /// The file has the format of an older version.
+    case olderFormat(path: String)
     /// The file was written by a newer version.
     case newerFormat(path: String, found: Int, supported: Int)
     /// The file is something else, or lacks the ledger's tables.
     case notALedger(path: String, reason: String)
     /// The file is damaged: SQLite says so, or an invariant does not hold.
     case damaged(path: String, reason: String)
+    /// The file was left with a log beside it, and that is not there.
+    case logMissing(path: String)
+    /// There is a log beside the file, which this process may not read.
+    case unreadableLog(path: String)
+    /// Another process wrote the file while this one read it without SQLite's locks.
+    case writtenWhileRead(path: String)
     /// The disk, the file system or SQLite refuses.
     case failed(path: String, reason: String)
     /// `create` found something where the ledger should go.
@@ -47,6 +55,13 @@ extension LedgerError: CustomStringConvertible {
                 "Run the same command again when that process is done;"
                     + " 'fuser \(path)' names it."
             )
+        case .olderFormat(let path):
+            (
+                "The ledger '\(path)' has format 1, which orders events by their ids;"
+                    + " this version keeps them in the order in which they were appended.",
+                "Run 'reprise ledger upgrade \(path) NEW' to copy it into a new file, in the order"
+                    + " in which it was read until now."
+            )
         case .newerFormat(let path, let found, let supported):
             (
                 "The ledger '\(path)' has format \(found);"
@@ -61,7 +76,29 @@ extension LedgerError: CustomStringConvertible {
         case .damaged(let path, let reason):
             (
                 "The ledger '\(path)' is damaged: \(reason).",
-                "Run 'reprise ledger verify' on it, and restore it from a backup."
+                "Run 'reprise ledger verify --ledger \(path)' to see what is still good, and restore the"
+                    + " rest from a backup."
+            )
+        case .logMissing(let path):
+            (
+                "The ledger '\(path)' is shorter than it must be: its writer left events in the log"
+                    + " '\(path)-wal', which is not there.",
+                "Put the log beside the file. Where it is lost, 'reprise ledger backup COPY --ledger"
+                    + " \(path) --without-log' saves what the file has."
+            )
+        case .unreadableLog(let path):
+            (
+                "The ledger '\(path)' has a log, '\(path)-wal', that cannot be read without"
+                    + " '\(path)-shm', and this user may not make that file.",
+                "Get the right to write in the folder of '\(path)', or run the command as the"
+                    + " ledger's owner."
+            )
+        case .writtenWhileRead(let path):
+            (
+                "The ledger '\(path)' was written while it was read, by a user whose locks this one"
+                    + " may not see.",
+                "Run the same command again. The right to write in the folder of '\(path)' makes"
+                    + " reading beside writers possible."
             )
         case .failed(let path, let reason):
             (

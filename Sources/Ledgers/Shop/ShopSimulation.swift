@@ -6,8 +6,10 @@ struct ShopSimulation {
     private static let busy = 400..<1_200
 
     private var random: SplitMix64
+    /// Milliseconds.
     private var time: Int64
-    private var number: UInt64 = 0
+    /// Of the last event.
+    private var microseconds = Int64.min
     private var customers: ShopCustomers
     private var orders: [ShopOrder] = []
     private var text = ShopText()
@@ -24,12 +26,11 @@ struct ShopSimulation {
     mutating func appendEvent(to batch: NewEventBatch) {
         // 0 to 28 ms, so 14 on average: 71 events a second.
         time += Int64(random.below(29))
-        number += 1
         writeEvent()
+        microseconds = max(microseconds + 1, time * 1_000 + Int64(random.next() % 1_000))
         batch.append(
-            id: .version7(milliseconds: time, number: number, hash: random.next()),
-            isIDOfTime: true,
-            time: time,
+            id: nil,
+            time: microseconds,
             stream: text.stream,
             type: text.type,
             data: text.data

@@ -1,0 +1,206 @@
+internal import Foundation
+internal import Glibc
+internal import Migrations
+internal import ProjectionKit
+
+/// The format of a ledger file: how one is made and recognised.
+enum LedgerFile {
+    /// The format this version reads and writes.
+    static let formatVersion = 2
+    /// `RPRS`, in the header of the file.
+    static let applicationID: Int64 = 0x5250_5253
+    /// Milliseconds to wait for another process' lock.
+    static let patience: Int32 = 5_000
+
+    /// What a file says of itself.
+    struct Header: Equatable {
+        var identity: String
+        /// Milliseconds.
+        var bucketWidth: Int64
+        /// What ids are hashed with, so that nobody can prepare ids that share a hash.
+        var idSeed: Int64
+        /// Microseconds since 1970.
+        var createdAt: Int64
+
+        init(identity: String, bucketWidth: Int64, idSeed: Int64, createdAt: Int64) {
+            self.identity = identity
+            self.bucketWidth = bucketWidth
+            self.idSeed = idSeed
+            self.createdAt = createdAt
+        }
+
+        /// The header of a new file.
+        init(bucketWidth: Int64) {
+            self.init(
+                identity: UUID().uuidString.lowercased(),
+                bucketWidth: bucketWidth,
+                idSeed: .random(in: .min ... .max),
+                createdAt: LedgerClock.now()
+            )
+        }
+
+        /// XXH3 over what it says, as text with a line for each.
+        var checksum: Int64 {
+            var text = "\(formatVersion)\n\(identity)\n\(bucketWidth)\n\(idSeed)\n\(createdAt)\n"
+            return text.withUTF8 {
+                Int64(bitPattern: XXHash.of(UnsafeRawBufferPointer($0), seed: 0))
+            }
+        }
+    }
+
+    /// What opening a file makes sure of, besides its being a ledger.
+    enum Demand {
+        /// That nothing of it is known to be missing.
+        case whole
+        /// Nothing more: for those who look for damage, or save what is there.
+        case readable
+    }
+
+    /// Opens a ledger, checks that it is one, and lends the connection with what it says of itself.
+    static func withLedger<Result>(
+        path: String,
+        mode: SQLiteDatabase.Mode,
+        patience: Int32 = LedgerFile.patience,
+        demanding demand: Demand = .whole,
+        _ body: (SQLiteDatabase, Header) throws -> Result
+    ) throws -> Result {
+        try SQLiteDatabase.withDatabase(path: path, mode: mode, patience: patience) { database in
+            let header = try header(of: database)
+            if demand == .whole {
+                guard header.1 == header.0.checksum else {
+                    throw LedgerError.damaged(path: path, reason: "its header is not what was written")
+                }
+                if try lacksLog(database) { throw LedgerError.logMissing(path: path) }
+            }
+            return try body(database, header.0)
+        }
+    }
+
+    /// Whether the file was left to be read with a log that is not there.
+    static func lacksLog(_ database: SQLiteDatabase) throws -> Bool {
+        guard try database.integer("SELECT is_open FROM main.log_state") != 0 else { return false }
+        guard !SQLiteDatabase.hasLog(database.path) else { return false }
+        // A writer may have ended between the two looks.
+        return try database.integer("SELECT is_open FROM main.log_state") != 0
+    }
+
+    /// Makes an empty ledger where there is no file.
+    ///
+    /// Only its owner can read and write it.
+    static func create(path: String, header: Header) throws {
+        precondition(
+            header.bucketWidth > 0,
+            "a bucket width must be 1 ms or more; it is \(header.bucketWidth)"
+        )
+        let file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        guard file >= 0 else {
+            if errno == EEXIST { throw LedgerError.exists(path: path) }
+            throw LedgerError.failed(path: path, reason: String(cString: strerror(errno)))
+        }
+        close(file)
+        do {
+            try fill(path: path, header)
+        } catch {
+            remove(path)
+            throw error
+        }
+    }
+
+    /// Waits a moment for another process.
+    static func pause() { usleep(2_000) }
+
+    /// Deletes a ledger and what SQLite keeps beside it.
+    static func remove(_ path: String) {
+        for suffix in ["", "-wal", "-shm"] { unlink(path + suffix) }
+    }
+
+    private static func fill(path: String, _ header: Header) throws {
+        try SQLiteDatabase.withDatabase(path: path, mode: .write, patience: patience) { database in
+            // A wide page makes a flat tree, and an event needs an overflow page only where it is
+            // longer (https://www.sqlite.org/fileformat2.html, section 1.6).
+            try database.execute("PRAGMA page_size = 16384; PRAGMA journal_mode = WAL")
+            try database.transaction {
+                guard let migration = Migrations.ledger.last else { return }
+                try database.execute(migration.sql)
+                let row = try database.prepare(
+                    """
+                    INSERT INTO main.ledger (only_row, format, identity, bucket_width_ms, id_seed,
+                        created_at, checksum)
+                    VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6)
+                    """
+                )
+                row.bind(Int64(formatVersion), at: 1)
+                row.bind(copying: header.identity, at: 2)
+                row.bind(header.bucketWidth, at: 3)
+                row.bind(header.idSeed, at: 4)
+                row.bind(header.createdAt, at: 5)
+                row.bind(header.checksum, at: 6)
+                try row.run()
+            }
+        }
+    }
+
+    /// What a file says of itself, and the checksum it has for that.
+    private static func header(of database: SQLiteDatabase) throws -> (Header, Int64) {
+        try assertFormat(of: database)
+        let statement = try database.prepare(
+            """
+            SELECT identity, bucket_width_ms, id_seed, created_at, checksum, format
+            FROM main.ledger WHERE only_row = 1
+            """
+        )
+        guard try statement.step(), statement.integer(1) > 0 else {
+            throw LedgerError.damaged(path: database.path, reason: "its header is missing")
+        }
+        let header = Header(
+            identity: statement.string(0),
+            bucketWidth: statement.integer(1),
+            idSeed: statement.integer(2),
+            createdAt: statement.integer(3)
+        )
+        // A format that is not the one of the file's own header belongs into the checksum.
+        let isOfFormat = statement.integer(5) == Int64(formatVersion)
+        return (header, isOfFormat ? statement.integer(4) : ~header.checksum)
+    }
+
+    /// The format of a file that says it is a ledger.
+    static func format(of database: SQLiteDatabase) throws -> Int {
+        let found = try database.integer("PRAGMA main.application_id") ?? 0
+        guard found == applicationID else {
+            let isEmpty = try database.integer("SELECT count(*) FROM main.sqlite_schema") == 0
+            throw LedgerError.notALedger(
+                path: database.path,
+                reason: isEmpty ? "it is empty" : "it is an SQLite database of something else"
+            )
+        }
+        return Int(try database.integer("PRAGMA main.user_version") ?? 0)
+    }
+
+    private static func assertFormat(of database: SQLiteDatabase) throws {
+        let path = database.path
+        let version = try format(of: database)
+        guard version <= formatVersion else {
+            throw LedgerError.newerFormat(path: path, found: version, supported: formatVersion)
+        }
+        guard version == formatVersion else { throw LedgerError.olderFormat(path: path) }
+        let tables = try database.integer(
+            """
+            SELECT count(*) FROM main.sqlite_schema WHERE type = 'table' AND name IN ('ledger',
+                'log_state', 'events', 'buckets', 'recent_ids', 'id_runs', 'id_chunks', 'imports')
+            """
+        )
+        guard tables == 8 else {
+            throw LedgerError.notALedger(path: path, reason: "its tables are missing")
+        }
+    }
+}
+
+/// The machine's clock.
+package enum LedgerClock {
+    /// Microseconds since 1970.
+    package static func now() -> Int64 {
+        var now = timespec()
+        clock_gettime(CLOCK_REALTIME, &now)
+        return Int64(now.tv_sec) * 1_000_000 + Int64(now.tv_nsec) / 1_000
+    }
+}

@@ -1,0 +1,22 @@
+/// Names that came from elsewhere, as a message shows them.
+package enum TextForPeople {
+    /// The text in quotes, shortened; control characters, and what would change the direction of
+    /// writing, are escaped: a name must not be able to write lines of its own.
+    package static func shown(_ text: some StringProtocol, most: Int = 80) -> String {
+        var shown = "'"
+        for (count, scalar) in text.unicodeScalars.enumerated() {
+            guard count < most else { return shown + "…'" }
+            switch scalar.properties.generalCategory {
+            case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .unassigned:
+                shown += "\\u{\(String(scalar.value, radix: 16))}"
+            default: shown.unicodeScalars.append(scalar)
+            }
+        }
+        return shown + "'"
+    }
+
+    /// The same of UTF-8 bytes.
+    package static func shown(_ text: UnsafeRawBufferPointer, most: Int = 80) -> String {
+        shown(String(decoding: text, as: UTF8.self), most: most)
+    }
+}

@@ -1,0 +1,80 @@
+-- Run once, in one transaction, on an empty file whose page size and journal mode are set.
+-- 0x52505253 is 'RPRS': it tells a ledger from any other SQLite file (and `file` prints it).
+PRAGMA application_id = 0x52505253;
+PRAGMA user_version = 2;
+
+-- One row. `checksum` covers the columns before it.
+CREATE TABLE ledger (
+    only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+    format INTEGER NOT NULL,
+    identity TEXT NOT NULL,
+    bucket_width_ms INTEGER NOT NULL CHECK (bucket_width_ms > 0),
+    id_seed INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    checksum INTEGER NOT NULL
+) STRICT;
+
+-- One row: 1 from before the first event that is in the file's log alone, until the log is merged
+-- and gone. A file that says 1 and has no log beside it has lost it.
+CREATE TABLE log_state (
+    only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+    is_open INTEGER NOT NULL
+) STRICT;
+
+INSERT INTO log_state (only_row, is_open) VALUES (1, 0);
+
+CREATE TABLE events (
+    sequence INTEGER PRIMARY KEY,
+    time INTEGER NOT NULL,
+    stream TEXT NOT NULL,
+    type TEXT NOT NULL,
+    payload TEXT NOT NULL,
+    metadata TEXT,
+    id TEXT,
+    checksum INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE buckets (
+    start_ms INTEGER PRIMARY KEY,
+    first_sequence INTEGER NOT NULL UNIQUE,
+    events INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    checksum INTEGER NOT NULL
+) STRICT;
+
+-- The ids that were given, found by hash. The newest ones:
+CREATE TABLE recent_ids (
+    hash INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    PRIMARY KEY (hash, sequence)
+) STRICT, WITHOUT ROWID;
+
+-- and sorted runs of all others.
+CREATE TABLE id_runs (
+    run INTEGER PRIMARY KEY,
+    prefix_bits INTEGER NOT NULL,
+    ids INTEGER NOT NULL,
+    merged_into INTEGER,
+    merged_through INTEGER
+) STRICT;
+
+CREATE TABLE id_chunks (
+    place INTEGER PRIMARY KEY,
+    ids BLOB NOT NULL
+) STRICT;
+
+-- What was imported, so that a file can be told from the same file grown longer.
+CREATE TABLE imports (
+    import INTEGER PRIMARY KEY,
+    source TEXT UNIQUE,
+    file TEXT NOT NULL,
+    head_bytes INTEGER NOT NULL,
+    head_digest BLOB NOT NULL,
+    bytes INTEGER NOT NULL,
+    digest BLOB NOT NULL,
+    records INTEGER NOT NULL,
+    events INTEGER NOT NULL,
+    is_complete INTEGER NOT NULL,
+    began_at INTEGER NOT NULL,
+    ended_at INTEGER NOT NULL
+) STRICT;
