@@ -67,7 +67,8 @@ extension CommandError: CustomStringConvertible {
         case .ledgerUnsound(let path, let findings):
             (
                 "The ledger '\(path)' is not sound: \(Figures.count(findings)) findings.",
-                "Restore it from a backup, or import its events into a new one."
+                "Restore it from a backup. What is whole can still be read:"
+                    + " 'reprise ledger export' writes it out."
             )
         }
     }

@@ -78,7 +78,7 @@ package struct LedgerVerify: Hashable, Sendable {
         var result = LedgerVerify()
         do {
             try LedgerFile.withLedger(path: path, mode: .read, demanding: .readable) {
-                var work = LedgerCheck($0, $1, result)
+                var work = try LedgerCheck($0, $1, result)
                 try work.run(progress)
                 result = work.result
             }
@@ -106,6 +106,7 @@ private struct LedgerCheck {
 
     private let database: SQLiteDatabase
     private let header: LedgerFile.Header
+    private let findOne: SQLiteStatement
     /// What the index of ids must have, as a sum; ids are counted in `ids`.
     private var idSum: UInt64 = 0
     private var ids = 0
@@ -114,8 +115,11 @@ private struct LedgerCheck {
     /// The newest bucket when the check began.
     private var lastBucket: Filing.Row?
 
-    init(_ database: SQLiteDatabase, _ header: LedgerFile.Header, _ result: LedgerVerify) {
+    init(_ database: SQLiteDatabase, _ header: LedgerFile.Header, _ result: LedgerVerify) throws {
         self.database = database
+        findOne = try database.prepare(
+            "SELECT \(EventRows.columns) FROM main.events WHERE sequence = ?1"
+        )
         self.header = header
         self.result = result
     }
@@ -231,7 +235,28 @@ extension LedgerCheck {
     }
 
     private mutating func missing(_ events: ClosedRange<Int64>) {
-        result.add(.order, events.count == 1 ? "it is missing" : "they are missing", events: events)
+        result.add(
+            .order,
+            events.count == 1 ? "it is missing" : "they are missing",
+            events: events,
+            bucket: listedBucket(of: events.lowerBound)
+        )
+    }
+
+    private mutating func unreadable(_ events: ClosedRange<Int64>, _ reason: String) {
+        result.add(
+            .file,
+            "\(events.count == 1 ? "it" : "they") cannot be read: \(reason)",
+            events: events,
+            bucket: listedBucket(of: events.lowerBound)
+        )
+    }
+
+    /// The bucket that an event is filed in by the table of buckets; nil where that cannot be read.
+    private func listedBucket(of sequence: Int64) -> Bucket? {
+        // The event is reported either way.
+        let row = try? Filing.bucket(at: sequence, in: database)
+        return row.map { Bucket(start: $0.start, width: header.bucketWidth) }
     }
 
     /// Goes to the next event that can be read behind a place that cannot.
@@ -240,37 +265,41 @@ extension LedgerCheck {
         _ reason: String,
         _ buckets: inout BucketCheck
     ) throws -> Int64 {
+        // An event may be found by its number where going on from the one before it fails.
+        if let row = try readable(last + 1) {
+            check(row, after: last, &buckets)
+            return last + 1
+        }
         buckets.forget()
         var step: Int64 = 1
-        var next = last
+        var next = last + 1
         while next < end {
             next = min(end, next + step)
             step *= 2
-            guard try canRead(next) else { continue }
+            guard try readable(next) != nil else { continue }
             // The first one that can be read lies between the last two.
-            var (low, high) = (max(last, next - step / 2), next)
+            var (low, high) = (max(last + 1, next - step / 2), next)
             while low + 1 < high {
                 let middle = low + (high - low) / 2
-                if try canRead(middle) { high = middle } else { low = middle }
+                if try readable(middle) != nil { high = middle } else { low = middle }
             }
-            result.add(.file, "they cannot be read: \(reason)", events: (last + 1)...(high - 1))
+            unreadable((last + 1)...(high - 1), reason)
             return high - 1
         }
-        result.add(.file, "they cannot be read: \(reason)", events: (last + 1)...end)
+        unreadable((last + 1)...end, reason)
         return end
     }
 
-    private func canRead(_ sequence: Int64) throws -> Bool {
+    /// The event of a number, found by that alone; nil when it cannot be read.
+    private func readable(_ sequence: Int64) throws -> EventRow? {
         do {
-            let statement = try database.prepare(
-                "SELECT \(EventRows.columns) FROM main.events WHERE sequence >= ?1 "
-                    + "ORDER BY sequence LIMIT 1"
-            )
-            statement.bind(sequence, at: 1)
-            guard try statement.step() else { return false }
-            return EventRow(statement).sequence == sequence
+            findOne.reset()
+            findOne.bind(sequence, at: 1)
+            guard try findOne.step() else { return nil }
+            let row = EventRow(findOne)
+            return row.sequence == sequence ? row : nil
         } catch LedgerError.damaged {
-            return false
+            return nil
         }
     }
 }
