@@ -67,8 +67,7 @@ extension CommandError: CustomStringConvertible {
         case .ledgerUnsound(let path, let findings):
             (
                 "The ledger '\(path)' is not sound: \(Figures.count(findings)) findings.",
-                "Restore it from a backup. What is whole can still be read:"
-                    + " 'reprise ledger export' writes it out."
+                "Restore it from a backup; 'reprise ledger backup' makes one that is checked."
             )
         }
     }

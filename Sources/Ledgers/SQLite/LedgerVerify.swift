@@ -567,7 +567,8 @@ extension LedgerCheck {
             "non-unique", "NULL value", "malformed", "unable to get", "btreeInitPage", "invalid page",
             "unexpected row",
         ]
-        if astray.contains(where: { line.contains($0) }) {
+        let isOfFreeSpace = line.hasPrefix("Main freelist") || line.hasPrefix("Freelist")
+        if !isOfFreeSpace, astray.contains(where: { line.contains($0) }) {
             result.add(.file, "SQLite's integrity check says: \(line)")
         } else if result.remarks.count < LedgerVerify.listed {
             result.remarks.append(String(line))
