@@ -112,6 +112,8 @@ private struct LedgerCheck {
     private var ids = 0
     /// Of the last event when the check began; what comes later is not looked at.
     private var end: Int64 = 0
+    /// Whether an event was found by its number alone.
+    private var hasLostItsWay = false
     /// The newest bucket when the check began.
     private var lastBucket: Filing.Row?
 
@@ -175,14 +177,12 @@ extension LedgerCheck {
             do {
                 let rows = try EventRows(after: last, through: end, in: database)
                 while try rows.nextPage({ row in
-                    check(row, after: last, &buckets)
-                    last = max(last, row.sequence)
+                    check(row, &buckets)
+                    last = row.sequence
                     return true
                 }) > 0 {
                     try progress(Int(last))
                 }
-                if last < end { missing((last + 1)...end) }
-                last = end
             } catch LedgerError.damaged(_, let reason) {
                 last = try skipDamage(after: last, reason, &buckets)
             }
@@ -206,16 +206,7 @@ extension LedgerCheck {
         }
     }
 
-    private mutating func check(_ row: EventRow, after last: Int64, _ buckets: inout BucketCheck) {
-        if row.sequence > last + 1 { missing((last + 1)...(row.sequence - 1)) }
-        if row.sequence <= last {
-            result.add(
-                .order,
-                "it does not stand behind its predecessor",
-                events: row.sequence...row.sequence
-            )
-            return
-        }
+    private mutating func check(_ row: EventRow, _ buckets: inout BucketCheck) {
         let isWhole = row.computedChecksum == row.checksum
         let bucket = buckets.add(row, isWhole: isWhole)
         guard isWhole else {
@@ -267,7 +258,17 @@ extension LedgerCheck {
     ) throws -> Int64 {
         // An event may be found by its number where going on from the one before it fails.
         if let row = try readable(last + 1) {
-            check(row, after: last, &buckets)
+            if !hasLostItsWay {
+                result.add(
+                    .order,
+                    "it is whole, and reading does not get to it from the one before it",
+                    events: row.sequence...row.sequence,
+                    bucket: listedBucket(of: row.sequence)
+                )
+            }
+            // The next ones are likely to share the page.
+            hasLostItsWay = true
+            check(row, &buckets)
             return last + 1
         }
         buckets.forget()
