@@ -157,19 +157,23 @@ enum ReaderCheck {
         )
     }
 
+    private final class Failure: Sendable {
+        let error = Mutex<(any Error)?>(nil)
+    }
+
     /// Appends on another thread, as another program would.
     private static func append(_ events: [AppendableEvent], beside trial: Trial) throws {
-        let failure = Mutex<(any Error)?>(nil)
+        let failure = Failure()
         let isDone = DispatchSemaphore(value: 0)
         let (subject, patience) = (trial.subject, trial.writerPatience)
         DispatchQueue(label: "reprise.conformance.append").async {
-            do { try subject.append(events) } catch { failure.withLock { $0 = error } }
+            do { try subject.append(events) } catch { failure.error.withLock { $0 = error } }
             isDone.signal()
         }
         if isDone.wait(timeout: .now() + .seconds(patience)) == .timedOut {
             trial.findings.add("a writer waits for a reader, \(patience) s by now")
         }
-        if let error = failure.withLock({ $0 }) { throw error }
+        if let error = failure.error.withLock({ $0 }) { throw error }
     }
 }
 
@@ -180,27 +184,36 @@ enum ThreadCheck {
         let events = maker.ascending(600, buckets: 5)
         try trial.append(Array(events.prefix(100)))
         let (rest, readers, rounds) = (Array(events.dropFirst(100)), 4, 12)
-        let reads = Mutex<[[LedgerEvent]]>([])
-        // `concurrentPerform` lends each block a thread; the first one writes.
-        DispatchQueue.concurrentPerform(iterations: readers + 1) { index in
-            do {
-                if index == 0 { return try trial.append(rest, inBatchesOf: 25) }
-                for _ in 0..<rounds {
-                    let read = try look(trial)
-                    reads.withLock { $0.append(read) }
+        let reads = Reads()
+        let group = DispatchGroup()
+        for index in 0...readers {
+            // A queue each, for a thread each at once; the first one writes.
+            DispatchQueue(label: "reprise.conformance.\(index)").async(group: group) {
+                do {
+                    if index == 0 { return try trial.append(rest, inBatchesOf: 25) }
+                    for _ in 0..<rounds {
+                        let read = try look(trial)
+                        reads.list.withLock { $0.append(read) }
+                    }
+                } catch {
+                    trial.findings.add("a call beside others threw: \(error)")
                 }
-            } catch {
-                trial.findings.add("a call beside others threw: \(error)")
             }
         }
+        group.wait()
         let all = try trial.all()
         trial.expect(all.count == events.count, "events are missing after calls side by side")
-        for read in reads.withLock({ $0 }) {
+        for read in reads.list.withLock({ $0 }) {
             trial.expect(
                 Array(all.prefix(read.count)) == read,
                 "a reader beside a writer did not hand out what the ledger begins with"
             )
         }
+    }
+
+    /// What each reading found.
+    private final class Reads: Sendable {
+        let list = Mutex<[[LedgerEvent]]>([])
     }
 
     /// Everything up to the safe position, counted and looked up on the way.
