@@ -1,6 +1,7 @@
 import AllocationCount
 import Foundation
 import FulfilmentProjection
+import LedgerKit
 import Ledgers
 import ProjectionKit
 import Rebuilder
@@ -37,7 +38,7 @@ struct FoldCost {
         let pass = FoldPass(ledger: ledger, folds: [fold]) { _, _, _ in }
         let outcome = try await pass.run(
             over: PositionSpan(through: end),
-            adding: BucketTally(keepsIDs: false)
+            adding: BucketTally(keepsPositions: false)
         )
         let passing = meter.lap()
         return InPass(

@@ -1,4 +1,5 @@
 import Foundation
+import LedgerKit
 import ProjectionKit
 import Testing
 
@@ -336,7 +337,7 @@ struct LedgerImportTests {
             let result = try LedgerImport(file: file, ledger: path).run { lastBytes = $0.bytesRead }
             #expect(result.stored == 262_200)
             #expect(lastBytes == result.bytesTotal)
-            let info = try LedgerInfo.read(path: path)
+            let info = try LedgerInfo.read(try SQLiteLedger(path: path))
             #expect(info.events == 262_200)
             #expect(info.streams == 13_087)
             let types = Dictionary(uniqueKeysWithValues: info.types.map { ($0.type, $0.events) })
