@@ -6,10 +6,10 @@
 CREATE TABLE facts ENGINE = Memory AS
 SELECT
     type,
-    (time_bucket, event_id) AS position,
-    fromUnixTimestamp64Milli(ts, 'UTC') AS at,
+    sequence AS position,
+    fromUnixTimestamp64Micro(time, 'UTC') AS at,
     JSONExtract(
-        message,
+        payload,
         'Tuple(
             orderId UUID, customerId Int64, line Int32, sku String, quantity Int32, unitCents Int64,
             amountCents Int64, carrier String, name String, country String
