@@ -83,7 +83,7 @@ struct FoldCost {
         let pass = FoldPass(ledger: ledger, folds: [fold]) { _, _, _ in }
         let outcome = try await pass.run(
             over: PositionSpan(through: end),
-            adding: BucketTally(keepsIDs: false)
+            adding: BucketTally(keepsPositions: false)
         )
         let passing = meter.lap()
         return InPass(

@@ -5,7 +5,9 @@ As with a rebuild, a figure of one machine at one moment fails nothing.
 
 from ..targets import target
 
-# Events a second, at a million events.
+# With fewer, starting the process outweighs its work.
+LEAST_EVENTS = 1_000_000
+# Events a second.
 RATES = {
     "generate": 500_000,
     "import, v4 ids": 300_000,
@@ -30,6 +32,9 @@ def targets(results):
         found += reading_targets(reading, results["timesForTypes"])
     if results["growth"]:
         found.append(growth_target(results["growth"]["rates"]))
+    if results["events"] < LEAST_EVENTS:
+        remark = f"not judged below {LEAST_EVENTS:,} events"
+        found = [{**entry, "holds": None, "remark": remark} for entry in found]
     return found
 
 
