@@ -1,7 +1,6 @@
 """Importing file after file into one ledger: does the rate stay?"""
 
 import shutil
-import statistics
 
 from ..contest import tell
 from ..failure import Failure
@@ -39,6 +38,7 @@ class LedgerGrowth:
             entry = {
                 "events": (number + 1) * self.source.events,
                 "seconds": measurement.seconds,
+                "cpuSeconds": measurement.cpu_seconds,
                 "eventsPerSecond": self.source.events / measurement.seconds,
                 "peakBytes": measurement.peak_bytes,
                 "ledgerBytes": path.stat().st_size,
@@ -72,5 +72,9 @@ def rates_at(entries, sizes, events_a_file):
     for size in sizes:
         upto = [entry for entry in entries if entry["events"] <= size * events_a_file]
         taken = upto[-3:] if len(upto) > 3 else upto[-1:]
-        rates[size] = statistics.harmonic_mean([entry["eventsPerSecond"] for entry in taken])
+        events = len(taken) * events_a_file
+        rates[size] = {
+            "eventsPerSecond": events / sum(entry["seconds"] for entry in taken),
+            "cpuSecondsPerMillion": sum(entry["cpuSeconds"] for entry in taken) * 1e6 / events,
+        }
     return rates

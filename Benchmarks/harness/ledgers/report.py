@@ -88,7 +88,8 @@ def reading_table(reading):
 
 def growth_table(growth):
     """A row for each size, with the slowest of the files since the size before."""
-    rows = [["events", "events/s", "slowest file", "bytes/event", "peak MiB"]]
+    heads = ["events", "events/s", "slowest file", "processor s/million", "bytes/event", "peak MiB"]
+    rows = [heads]
     before = 0
     for size, rate in growth["rates"].items():
         since = [
@@ -99,8 +100,9 @@ def growth_table(growth):
         before = size * growth["eventsInFile"]
         rows.append([
             f"{before:,}",
-            f"{rate:,.0f}",
+            f"{rate['eventsPerSecond']:,.0f}",
             f"{min(entry['eventsPerSecond'] for entry in since):,.0f}",
+            f"{rate['cpuSecondsPerMillion']:.2f}",
             f"{since[-1]['ledgerBytes'] / before:.0f}",
             f"{max(entry['peakBytes'] for entry in since) / MIB:,.0f}",
         ])

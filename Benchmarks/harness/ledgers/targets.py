@@ -72,5 +72,5 @@ def growth_target(rates):
     words = f"v4 ids at {GROWN_TO} million: {LEAST_PART_WHEN_GROWN} of the rate at 1 million"
     if 1 not in rates or GROWN_TO not in rates:
         return target(words, None, "not measured")
-    part = rates[GROWN_TO] / rates[1]
+    part = rates[GROWN_TO]["eventsPerSecond"] / rates[1]["eventsPerSecond"]
     return target(words, part >= LEAST_PART_WHEN_GROWN, f"{part:.2f}")
