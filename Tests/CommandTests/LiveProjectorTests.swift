@@ -196,6 +196,31 @@ struct LiveProjectorTests {
         }
     }
 
+    @Test(
+        "a position that the ledger does not hold stops it before it writes",
+        arguments: [
+            // Behind the end, another event's checksum, and what an older format wrote.
+            "00000000000f4240-0000000000000000-0000000000000000",
+            "0000000000000001-0000000000000000-0000000000000000",
+            "8000019b76dec6b0-019b76dee8f37000-80013882838b2ab9",
+        ]
+    )
+    func otherLedger(position: String) async throws {
+        try await withShop { _, scene in
+            try await scene.database.query(
+                "UPDATE reprise.checkpoint SET position = $1",
+                [.text(position)]
+            )
+            let before = try await scene.shopDigest()
+            expect(
+                try await ShopProjector.python.run(in: scene, ["--until-caught-up"]),
+                exits: 1,
+                saying: ["The ledger has no event at \(position)", "Nothing was written."]
+            )
+            #expect(try await scene.shopDigest() == before)
+        }
+    }
+
     @Test("without a checkpoint it writes nothing and says what makes one")
     func noCheckpoint() async throws {
         try await withShop { reprise, scene in
