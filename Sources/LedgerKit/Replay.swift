@@ -67,8 +67,9 @@ public struct ReplayStopped: Error {
     public let cause: any Error
     /// The bucket that was not completed: its strategy had some of its events, or none.
     public let bucket: Bucket
-    /// The `from` that begins with the first event of that bucket in the range. Events of it that
-    /// the strategy had already come once more then.
+    /// Where to begin again: with the first event of that bucket in the range.
+    ///
+    /// Events of it that the strategy had already come once more then.
     public let nextFrom: Timestamp
     /// What was completed before.
     public let completed: ReplayResult

@@ -14,8 +14,9 @@ package struct LedgerUpgrade: Hashable, Sendable {
 
     /// Events that were copied.
     package private(set) var events = 0
-    /// Those of them whose id stood at an earlier event, too. They have it in their metadata, as
-    /// `format1_id`, and no id of their own.
+    /// Those of them whose id stood at an earlier event, too.
+    ///
+    /// They have it in their metadata, as `format1_id`, and no id of their own.
     package private(set) var repeatedIDs = 0
     /// Milliseconds.
     package private(set) var bucketWidth: Int64 = 0

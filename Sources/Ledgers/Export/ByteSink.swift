@@ -29,6 +29,9 @@ package final class ByteSink {
     private let check: () throws -> Void
     private let compressor: (any Compressor)?
 
+    /// Bytes of the last write that were taken, as they were handed out.
+    package private(set) var taken = 0
+
     /// Bytes that a pipe takes without waiting once it says that it takes any (pipe(7), POSIX.1).
     private static let pipePiece = 4_096
 
@@ -39,6 +42,7 @@ package final class ByteSink {
     ///   - compression: Nil for plain bytes.
     ///   - check: Called at each write, and ten times a second while one waits; what it throws ends
     ///     the write.
+    /// - Throws: ``Failure`` when the compressor cannot start.
     package init(
         to file: Int32,
         compression: Compression? = nil,
@@ -96,6 +100,7 @@ package final class ByteSink {
 
     private func put(_ bytes: UnsafeRawBufferPointer) throws {
         var rest = bytes
+        taken = 0
         while !rest.isEmpty {
             try check()
             var piece = rest.count
@@ -106,6 +111,7 @@ package final class ByteSink {
             let written = Glibc.write(file, rest.baseAddress, piece)
             if written > 0 {
                 rest = UnsafeRawBufferPointer(rebasing: rest[written...])
+                taken += written
                 continue
             }
             switch errno {

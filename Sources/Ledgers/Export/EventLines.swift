@@ -1,8 +1,9 @@
 internal import Glibc
 package import ProjectionKit
 
-/// Writes events as lines of NDJSON into a buffer of its own, the form that `reprise ledger import`
-/// takes back to the byte:
+/// Writes events as lines of NDJSON into a buffer of its own.
+///
+/// It is the form that `reprise ledger import` takes back to the byte:
 ///
 /// ```json
 /// {"id":"7","time":"2026-01-01T00:00:00.000001Z","stream":"s","type":"T","data":{},"metadata":{}}
@@ -35,6 +36,11 @@ package final class EventLines {
     /// What was written since the last time it was emptied.
     package var bytes: UnsafeRawBufferPointer {
         UnsafeRawBufferPointer(start: memory, count: count)
+    }
+
+    /// Lines that end in the first bytes of the buffer.
+    package func lines(inFirst bytes: Int) -> Int {
+        self.bytes.prefix(bytes).count { $0 == UInt8(ascii: "\n") }
     }
 
     /// Empties the buffer.

@@ -123,7 +123,14 @@ private struct LedgerExport: Sendable {
             var events = 0
             while try reader.fill(batch) {
                 batch.forEach { lines.append($0) }
-                try sink.write(lines.bytes)
+                do {
+                    try sink.write(lines.bytes)
+                } catch {
+                    // What a compressor holds back is not known to be taken.
+                    let taken = compression == nil ? lines.lines(inFirst: sink.taken) : 0
+                    meter.advance(to: events + taken)
+                    throw error
+                }
                 lines.removeAll()
                 events += batch.count
                 meter.advance(to: events, share: batch.share)

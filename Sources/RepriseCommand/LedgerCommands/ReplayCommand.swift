@@ -103,14 +103,13 @@ struct ReplayCommand: AsyncParsableCommand {
                 var strategy = LineReplay(filter, to: sink, rate: rate, meter)
                 do {
                     result = try replay.run(&strategy, checking: check)
-                    stop = (strategy.unwrittenSince(nil), 0)
+                    stop = (strategy.unwrittenSince(nil), strategy.written)
+                    defer { stop?.written = strategy.written }
                     try strategy.flush()
                 } catch let stopped as ReplayStopped {
-                    stop = (strategy.unwrittenSince(stopped.bucket), 0)
-                    stop?.written = strategy.written
+                    stop = (strategy.unwrittenSince(stopped.bucket), strategy.written)
                     throw stopped.cause
                 }
-                stop?.written = strategy.written
             }
             if isWhole, let result { return .whole(result, written: stop?.written ?? 0) }
             return .stopped(Stop(cause: nil, written: stop?.written ?? 0, bucket: stop?.bucket))
@@ -127,7 +126,12 @@ struct ReplayCommand: AsyncParsableCommand {
             line: "Replayed \(Figures.count(written))\(part) event\(result.events == 1 ? "" : "s") "
                 + "in \(Figures.count(result.buckets, "bucket"))."
         )
-        let rest = result.through.map { "\(command) --after \($0)" } ?? command
+        let same =
+            command + (range.from.map { " --from \($0.text)" } ?? "")
+            + (range.after.map { " --after \($0)" } ?? "")
+        // Behind a range without events begins what is not in it.
+        let end = result.events > 0 ? result.through : nil
+        let rest = end.map { "\(command) --after \($0)" } ?? same
         guard let to = range.to else {
             console.write(line: "Next: \(rest)")
             return
@@ -215,7 +219,12 @@ private final class LineReplay: ReplayStrategy {
     /// Writes what is not written yet.
     func flush() throws {
         guard unwritten > 0 else { return }
-        try sink.write(lines.bytes)
+        do {
+            try sink.write(lines.bytes)
+        } catch {
+            written += lines.lines(inFirst: sink.taken)
+            throw error
+        }
         lines.removeAll()
         written += unwritten
         unwritten = 0
