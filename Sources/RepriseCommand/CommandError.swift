@@ -74,7 +74,7 @@ extension CommandError: CustomStringConvertible {
         case .ledgerUnsound(let path, let findings):
             (
                 "The ledger '\(path)' is not sound: \(Figures.count(findings)) findings.",
-                "Restore it from a backup, or import its events into a new one."
+                "Restore it from a backup; 'reprise ledger backup' makes one that is checked."
             )
         case .noSuchEvent(let id, let ledger):
             (

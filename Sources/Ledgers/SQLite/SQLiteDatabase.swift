@@ -239,13 +239,33 @@ final class SQLiteDatabase {
         return Int((pages - free) * (try integer("PRAGMA main.page_size") ?? 0))
     }
 
+    /// That a file is shorter than it says, as a clause; nil when it is not, or when a log may have the
+    /// rest.
+    private static func cutOff(_ path: String) -> String? {
+        guard !hasLog(path) else { return nil }
+        // Closing the file gives up this process' locks on it
+        // (https://www.sqlite.org/howtocorrupt.html, section 2.2), which a damaged file is past.
+        let file = Glibc.open(path, O_RDONLY | O_CLOEXEC)
+        guard file >= 0 else { return nil }
+        defer { close(file) }
+        var status = stat()
+        var header = [UInt8](repeating: 0, count: 100)
+        guard fstat(file, &status) == 0, pread(file, &header, 100, 0) == 100 else { return nil }
+        // https://www.sqlite.org/fileformat2.html, section 1.3: page size and number of pages.
+        func number(_ bytes: Range<Int>) -> Int { header[bytes].reduce(0) { $0 << 8 | Int($1) } }
+        let pageSize = number(16..<18) == 1 ? 65_536 : number(16..<18)
+        let bytes = pageSize * number(28..<32)
+        guard bytes > Int(status.st_size) else { return nil }
+        return "it is cut off: it has \(status.st_size) bytes of \(bytes)"
+    }
+
     /// The error for a result code, in the ledger's terms.
     func failure(_ code: Int32) -> LedgerError {
         let reason = String(cString: sqlite3_errmsg(handle))
         return switch code & 0xff {
         case SQLITE_BUSY, SQLITE_LOCKED: .locked(path: path)
         case SQLITE_NOTADB: .notALedger(path: path, reason: "it is not an SQLite database")
-        case SQLITE_CORRUPT: .damaged(path: path, reason: reason)
+        case SQLITE_CORRUPT: .damaged(path: path, reason: Self.cutOff(path) ?? reason)
         case SQLITE_READONLY: .failed(path: path, reason: "it, or its folder, may not be written")
         default: .failed(path: path, reason: reason)
         }
