@@ -148,6 +148,9 @@ private struct FormatOneFile: Sendable {
                     supported: LedgerFile.formatVersion
                 )
             }
+            guard format > 0 else {
+                throw LedgerError.notALedger(path: path, reason: "it says that its format is 0")
+            }
             guard format == 1 else { throw CopyError.newestFormat(path: path, found: format) }
             let tables = try database.integer(
                 """

@@ -130,6 +130,8 @@ extension EventLines {
 
     private func put(_ time: Timestamp) {
         let microseconds = time.microseconds
+        // Only a damaged ledger has such a time.
+        guard Timestamp.ledgerYears.contains(microseconds) else { return put("\(time)" as String) }
         let fraction = microseconds % 1_000_000
         let ofSecond = fraction < 0 ? fraction + 1_000_000 : fraction
         let second = microseconds / 1_000_000 - (fraction < 0 ? 1 : 0)

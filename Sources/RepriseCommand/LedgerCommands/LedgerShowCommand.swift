@@ -52,6 +52,12 @@ struct LedgerShowCommand: AsyncParsableCommand {
         if follow, id != nil || range.to != nil {
             throw ValidationError("--follow goes with neither --id nor --to.")
         }
+        if follow, limit != nil, oldest || range.after != nil {
+            throw ValidationError(
+                "With --follow, --limit counts back from the newest event: give it without --oldest "
+                    + "and --after."
+            )
+        }
     }
 
     func run() async throws {
@@ -66,21 +72,37 @@ struct LedgerShowCommand: AsyncParsableCommand {
         )
         let order: ShowOrder =
             oldest || (follow && range.after != nil) ? .oldestFirst : .newestFirst
-        let most = limit ?? (follow && order == .oldestFirst ? .max : 20)
+        // More than any ledger has, and far from the end of the numbers.
+        let all = 1 << 48
+        let most = min(limit ?? (follow && order == .oldestFirst ? all : 20), all)
         let follows = follow
-        let isFound = try await onThread { check in
-            var isFound = true
-            _ = try ResultStream.write(checking: check) { sink in
-                let list = EventList(ledger, to: sink, asJSON: asJSON, columns: columns)
-                if follows {
-                    try work.follow(list, order, most: most)
-                } else {
-                    isFound = try work.show(list, order, most: most, check)
+        let isFound = try await uninterrupted {
+            try await onThread { check in
+                var isFound = true
+                _ = try ResultStream.write(checking: check) { sink in
+                    let list = EventList(ledger, to: sink, asJSON: asJSON, columns: columns)
+                    if follows {
+                        try work.follow(list, order, most: most)
+                    } else {
+                        isFound = try work.show(list, order, most: most, check)
+                    }
                 }
+                return isFound
             }
-            return isFound
         }
         if !isFound, let id { throw CommandError.noSuchEvent(id: id, ledger: ledger.place) }
+    }
+}
+
+/// Says what an interruption leaves: nothing.
+private func uninterrupted<Result>(_ body: () async throws -> Result) async throws -> Result {
+    do {
+        return try await body()
+    } catch is CancellationError {
+        throw Interrupted(
+            state: "Nothing was changed.",
+            next: "Run the same command again to see more."
+        )
     }
 }
 
@@ -145,7 +167,7 @@ private struct EventSearch: Sendable {
                 end.map({ $0 < newest }) ?? true
             else { continue }
             let span = PositionSpan(after: end, through: newest)
-            _ = try showOldest(of: span, list, most: .max, list.check)
+            _ = try showOldest(of: span, list, most: 1 << 48, list.check)
             end = newest
         }
     }
