@@ -16,6 +16,9 @@ public struct EventType: Hashable, Sendable {
     /// The number that stands for the name.
     @usableFromInline let number: UInt32
 
+    /// The number, for tables by type: 0, 1, 2 and so on.
+    package var index: Int { Int(number) }
+
     /// Finds or makes the number of a name.
     ///
     /// Safe from any thread.

@@ -193,6 +193,40 @@ final class SQLiteDatabase {
         return try finishing(body)
     }
 
+    /// Copies every page into an empty file, of the snapshot that this connection's transaction has.
+    ///
+    /// - Parameters:
+    ///   - copy: A connection to the empty file.
+    ///   - progress: Called with the share that is copied, 0 to 1, some hundred times a gigabyte.
+    ///     What it throws ends the copying.
+    /// - Throws: ``LedgerError`` of the file that refuses; what `progress` throws.
+    func copyPages(to copy: SQLiteDatabase, progress: (Double) throws -> Void) throws {
+        guard let backup = sqlite3_backup_init(copy.handle, "main", handle, "main") else {
+            throw copy.failure(sqlite3_errcode(copy.handle))
+        }
+        var code = SQLITE_OK
+        do {
+            while code == SQLITE_OK {
+                code = sqlite3_backup_step(backup, 256)
+                let (left, all) = (
+                    sqlite3_backup_remaining(backup), sqlite3_backup_pagecount(backup)
+                )
+                if all > 0 { try progress(1 - Double(left) / Double(all)) }
+            }
+        } catch {
+            sqlite3_backup_finish(backup)
+            throw error
+        }
+        sqlite3_backup_finish(backup)
+        switch code & 0xff {
+        case SQLITE_DONE: return
+        case SQLITE_CORRUPT, SQLITE_NOTADB:
+            throw LedgerError.damaged(path: path, reason: String(cString: sqlite3_errstr(code)))
+        default:
+            throw LedgerError.failed(path: copy.path, reason: String(cString: sqlite3_errstr(code)))
+        }
+    }
+
     /// Leaves the log beside the file when the connection is closed.
     func keepLog() {
         _ = csqlite_configure(handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
@@ -305,7 +339,10 @@ final class SQLiteStatement {
     /// Binds a copy of a text.
     func bind(copying text: String?, at index: Int32) {
         guard var text else { return bindNull(at: index) }
-        let transient = unsafeBitCast(OpaquePointer(bitPattern: -1), to: sqlite3_destructor_type.self)
+        let transient = unsafeBitCast(
+            OpaquePointer(bitPattern: -1),
+            to: sqlite3_destructor_type.self
+        )
         text.withUTF8 { bytes in
             _ = sqlite3_bind_text64(
                 handle,
@@ -320,7 +357,10 @@ final class SQLiteStatement {
 
     /// Binds a copy of bytes.
     func bind(copying bytes: [UInt8], at index: Int32) {
-        let transient = unsafeBitCast(OpaquePointer(bitPattern: -1), to: sqlite3_destructor_type.self)
+        let transient = unsafeBitCast(
+            OpaquePointer(bitPattern: -1),
+            to: sqlite3_destructor_type.self
+        )
         bytes.withUnsafeBytes {
             _ = sqlite3_bind_blob64(handle, index, $0.baseAddress, UInt64($0.count), transient)
         }
