@@ -1,4 +1,4 @@
-import Ledgers
+import LedgerKit
 import ProjectionKit
 import ReadModels
 
@@ -60,7 +60,7 @@ actor CatchUp {
     /// Folds and writes up to a position: while the live projector stands still there.
     ///
     /// - Parameter position: The projector's, as text.
-    /// - Throws: ``LedgerError``, ``EventRejection``, ``ReadModelError``.
+    /// - Throws: What the ledger throws, ``EventRejection``, ``ReadModelError``.
     func reach(_ position: String) async throws {
         // What is no position of this ledger is left to the guard of the cut-over, which names both.
         guard let position = Position(position), await fold.isAhead(position),

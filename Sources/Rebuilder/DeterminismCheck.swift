@@ -1,4 +1,4 @@
-import Ledgers
+import LedgerKit
 package import ProjectionKit
 
 /// Folds the events of a fold a second time and compares the tables of the two, also those that are
@@ -24,7 +24,7 @@ struct DeterminismCheck: Sendable {
     /// - Returns: A fold to go on with - another one where late events came in between - and the
     ///   digests of its tables.
     /// - Throws: ``UnrepeatableFold``; ``RebuildError/ledgerChangedBehind(projection:differences:)``
-    ///   where late events never stop; ``LedgerError``, ``EventRejection``, `CancellationError`.
+    ///   where late events never stop; What the ledger throws, ``EventRejection``, `CancellationError`.
     func run(after first: LedgerFold) async throws -> (fold: LedgerFold, digests: [String: String])
     {
         var last = first

@@ -1,4 +1,4 @@
-package import Ledgers
+package import LedgerKit
 package import ProjectionKit
 import Synchronization
 
@@ -42,7 +42,7 @@ package struct FoldPass: Sendable {
     ///   - span: What to fold.
     ///   - tally: What was read before.
     /// - Returns: What the pass has come to.
-    /// - Throws: ``LedgerError``, ``RebuildError/copiesOverlap(projection:table:)``,
+    /// - Throws: What the ledger throws, ``RebuildError/copiesOverlap(projection:table:)``,
     ///   `CancellationError`.
     package func run(over span: PositionSpan, adding tally: BucketTally) async throws -> Outcome {
         try await onThread { checkCancellation in

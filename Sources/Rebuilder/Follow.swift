@@ -1,5 +1,5 @@
 import Foundation
-package import Ledgers
+package import LedgerKit
 package import ProjectionKit
 package import ReadModels
 
@@ -74,7 +74,7 @@ package struct Follow: Sendable {
     /// Cancellation undoes the transaction of the moment; rows and position are then those of the
     /// one before. A lost connection is made again, for as long as it takes.
     ///
-    /// - Throws: ``EventRejection``, ``LedgerError``, ``ReadModelError``; never `CancellationError`.
+    /// - Throws: ``EventRejection``, What the ledger throws, ``ReadModelError``; never `CancellationError`.
     package func run() async throws {
         var patience = 0.1
         var hasFollowed = false
@@ -168,7 +168,16 @@ package struct Follow: Sendable {
     private func assertLedgerReaches(_ checkpoint: LiveCheckpoint) async throws {
         guard let position = checkpoint.position else { return }
         let ledger = ledger
-        let end = try await onThread { _ in try ledger.safePosition() }
+        let (end, holds) = try await onThread { _ in
+            (try ledger.safePosition(), try ledger.holds(position))
+        }
+        if let end, end.words.0 >= position.words.0, !holds {
+            throw RebuildError.eventIsAnother(
+                projection: projection.name,
+                generation: checkpoint.generation,
+                position: position
+            )
+        }
         if let end, end >= position { return }
         throw RebuildError.ledgerEndsEarly(
             projection: tables.name,

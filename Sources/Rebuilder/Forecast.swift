@@ -1,4 +1,4 @@
-import Ledgers
+import LedgerKit
 import ProjectionKit
 import ReadModels
 
@@ -63,7 +63,7 @@ struct ForecastSample: Sendable {
     /// Folds, and reckons from that what `total` events will take.
     ///
     /// - Returns: Nil for an empty ledger.
-    /// - Throws: ``EventRejection``, ``LedgerError``, `CancellationError`.
+    /// - Throws: ``EventRejection``, What the ledger throws, `CancellationError`.
     func forecast(of total: Int, through end: Position) async throws -> Forecast? {
         try await onThread { checkCancellation in
             let fold = projection.makeFold()

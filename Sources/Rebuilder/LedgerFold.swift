@@ -1,4 +1,5 @@
-import Ledgers
+import Foundation
+import LedgerKit
 import ProjectionKit
 
 /// A fold on its way through a ledger: how far it is, and what it has read.
@@ -38,8 +39,13 @@ actor LedgerFold {
         self.fold = fold
         self.ledger = ledger
         self.lateness = lateness
-        tally = BucketTally(keepsIDs: lateness.policy == .accept)
+        tally = BucketTally(
+            keepsPositions: lateness.policy == .accept && ledger.arrival == .late
+        )
     }
+
+    /// Whether what was read can change behind the fold.
+    private var canChangeBehind: Bool { ledger.arrival == .late }
 
     /// Events that were folded.
     var events: Int { (earlierEvents ?? 0) + tally.events }
@@ -52,7 +58,7 @@ actor LedgerFold {
             let pass = FoldPass(ledger: ledger, folds: [fold]) { _, _, _ in }
             let outcome = try await pass.run(
                 over: PositionSpan(through: position),
-                adding: BucketTally(keepsIDs: false)
+                adding: BucketTally(keepsPositions: false)
             )
             if let rejection = outcome.rejections.first ?? nil { throw rejection }
         }
@@ -63,16 +69,19 @@ actor LedgerFold {
     /// Reads the newest buckets again, up to the position, without folding them: so that what is
     /// committed there later is noticed.
     ///
-    /// - Throws: ``LedgerError``.
+    /// - Throws: What the ledger throws.
     func rememberNewestBuckets() async throws {
-        guard let position, let horizon = lateness.horizon else { return }
+        guard canChangeBehind, let position, let horizon = lateness.horizon else { return }
         if watch == nil { watch = try await beginWatch() }
         let (ledger, known) = (ledger, tally)
-        let start = ledger.bucket(of: position).start - Int64(horizon * 1_000)
-        let first = Bucket(containing: start, width: ledger.bucketWidth)
-        let span = PositionSpan(after: ledger.span(of: first).after, through: position)
         tally = try await onThread { _ in
             var tally = known
+            let buckets = try ledger.buckets(in: PositionSpan(through: position))
+            let newest = buckets.last?.bucket.start ?? 0
+            let before = buckets.last {
+                $0.bucket.end <= newest - Int64(horizon * 1_000)
+            }
+            let span = PositionSpan(after: before?.last, through: position)
             try ledger.withReader(of: span) { reader in
                 let batch = EventBatch()
                 while try reader.fill(batch) { tally.add(batch) }
@@ -109,7 +118,9 @@ actor LedgerFold {
     /// is nothing to fold before it.
     func settledEnd(now: Int64) async throws -> Position? {
         let ledger = ledger
-        let limit = now - Int64(lateness.settleTime * 1_000)
+        let limit = Timestamp(
+            microseconds: now - Int64(lateness.settleTime * 1_000_000)
+        )
         let end = try await onThread { _ in
             // In this order: what is committed in between stands behind both.
             guard let end = try ledger.safePosition() else { return Position?.none }
@@ -143,13 +154,13 @@ actor LedgerFold {
     ///
     /// - Parameter end: The end; nil when there is nothing to fold before it.
     /// - Returns: The lag.
-    /// - Throws: ``LedgerError``.
+    /// - Throws: What the ledger throws.
     func lag(to end: Position?) async throws -> Lag {
         guard let end, isAhead(end) else { return Lag(events: 0, seconds: 0) }
         let ledger = ledger
         let span = PositionSpan(after: position, through: end)
         let events = try await onThread { _ in
-            try ledger.bucketCounts(in: span).map(\.events).reduce(0, +)
+            try ledger.buckets(in: span).map(\.events).reduce(0, +)
         }
         ends.reach(position)
         return Lag(events: events, seconds: ends.age())
@@ -164,7 +175,7 @@ actor LedgerFold {
     ///     them refuses is thrown when it is used next.
     ///   - progress: Called on the reducer's thread with the events of this call.
     /// - Returns: Number of events.
-    /// - Throws: ``LedgerError``, ``EventRejection``, `CancellationError`,
+    /// - Throws: What the ledger throws, ``EventRejection``, `CancellationError`,
     ///   ``RebuildError/copiesOverlap(projection:table:)``; the fold is of no use after that.
     @discardableResult
     func advance(
@@ -214,7 +225,7 @@ actor LedgerFold {
                 progress(before + events, before + max(events, total), bucketStart)
             }
         }
-        if let settled = try await settledEnd(now: LedgerWriter.systemClock()) {
+        if canChangeBehind, let settled = try await settledEnd(now: Self.clock()) {
             try await advance(to: settled)
         }
         for _ in 1...rounds {
@@ -274,26 +285,26 @@ actor LedgerFold {
     ///
     /// - Returns: The differences; for a fold that goes on where an earlier process left off, all of
     ///   its past as one.
-    /// - Throws: ``LedgerError``.
+    /// - Throws: What the ledger throws.
     func differences() async throws -> [BucketDifference] {
-        guard let position, try await mayHaveChanged() else { return [] }
+        guard canChangeBehind, let position, try await mayHaveChanged() else { return [] }
         let (ledger, first) = (ledger, firstBucketToCount)
-        let begin = first.flatMap { ledger.span(of: $0).after }
         let began = ContinuousClock.now
         let counts = try await onThread { _ in
-            try ledger.bucketCounts(in: PositionSpan(after: begin, through: position))
+            try ledger.buckets(in: PositionSpan(through: position))
+                .drop { count in first.map { count.bucket < $0 } ?? false }
         }
         isCounted = true
         lastCount = (.now, .now - began)
-        guard earlierEvents == nil else { return total(counts) }
-        return tally.differences(from: counts, since: first?.start)
+        guard earlierEvents == nil else { return total(Array(counts)) }
+        return tally.differences(from: Array(counts), since: first?.start)
     }
 
     /// Applies the events that were committed behind the fold, bucket after bucket, behind all that
     /// was folded.
     ///
     /// - Returns: Number of events; 0 when it cannot be told which they are.
-    /// - Throws: ``LedgerError``, ``EventRejection``.
+    /// - Throws: What the ledger throws, ``EventRejection``.
     func accept(_ differences: [BucketDifference]) async throws -> Int {
         // Of what another process has folded nobody knows which events it were.
         guard let position, earlierEvents == nil else { return 0 }
@@ -336,6 +347,9 @@ actor LedgerFold {
         return [BucketDifference(bucket: first, read: events, found: found)]
     }
 
+    /// Microseconds since 1970.
+    private static func clock() -> Int64 { Int64(Date().timeIntervalSince1970 * 1_000_000) }
+
     private func beginWatch() async throws -> any LedgerWatch {
         let ledger = ledger
         return try await onThread { _ in try ledger.watch() }
@@ -375,15 +389,14 @@ private struct LateEvents {
     func read(
         _ ledger: any Ledger,
         into late: EventBatch,
-        isKnown: (EventID) -> Bool
+        isKnown: (Position) -> Bool
     ) throws {
-        let whole = ledger.span(of: bucket)
-        let span = PositionSpan(after: whole.after, through: min(whole.through, through))
+        guard let span = try ledger.span(of: bucket, through: through) else { return }
         try ledger.withReader(of: span) { reader in
             let batch = EventBatch()
             while try reader.fill(batch) {
                 batch.forEach { event in
-                    if !isKnown(event.id) { late.append(copying: event) }
+                    if !isKnown(event.position) { late.append(copying: event) }
                 }
             }
         }

@@ -1,4 +1,4 @@
-package import Ledgers
+package import LedgerKit
 package import ProjectionKit
 package import ReadModels
 import Synchronization
@@ -63,7 +63,7 @@ package struct RebuildPlan: Sendable {
 package struct Rebuild: Sendable {
     private let projection: any Projection.Type
     private let tables: ProjectionTables
-    private let ledger: any Ledger
+    fileprivate let ledger: any Ledger
     private let database: ReadModelDatabase
     private let options: RebuildOptions
     fileprivate let progress: @Sendable (RebuildProgress) -> Void
@@ -96,14 +96,14 @@ package struct Rebuild: Sendable {
 
     /// Says what a rebuild would do, and changes nothing.
     ///
-    /// - Throws: ``LedgerError``, ``ReadModelError``.
+    /// - Throws: What the ledger throws, ``ReadModelError``.
     package func plan() async throws -> RebuildPlan {
         let ledger = ledger
         let end = try await safePosition()
         let (buckets, types) = try await onThread { _ in
             guard let end else { return ([BucketCount](), [TypeCount]()) }
             let span = PositionSpan(through: end)
-            return (try ledger.bucketCounts(in: span), try ledger.typeCounts(in: span))
+            return (try ledger.buckets(in: span), try ledger.typeCounts(in: span))
         }
         let range = buckets.first.flatMap { first in
             buckets.last.map { first.bucket...$0.bucket }
@@ -151,7 +151,7 @@ package struct Rebuild: Sendable {
     /// after each batch of events and each statement, but not inside the last message of the
     /// cut-over, which is a few milliseconds from either end.
     ///
-    /// - Throws: ``EventRejection``, ``LedgerError``, ``ReadModelError``, ``HookError``,
+    /// - Throws: ``EventRejection``, What the ledger throws, ``ReadModelError``, ``HookError``,
     ///   `CancellationError`.
     package func run() async throws -> RebuildReport {
         try await RebuildGroup([self]).run()[0].get()
@@ -238,6 +238,9 @@ struct OpenRebuild: Sendable {
     /// The fold, which has read nothing yet; nil for a rebuild that goes on with an earlier one, and
     /// for one that is done with its own.
     var fold: LedgerFold? { slot.fold }
+
+    /// What its ledger is called.
+    var ledgerPlace: String { rebuild.ledger.place }
 
     /// The fold begins.
     func enterFolding() async throws { try await rebuild.enter(.folding, run) }
@@ -415,12 +418,21 @@ extension Rebuild {
             generation: generation.number,
             differences: [
                 BucketDifference(
-                    bucket: ledger.bucket(of: position),
+                    bucket: try await bucket(at: position),
                     read: generation.events,
                     found: events
                 )
             ]
         )
+    }
+
+    /// The last bucket up to a position.
+    private func bucket(at position: Position) async throws -> Bucket {
+        let ledger = ledger
+        return try await onThread { _ in
+            try ledger.buckets(in: PositionSpan(through: position)).last?.bucket
+                ?? Bucket(start: 0, width: ledger.bucketWidth)
+        }
     }
 
     private func attempt(

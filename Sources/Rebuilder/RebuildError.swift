@@ -1,4 +1,4 @@
-package import Ledgers
+package import LedgerKit
 package import ProjectionKit
 
 /// Why a rebuild stopped that could be folded, loaded and checked.
@@ -14,6 +14,8 @@ package enum RebuildError: Error, Equatable, Sendable {
         position: Position,
         end: Position?
     )
+    /// The event that a generation stands at is not in the ledger any more, or is another one.
+    case eventIsAnother(projection: String, generation: Int, position: Position)
     /// Events are appended faster than they are caught up with.
     case outrun(Outrun)
     /// Two copies of a projection, folded side by side, made a row with the same key.
@@ -42,6 +44,14 @@ extension RebuildError: CustomStringConvertible {
             generation \(generation) of '\(projection)', which is live and stands at \(position).
             The live tables are unchanged.
             Name the ledger that they were made of (--ledger); if this is what is left of it, run \
+            'reprise rebuild \(projection) --allow-older'.
+            """
+        case .eventIsAnother(let projection, let generation, let position):
+            """
+            Generation \(generation) of '\(projection)' stands at \(position), where the ledger has \
+            another event: it is another ledger, or one that was restored and written again.
+            The live tables are unchanged.
+            Name the ledger that they were made of (--ledger); if this is the one that counts, run \
             'reprise rebuild \(projection) --allow-older'.
             """
         case .outrun(let outrun):

@@ -1,8 +1,8 @@
-import Ledgers
+import LedgerKit
 import ReadModels
 import Synchronization
 
-/// Rebuilds of several projections from one ledger, which share one pass over it.
+/// Rebuilds of several projections; those from the same ledger share one pass over it.
 ///
 /// All are planned and locked before anything is folded, in the order of their names, so that two
 /// processes that rebuild the same projections in opposite order do not take half of the locks each.
@@ -13,7 +13,7 @@ package struct RebuildGroup: Sendable {
 
     /// Makes a group.
     ///
-    /// - Parameter rebuilds: At least one, of different projections, from the same ledger.
+    /// - Parameter rebuilds: At least one, of different projections.
     package init(_ rebuilds: [Rebuild]) {
         precondition(!rebuilds.isEmpty, "a group has at least one rebuild")
         self.rebuilds = rebuilds
@@ -61,10 +61,17 @@ package struct RebuildGroup: Sendable {
         _ done: @Sendable (RebuildReport) -> Void
     ) async {
         let inOrder = opened.sorted { $0.key < $1.key }
-        do {
-            try await fold(inOrder.map(\.value))
-        } catch {
-            return outcomes.note(.failure(error), of: inOrder[0].key)
+        var ledgers: [String] = []
+        for (_, rebuild) in inOrder where !ledgers.contains(rebuild.ledgerPlace) {
+            ledgers.append(rebuild.ledgerPlace)
+        }
+        for ledger in ledgers {
+            let sharing = inOrder.filter { $0.value.ledgerPlace == ledger }
+            do {
+                try await fold(sharing.map(\.value))
+            } catch {
+                return outcomes.note(.failure(error), of: sharing[0].key)
+            }
         }
         for (index, rebuild) in inOrder {
             do {

@@ -1,3 +1,4 @@
+internal import LedgerKit
 internal import Ledgers
 internal import ProjectionKit
 internal import ReadModels
@@ -51,7 +52,7 @@ enum ExitStatus: Int32, CaseIterable {
         case let error as RebuildError:
             switch error {
             case .ledgerChangedBehind, .outrun, .stoppedByAnother: self = .tryAgain
-            case .ledgerEndsEarly: self = .ledger
+            case .ledgerEndsEarly, .eventIsAnother: self = .ledger
             case .copiesOverlap: self = .rejected
             }
         case is UnrepeatableFold: self = .checkFailed
@@ -79,7 +80,11 @@ enum ExitStatus: Int32, CaseIterable {
             switch error {
             case .locked: .tryAgain
             case .refused: .rejected
-            case .missing, .newerFormat, .notALedger, .damaged, .failed, .exists: .ledger
+            case .missing, .olderFormat, .newerFormat, .notALedger, .damaged, .logMissing,
+                .unreadableLog, .failed, .exists:
+                .ledger
+            case .writtenWhileRead: .tryAgain
+            case .unknownScheme, .readOnlyKind: .usage
             }
     }
 

@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import LedgerKit
 internal import Ledgers
 internal import Logging
 internal import ProjectionKit
@@ -71,7 +72,6 @@ struct FollowCommand: AsyncParsableCommand {
     func run() async throws {
         let settings = try general.settings()
         let projection = try Registry.projection(named: projection)
-        let path = try ledger.path(settings)
         var options = FollowOptions()
         options.endsAtEnd = untilCaughtUp
         options.lateness.policy = lateEvents == .accept ? .accept : .fail
@@ -79,7 +79,7 @@ struct FollowCommand: AsyncParsableCommand {
         let meter = FollowMeter(projection: projection.name, logger: general.logger)
         let follow = Follow(
             of: projection,
-            from: try await onThread { _ in try SQLiteLedger(path: path) },
+            from: try await ledger.open(settings, for: projection.name),
             into: try database.database(settings),
             options: options
         ) { meter.take($0) }

@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import Foundation
+internal import LedgerKit
 internal import Ledgers
 internal import Rebuilder
 internal import Logging
@@ -49,7 +50,7 @@ struct LedgerCreateCommand: AsyncParsableCommand {
 
     func run() async throws {
         let (file, width) = (file, bucketWidth.milliseconds)
-        try await onThread { _ in _ = try SQLiteLedger.create(path: file, bucketWidth: width) }
+        try await onThread { _ in try EmbeddedLedger.create(path: file, bucketWidth: width) }
         print(
             """
             Made the ledger '\(file)' with buckets of \(Figures.width(milliseconds: width)).
@@ -165,8 +166,6 @@ struct LedgerGenerateCommand: AsyncParsableCommand {
             single one where there are fewer, are a transaction. Without --events it then goes on \
             until SIGINT or SIGTERM, which is its end and no failure.
 
-            Let one process at a time generate: two would write behind each other's events.
-
             Exit status: 0 done, 2 usage, 4 ledger, 75 another process is writing, 130 or 143 \
             interrupted before --events were stored.
             """
@@ -260,11 +259,12 @@ struct LedgerAppendCommand: AsyncParsableCommand {
         commandName: "append",
         abstract: "Append one event.",
         discussion: """
-            The event is on the disk when the command returns. Without --id the ledger assigns one \
-            that stands behind all others; with an --id that is there already nothing is stored.
+            The event is on the disk when the command returns, behind all others, whatever its time. \
+            With an --id that is there already nothing is stored; where the event of that id has \
+            other content, the command fails.
 
-            Exit status: 0 stored or there already, 2 usage, 4 ledger, 6 it is not an event, \
-            75 another process is writing.
+            Exit status: 0 stored or there already, 2 usage, 4 ledger, 6 it is not an event or its \
+            id is another's, 75 another process is writing.
             """
     )
 
@@ -277,6 +277,9 @@ struct LedgerAppendCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Its content, a JSON object.", valueName: "json"))
     var data: String
 
+    @Option(help: ArgumentHelp("What is said about it besides, a JSON object.", valueName: "json"))
+    var metadata: String?
+
     @Option(
         help: ArgumentHelp("When it happened, RFC 3339 (default: now).", valueName: "time"),
         transform: timestamp
@@ -284,28 +287,39 @@ struct LedgerAppendCommand: AsyncParsableCommand {
     var time: Timestamp?
 
     @Option(
-        help: ArgumentHelp("Its id (default: assigned).", valueName: "uuid"),
-        transform: { text in
-            guard let id = UUID(uuidString: text) else {
-                throw ValidationError("'\(text)' is not a UUID.")
-            }
-            return EventID(id)
-        }
+        help: ArgumentHelp(
+            "What names it in the whole ledger, any text up to 255 bytes (default: nothing).",
+            valueName: "id"
+        )
     )
-    var id: EventID?
+    var id: String?
+
+    @Flag(help: "Take a time that is more than a day ahead of the clock.")
+    var allowFuture = false
 
     @OptionGroup var ledger: LedgerOptions
     @OptionGroup var general: GeneralOptions
 
     func run() async throws {
         let path = try ledger.path(general.settings())
-        let event = NewEvent(id: id, time: time, stream: stream, type: type, data: data)
+        let event = NewEvent(
+            id: id,
+            time: time,
+            stream: stream,
+            type: type,
+            data: data,
+            metadata: metadata
+        )
+        let allowsFuture = allowFuture
         let appended = try await onThread { _ in
-            try LedgerWriter.withWriter(path: path) { try $0.append([event]) }
+            try LedgerWriter.withWriter(path: path) { writer in
+                writer.allowsFuture = allowsFuture
+                return try writer.append([event])
+            }
         }
         for event in appended {
             let what = event.wasPresent ? "There already" : "Stored"
-            print("\(what): event \(event.id) at \(event.time).")
+            print("\(what): event \(event.sequence) of \(event.time).")
         }
     }
 }

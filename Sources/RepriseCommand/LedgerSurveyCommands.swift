@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import LedgerKit
 internal import Ledgers
 internal import Rebuilder
 internal import Logging
@@ -23,11 +24,11 @@ struct LedgerInfoCommand: AsyncParsableCommand {
     @OptionGroup var general: GeneralOptions
 
     func run() async throws {
-        let path = try ledger.path(general.settings())
+        let ledger = try await ledger.open(general.settings())
         let meter = LedgerMeter(doing: "reading")
         let info = try await withProgress({ meter.line }) {
             try await onThread { checkCancellation in
-                try LedgerInfo.read(path: path) { events in
+                try LedgerInfo.read(ledger) { events in
                     meter.advance(to: events)
                     try checkCancellation()
                 }
@@ -35,7 +36,7 @@ struct LedgerInfoCommand: AsyncParsableCommand {
         }
         let outline = InfoOutline(info)
         print(json ? try JSONOutput.text(outline) : outline.text)
-        if let warning = info.warning { general.logger.warning("\(warning)") }
+        for warning in info.warnings { general.logger.warning("\(warning)") }
     }
 }
 
@@ -45,8 +46,10 @@ struct LedgerVerifyCommand: AsyncParsableCommand {
         commandName: "verify",
         abstract: "Check every event of a ledger, and the file itself.",
         discussion: """
-            Checks SQLite's own integrity, the order, that ids are unique, that each event is filed \
-            in the bucket of its time, and that each payload is a JSON object. Changes nothing.
+            Reads every event and holds it against its checksum and its number, then the buckets, \
+            the index of ids, what is known of imports, and SQLite's own structure of the file. Says \
+            which events and buckets are damaged and how many are whole. Runs beside writers, and \
+            changes nothing.
 
             Exit status: 0 sound, 1 not sound, 2 usage, 4 the ledger cannot be read.
             """
@@ -94,19 +97,27 @@ private struct InfoOutline: Encodable {
     }
 
     let path: String
+    let identity: String
+    let position: String?
     let events: Int
+    let ids: Int
+    let backdated: Int
     let streams: Int
     let buckets: Int
     let bucketWidthMs: Int64
     let from: String?
     let to: String?
-    let fileBytes: Int
+    let fileBytes: Int?
     let busiestBucket: Busiest?
     let types: [TypeLine]
-    let warning: String?
+    let warnings: [String]
 
     init(_ info: LedgerInfo) {
-        path = info.path
+        path = info.place
+        identity = info.identity
+        position = info.position.map { "\($0)" }
+        ids = info.ids
+        backdated = info.backdated
         events = info.events
         streams = info.streams
         buckets = info.buckets
@@ -122,7 +133,7 @@ private struct InfoOutline: Encodable {
             )
         }
         types = info.types.map { TypeLine(type: $0.type, events: $0.events) }
-        warning = info.warning
+        warnings = info.warnings
     }
 
     var text: String {
@@ -139,7 +150,13 @@ private struct InfoOutline: Encodable {
                 "\(Figures.count(busiestBucket.events, "event")) in the bucket of \(busiestBucket.from)"
             )
         }
-        fields.add("file", Figures.mebibytes(fileBytes))
+        fields.add("ids", "\(Figures.count(ids)) of \(Figures.count(events, "event"))")
+        if backdated > 0 {
+            fields.add("backdated", "\(Figures.count(backdated, "event")) behind later ones")
+        }
+        if let fileBytes { fields.add("file", Figures.mebibytes(fileBytes)) }
+        if let position { fields.add("position", position) }
+        fields.add("identity", identity)
         fields.add(
             "types",
             Columns.lines(types.map { [Figures.count($0.events), $0.type] }, right: [0])
@@ -152,26 +169,33 @@ private struct InfoOutline: Encodable {
 private struct VerifyOutline: Encodable {
     struct Finding: Encodable {
         let check: String
-        let eventID: String?
+        let firstEvent: Int64?
+        let lastEvent: Int64?
         let bucket: String?
         let reason: String
     }
 
     let path: String
+    /// Whole ones.
     let events: Int
+    let expectedEvents: Int
     let isSound: Bool
     let counts: [String: Int]
     /// The first 20.
     let findings: [Finding]
+    /// What is wrong with space that nothing is read from.
+    let remarks: [String]
     private let lines: [String]
 
     private enum CodingKeys: String, CodingKey {
-        case path, events, isSound, counts, findings
+        case path, events, expectedEvents, isSound, counts, findings, remarks
     }
 
     init(_ result: LedgerVerify, path: String) {
         self.path = path
         events = result.events
+        expectedEvents = result.expected
+        remarks = result.remarks
         isSound = result.isSound
         counts = Dictionary(
             uniqueKeysWithValues: result.counts.map { ($0.key.rawValue, $0.value) }
@@ -179,7 +203,8 @@ private struct VerifyOutline: Encodable {
         findings = result.findings.map {
             Finding(
                 check: $0.check.rawValue,
-                eventID: $0.id.map { "\($0)" },
+                firstEvent: $0.events?.lowerBound,
+                lastEvent: $0.events?.upperBound,
                 bucket: $0.bucket.map { "\($0)" },
                 reason: $0.reason
             )
@@ -188,11 +213,15 @@ private struct VerifyOutline: Encodable {
     }
 
     var text: String {
-        guard !isSound else { return "\(path): \(Figures.count(events, "event")), all sound." }
+        guard !isSound else {
+            return (["\(path): \(Figures.count(events, "event")), all sound."]
+                + remarks.map { "  free space: \($0)" }).joined(separator: "\n")
+        }
         var fields = FieldList()
         let rows = counts.sorted { $0.key < $1.key }.map { [Figures.count($0.value), $0.key] }
         fields.add("findings", Columns.lines(rows, right: [0]))
-        return "\(path): \(Figures.count(events, "event")) looked at, not sound.\n" + fields.text
+        return "\(path): \(Figures.count(events)) of \(Figures.count(expectedEvents, "event")) are "
+            + "whole.\n" + fields.text
             + lines.map { "  \($0)\n" }.joined()
     }
 }

@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import Foundation
+internal import LedgerKit
 internal import Ledgers
 internal import Logging
 internal import ReadModels
@@ -69,14 +70,27 @@ struct DatabaseOptions: ParsableArguments {
 struct LedgerOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "Ledger file (REPRISE_LEDGER; default: ledger.db).",
-            valueName: "file"
+            "Ledger: a file, or the URL of another kind of ledger (REPRISE_LEDGER; "
+                + "projections.NAME.ledger; default: ledger.db).",
+            valueName: "ledger"
         )
     )
     var ledger: String?
 
+    /// Opens the ledger of a projection, or the one for all where none is named.
+    func open(_ settings: Settings, for projection: String? = nil) async throws -> any Ledger {
+        let address = try address(settings, for: projection)
+        let schemes = Registry.ledgers
+        return try await onThread { _ in try address.open(schemes) }
+    }
+
+    /// The file of a ledger that is written.
     func path(_ settings: Settings) throws -> String {
-        try settings.text(.ledger, flag: ledger) ?? "ledger.db"
+        try address(settings, for: nil).writablePath()
+    }
+
+    private func address(_ settings: Settings, for projection: String?) throws -> LedgerAddress {
+        LedgerAddress(try settings.ledger(flag: ledger, for: projection) ?? "ledger.db")
     }
 }
 

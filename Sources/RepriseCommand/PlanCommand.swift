@@ -1,5 +1,7 @@
 internal import ArgumentParser
+internal import LedgerKit
 internal import Ledgers
+internal import ProjectionKit
 internal import ReadModels
 internal import Rebuilder
 
@@ -72,14 +74,13 @@ struct PlanCommand: AsyncParsableCommand {
             }
             return
         }
-        let path = try ledger.path(settings)
-        let ledger = try await onThread { _ in try SQLiteLedger(path: path) }
         var options = RebuildOptions()
         options.strategy = strategy
         options.consent = consent
         options.patience = patience
         var outlines: [PlanOutline] = []
         for projection in chosen {
+            let ledger = try await ledger.open(settings, for: projection.name)
             let rebuild = Rebuild(
                 of: projection,
                 from: ledger,

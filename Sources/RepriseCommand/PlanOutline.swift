@@ -1,3 +1,4 @@
+internal import LedgerKit
 internal import Ledgers
 internal import ProjectionKit
 internal import ReadModels
@@ -134,7 +135,7 @@ extension PlanOutline.FindingLine {
     init(_ rejection: EventRejection) {
         self.init(
             level: Finding.Level.warn.rawValue,
-            subject: "event \(rejection.eventID)",
+            subject: "event at position \(rejection.position)",
             note: "a rebuild would stop at it: \(rejection.path.map { "\($0) " } ?? "")"
                 + "\(rejection.reason)"
         )

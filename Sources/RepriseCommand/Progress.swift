@@ -1,4 +1,5 @@
 internal import Foundation
+internal import LedgerKit
 internal import Ledgers
 internal import ProjectionKit
 internal import Rebuilder

@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import Foundation
+internal import LedgerKit
 internal import Ledgers
 internal import Logging
 internal import ProjectionKit
@@ -127,19 +128,27 @@ struct RebuildCommand: AsyncParsableCommand {
         let settings = try general.settings()
         let options = try options(settings)
         let database = try database.database(settings)
-        let path = try ledger.path(settings)
         let logger = general.logger
-        logger.info("The ledger is '\(path)', the read models are in \(database.place).")
-        let ledger = try await onThread { _ in try SQLiteLedger(path: path) }
-        let watched = chosen.map {
-            WatchedRebuild(
-                projection: $0,
-                ledger: ledger,
-                database: database,
-                options: options,
-                logger: logger
+        var opened: [WatchedRebuild] = []
+        for projection in chosen {
+            let ledger = try await ledger.open(settings, for: projection.name)
+            logger.info(
+                """
+                The ledger of '\(projection.name)' is '\(ledger.place)', its read model is in \
+                \(database.place).
+                """
+            )
+            opened.append(
+                WatchedRebuild(
+                    projection: projection,
+                    ledger: ledger,
+                    database: database,
+                    options: options,
+                    logger: logger
+                )
             )
         }
+        let watched = opened
         let results = try await withProgress({ watched.line }) {
             await RebuildGroup(watched.map(\.rebuild)).run { report in
                 if json { return }
@@ -202,7 +211,7 @@ private struct WatchedRebuild {
 
     init(
         projection: any Projection.Type,
-        ledger: SQLiteLedger,
+        ledger: any Ledger,
         database: ReadModelDatabase,
         options: RebuildOptions,
         logger: Logger

@@ -1,3 +1,4 @@
+internal import LedgerKit
 internal import ProjectionKit
 internal import ReadModels
 
@@ -7,6 +8,9 @@ enum Registry {
     /// nothing can be handed to their initialisers; this is set once around all of them, reaches
     /// every task they start, and needs no lock.
     @TaskLocal static var projections: [any Projection.Type] = []
+
+    /// The kinds of ledgers that the command knows besides the embedded one.
+    @TaskLocal static var ledgers: [LedgerScheme] = []
 
     /// Their names, in order.
     static var names: [String] { projections.map { $0.name } }

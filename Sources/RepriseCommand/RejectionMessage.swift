@@ -6,14 +6,14 @@ extension EventRejection {
     var message: String {
         """
         Projection '\(projection)' refuses an event: \(path.map { "\($0) " } ?? "")\(reason).
-          event     \(eventID)
+          event     \(eventID ?? "without an id")
           position  \(position)
           bucket    \(bucket)
           stream    \(stream)
           type      \(type)
           path      \(path ?? "none, the reducer refuses the event as such")
         The live tables are unchanged.
-        Mend the reducer so that it takes such an event, or passes it over; then run \
+        Change the reducer to handle or ignore this event, then run \
         'reprise rebuild \(projection)'.
         """
     }

@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import Foundation
+public import LedgerKit
 public import ProjectionKit
 
 /// The command line of Reprise, for a package that has projections of its own.
@@ -19,12 +20,19 @@ public enum Reprise {
     /// SIGINT and SIGTERM cancel the command, which then ends with 130 or 143; a second signal ends
     /// the process at once. Neither can leave the live tables half changed.
     ///
-    /// - Parameter projections: What the command knows, in the order in which it lists them. Two
-    ///   of one name, or with a table in common, are a mistake in the program and trap.
-    public static func main(projections: [any Projection.Type]) async -> Never {
+    /// - Parameters:
+    ///   - projections: What the command knows, in the order in which it lists them. Two of one
+    ///     name, or with a table in common, are a mistake in the program and trap.
+    ///   - ledgers: Kinds of ledgers that `--ledger` can name by a URL, besides the embedded one.
+    public static func main(
+        projections: [any Projection.Type],
+        ledgers: [LedgerScheme] = []
+    ) async -> Never {
         Registry.assertSound(projections)
         let status = await Registry.$projections.withValue(projections) {
-            await run(Array(CommandLine.arguments.dropFirst()))
+            await Registry.$ledgers.withValue(ledgers) {
+                await run(Array(CommandLine.arguments.dropFirst()))
+            }
         }
         exit(status)
     }

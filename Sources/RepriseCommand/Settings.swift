@@ -24,6 +24,30 @@ struct Settings: Sendable {
         return text
     }
 
+    /// Which ledger a projection is made from: what the flag or the environment says for all, or else
+    /// its own entry in the settings file, or else the one for all there; nil when nobody says.
+    func ledger(flag: String?, for projection: String?) throws -> String? {
+        if let flag { return flag }
+        let isInEnvironment =
+            try environment.environmentValue(forName: SettingKey.ledger.environmentVariable)?
+            .isEmpty == false
+        guard !isInEnvironment, let projection, let file, let values = file.values else {
+            return try text(.ledger, flag: nil)
+        }
+        let name = Self.ledgerName(of: projection)
+        let own = try value(
+            of: AbsoluteConfigKey(["projections", projection, "ledger"]),
+            .string,
+            in: values,
+            source: "The setting '\(name)' in '\(file.path)'"
+        )
+        guard case .string(let text) = own?.content else { return try self.text(.ledger, flag: nil) }
+        return text
+    }
+
+    /// What the settings file calls a projection's own ledger.
+    static func ledgerName(of projection: String) -> String { "projections.\(projection).ledger" }
+
     /// A path; nil when nobody sets it.
     ///
     /// An empty one is refused: a variable of the shell that is not set must not turn a gate off.

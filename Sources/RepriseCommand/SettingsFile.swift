@@ -109,7 +109,9 @@ struct SettingsFile: Sendable {
                 reason: "is not YAML of the form 'name: value'\(place(of: error))"
             )
         }
-        let known = SettingKey.allCases.map(\.rawValue) + PositionField.names
+        let known =
+            SettingKey.allCases.map(\.rawValue) + PositionField.names
+            + Registry.names.map { Settings.ledgerName(of: $0) }
         for key in found.keys where !known.contains(key) {
             let nearest = Spelling.nearest(to: key, among: known)
             throw CommandError.badSettingsFile(

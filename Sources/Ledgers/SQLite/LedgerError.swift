@@ -23,6 +23,10 @@ package enum LedgerError: Error, Equatable, Sendable {
     case writtenWhileRead(path: String)
     /// The disk, the file system or SQLite refuses.
     case failed(path: String, reason: String)
+    /// An address has a scheme that this program does not know.
+    case unknownScheme(String, known: [String])
+    /// A command that writes was given the address of a ledger that is only read.
+    case readOnlyKind(String)
     /// `create` found something where the ledger should go.
     case exists(path: String)
     /// An event that was to be appended is not one a ledger takes. Nothing was stored.
@@ -105,6 +109,17 @@ extension LedgerError: CustomStringConvertible {
                 "The ledger '\(path)' cannot be used: \(reason).",
                 "Check the disk and the permissions ('df' and 'ls -l \(path)*'),"
                     + " then run the same command again."
+            )
+        case .unknownScheme(let name, let known):
+            (
+                "This program knows no ledgers of the kind '\(name)'.",
+                "Give a path, or an address that begins with "
+                    + "\(known.map { "'\($0):'" }.joined(separator: " or "))."
+            )
+        case .readOnlyKind(let name):
+            (
+                "A ledger of the kind '\(name)' is only read; this command writes.",
+                "Give the path of an embedded ledger (--ledger FILE)."
             )
         case .exists(let path):
             (

@@ -163,6 +163,36 @@ enum LedgerFile {
         return (header, isOfFormat ? statement.integer(4) : ~header.checksum)
     }
 
+    /// Whether what the file says of itself is what was written.
+    static func hasSoundHeader(_ database: SQLiteDatabase) throws -> Bool {
+        let (header, checksum) = try header(of: database)
+        return header.checksum == checksum
+    }
+
+    /// What the file's tables have that those of a new ledger have not, or the other way round, as
+    /// clauses.
+    static func schemaDifferences(_ database: SQLiteDatabase) throws -> [String] {
+        let wanted = try SQLiteDatabase.withMemory { memory in
+            if let migration = Migrations.ledger.last { try memory.execute(migration.sql) }
+            return try schema(of: memory)
+        }
+        let found = try schema(of: database)
+        let names = Set(wanted.keys).union(found.keys).sorted()
+        return names.filter { wanted[$0] != found[$0] }.map { name in
+            found[name] == nil
+                ? "the file lacks \(name)" : "the file's \(TextForPeople.shown(name)) is not a ledger's"
+        }
+    }
+
+    private static func schema(of database: SQLiteDatabase) throws -> [String: String] {
+        let statement = try database.prepare(
+            "SELECT type || ' ' || name, tbl_name || ': ' || coalesce(sql, '') FROM main.sqlite_schema"
+        )
+        var schema: [String: String] = [:]
+        while try statement.step() { schema[statement.string(0)] = statement.string(1) }
+        return schema
+    }
+
     /// The format of a file that says it is a ledger.
     static func format(of database: SQLiteDatabase) throws -> Int {
         let found = try database.integer("PRAGMA main.application_id") ?? 0

@@ -36,6 +36,17 @@ final class SQLiteDatabase {
         return try body(database)
     }
 
+    /// Lends an empty database in memory.
+    static func withMemory<Result>(_ body: (SQLiteDatabase) throws -> Result) throws -> Result {
+        try body(SQLiteDatabase())
+    }
+
+    private init() throws {
+        path = ":memory:"
+        isImmutable = false
+        handle = try Self.connect(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, 0)
+    }
+
     /// Opens a file that exists; it is closed with the last reference.
     init(path: String, mode: Mode, patience: Int32) throws {
         var status = stat()

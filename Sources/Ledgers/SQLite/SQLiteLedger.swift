@@ -96,8 +96,11 @@ package struct SQLiteLedger: Ledger {
                     (SELECT checksum FROM main.events
                         WHERE sequence = min(b.first_sequence + b.events - 1, ?2))
                 FROM main.buckets AS b
-                WHERE b.first_sequence <= ?2 AND b.first_sequence + b.events > ?1 + 1
-                ORDER BY b.start_ms
+                WHERE b.first_sequence <= ?2 AND b.first_sequence >= coalesce(
+                        (SELECT max(first_sequence) FROM main.buckets WHERE first_sequence <= ?1 + 1),
+                        0)
+                    AND b.first_sequence + b.events > ?1 + 1
+                ORDER BY b.first_sequence
                 """
             )
             statement.bind(after, at: 1)
@@ -150,7 +153,7 @@ struct Filing {
     }
 
     /// A row of the table `buckets`.
-    struct Row {
+    struct Row: Equatable {
         var start: Int64
         var firstSequence: Int64
         var events: Int64
