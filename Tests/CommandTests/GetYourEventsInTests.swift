@@ -1,0 +1,151 @@
+import Foundation
+import Postgres
+import TestSupport
+import Testing
+
+@Suite("The guide 'Get your events in'")
+struct GetYourEventsInTests {
+    private static let databases = [
+        "marten", "message-db", "rails-event-store", "axon-large-objects", "axon-bytea", "emmett",
+        "outbox-table", "marten-quiet",
+    ]
+    private static let files = [
+        "kurrent", "outbox-topic", "kafka", "cloudevents", "cloudevents-batch", "cloudtrail",
+        "github-archive", "github-api", "csv", "ocel",
+    ]
+    private let page: GuidePage
+
+    init() throws {
+        page = try GuidePage()
+    }
+
+    @Test("every command of the page is run by a test")
+    func complete() throws {
+        let tested = Set(Self.databases + Self.files)
+        #expect(Set(page.blocks.compactMap(\.name)) == tested.union(["first"]))
+        #expect(try StoreInputs.all() == tested)
+        let unnamed = page.blocks.filter { $0.name == nil }.map(\.commands)
+        #expect(unnamed == ["STORE='postgresql://reader@db.example.com/shop'"])
+    }
+
+    @Test("a store in PostgreSQL gives its events in its own order", arguments: databases)
+    func database(name: String) async throws {
+        try await withStore(name) { shell, inputs, _ in
+            try await importTwice(shell, inputs)
+        }
+    }
+
+    @Test("a file gives its events in its own order", arguments: files)
+    func file(name: String) async throws {
+        let inputs = try StoreInputs(name)
+        try await withScratchFolder { folder in
+            let shell = try GuideShell(in: folder, inputs)
+            try inputs.copyFiles(to: folder)
+            try await importTwice(shell, inputs)
+        }
+    }
+
+    @Test("a later run adds what the store has got since, and nothing else")
+    func later() async throws {
+        try await withStore("marten") { shell, inputs, database in
+            try await importTwice(shell, inputs)
+            try await database.execute(try inputs.statements("later.sql"))
+            let outcome = try await run("marten", in: shell)
+            #expect(outcome.standardOutput.contains("Stored 1 event in 'ledger.db', 6 were there"))
+            try await expectEvents(shell, inputs, "expected-later.ndjson")
+        }
+    }
+
+    @Test("Axon: the question finds numbers that do not ascend inside an aggregate")
+    func blocksOfNumbers() async throws {
+        try await withStore("axon-large-objects") { shell, _, database in
+            let question = try page.blocks("axon-large-objects", asking: true)
+            #expect(question.count == 1)
+            #expect(try await shell.run(question[0]).standardOutput == "0\n")
+            try await database.execute(
+                """
+                UPDATE domain_event_entry SET global_index = 2
+                WHERE aggregate_identifier = 'order-1' AND sequence_number = 2
+                """
+            )
+            #expect(try await shell.run(question[0]).standardOutput == "1\n")
+        }
+    }
+
+    @Test("the comparison finds an event that is missing, changed, or in another place")
+    func comparisonFails() async throws {
+        let inputs = try StoreInputs("csv")
+        try await withScratchFolder { folder in
+            let shell = try GuideShell(in: folder, inputs)
+            try inputs.copyFiles(to: folder)
+            try await importTwice(shell, inputs)
+            let lines = try String(
+                contentsOf: inputs.folder.appending(path: "expected.ndjson"),
+                encoding: .utf8
+            ).split(separator: "\n")
+            let wrong = [
+                Array(lines.dropLast()), Array(lines[1...]) + [lines[0]],
+                lines.map { $0.replacing("39.80", with: "39.8")[...] },
+                lines.map { $0.replacing("08:00:00.000001", with: "08:00:00.000002")[...] },
+                lines.map { $0.replacing("\"metadata\": null", with: "\"metadata\": {}")[...] },
+            ]
+            for (index, lines) in wrong.enumerated() {
+                let path = "\(folder)/wrong-\(index).ndjson"
+                try (lines.joined(separator: "\n") + "\n").write(
+                    toFile: path,
+                    atomically: true,
+                    encoding: .utf8
+                )
+                let outcome = try await inputs.check(shell.ledger, against: path)
+                #expect(outcome.status == 1, "\(index): \(outcome.standardOutput)")
+            }
+        }
+    }
+
+    /// Runs `body` beside a database with the store's own tables.
+    private func withStore(
+        _ name: String,
+        _ body: @Sendable (GuideShell, StoreInputs, ScratchDatabase) async throws -> Void
+    ) async throws {
+        let inputs = try StoreInputs(name)
+        try await withScratchDatabase { database in
+            try await database.execute(try inputs.statements())
+            try await withScratchFolder { folder in
+                try await body(GuideShell(in: folder, inputs, store: database), inputs, database)
+            }
+        }
+    }
+
+    /// Makes a ledger, runs the commands of the page, and runs them again, which stores nothing.
+    private func importTwice(_ shell: GuideShell, _ inputs: StoreInputs) async throws {
+        for command in try page.blocks("first") { expect(try await shell.run(command), exits: 0) }
+        for time in 1...2 {
+            let outcome = try await run(inputs.name, in: shell)
+            if time == 2 {
+                #expect(outcome.standardOutput.contains("Stored 0 events in 'ledger.db', "))
+            }
+            try await expectEvents(shell, inputs)
+        }
+    }
+
+    /// - Returns: How the last command of the page for this store ended.
+    @discardableResult
+    private func run(_ name: String, in shell: GuideShell) async throws -> ChildProcess.Outcome {
+        var outcomes: [ChildProcess.Outcome] = []
+        for commands in try page.blocks(name) {
+            let outcome = try await shell.run(commands)
+            expect(outcome, exits: 0)
+            outcomes.append(outcome)
+        }
+        return try #require(outcomes.last)
+    }
+
+    private func expectEvents(
+        _ shell: GuideShell,
+        _ inputs: StoreInputs,
+        _ expected: String = "expected.ndjson"
+    ) async throws {
+        let outcome = try await inputs.check(shell.ledger, against: expected)
+        #expect(outcome.status == 0, "\(outcome.standardOutput)\(outcome.standardError)")
+    }
+}
