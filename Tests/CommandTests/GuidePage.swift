@@ -6,7 +6,7 @@ import Testing
 struct GuidePage {
     /// A fenced block of shell commands.
     struct Block {
-        /// The name that the comment before the block gives: a folder of inputs. Nil without one.
+        /// The folder of inputs that the comment before the block names; nil without a comment.
         let name: String?
         /// Whether the commands only ask, and store nothing.
         let asks: Bool
@@ -138,6 +138,7 @@ struct GuideShell {
     ///   - folder: An empty folder.
     ///   - inputs: Whose programs come first.
     ///   - store: How the store's database is reached.
+    /// - Throws: What making the links throws.
     init(in folder: String, _ inputs: StoreInputs, store: ScratchDatabase? = nil) throws {
         let programs = "\(folder)/programs"
         try FileManager.default.createDirectory(
