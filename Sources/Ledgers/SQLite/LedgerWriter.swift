@@ -22,7 +22,8 @@ package final class LedgerWriter {
     /// How far ahead of the clock, and of the event before it, an event may be: a day.
     package static let farAhead: Int64 = 86_400_000_000
 
-    private let database: SQLiteDatabase
+    /// For what is written in the same transaction as a batch.
+    let database: SQLiteDatabase
     private let clock: () -> Int64
     private let patience: Int32
     private let turn: AppendTurn
