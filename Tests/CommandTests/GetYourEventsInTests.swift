@@ -11,7 +11,7 @@ struct GetYourEventsInTests {
     ]
     private static let files = [
         "kurrent", "outbox-topic", "kafka", "cloudevents", "cloudevents-batch", "cloudtrail",
-        "github-archive", "github-api", "csv", "ocel",
+        "github-archive", "github-api", "csv", "csv-source", "ocel",
     ]
     private let page: GuidePage
 
@@ -37,21 +37,29 @@ struct GetYourEventsInTests {
 
     @Test("a file gives its events in its own order", arguments: files)
     func file(name: String) async throws {
-        let inputs = try StoreInputs(name)
-        try await withScratchFolder { folder in
-            let shell = try GuideShell(in: folder, inputs)
-            try inputs.copyFiles(to: folder)
-            try await importTwice(shell, inputs)
-        }
+        try await withFiles(name) { shell, inputs in try await importTwice(shell, inputs) }
     }
 
     @Test("a later run adds what the store has got since, and nothing else")
     func later() async throws {
         try await withStore("marten") { shell, inputs, database in
             try await importTwice(shell, inputs)
-            try await database.execute(try inputs.statements("later.sql"))
+            try await database.execute(try inputs.text("later.sql"))
             let outcome = try await run("marten", in: shell)
             #expect(outcome.standardOutput.contains("Stored 1 event in 'ledger.db', 6 were there"))
+            try await expectEvents(shell, inputs, "expected-later.ndjson")
+        }
+    }
+
+    @Test("of a file without ids that has grown only the end is stored")
+    func grownFile() async throws {
+        try await withFiles("csv-source") { shell, inputs in
+            try await importTwice(shell, inputs)
+            let file = URL(fileURLWithPath: "\(shell.folder)/readings.csv")
+            let grown = try String(contentsOf: file, encoding: .utf8) + inputs.text("later.csv")
+            try grown.write(to: file, atomically: true, encoding: .utf8)
+            let outcome = try await run("csv-source", in: shell)
+            #expect(outcome.standardOutput.contains("Stored 1 event in 'ledger.db', "))
             try await expectEvents(shell, inputs, "expected-later.ndjson")
         }
     }
@@ -74,15 +82,9 @@ struct GetYourEventsInTests {
 
     @Test("the comparison finds an event that is missing, changed, or in another place")
     func comparisonFails() async throws {
-        let inputs = try StoreInputs("csv")
-        try await withScratchFolder { folder in
-            let shell = try GuideShell(in: folder, inputs)
-            try inputs.copyFiles(to: folder)
+        try await withFiles("csv") { shell, inputs in
             try await importTwice(shell, inputs)
-            let lines = try String(
-                contentsOf: inputs.folder.appending(path: "expected.ndjson"),
-                encoding: .utf8
-            ).split(separator: "\n")
+            let lines = try inputs.text("expected.ndjson").split(separator: "\n")
             let wrong = [
                 Array(lines.dropLast()), Array(lines[1...]) + [lines[0]],
                 lines.map { $0.replacing("39.80", with: "39.8")[...] },
@@ -90,7 +92,7 @@ struct GetYourEventsInTests {
                 lines.map { $0.replacing("\"metadata\": null", with: "\"metadata\": {}")[...] },
             ]
             for (index, lines) in wrong.enumerated() {
-                let path = "\(folder)/wrong-\(index).ndjson"
+                let path = "\(shell.folder)/wrong-\(index).ndjson"
                 try (lines.joined(separator: "\n") + "\n").write(
                     toFile: path,
                     atomically: true,
@@ -109,10 +111,23 @@ struct GetYourEventsInTests {
     ) async throws {
         let inputs = try StoreInputs(name)
         try await withScratchDatabase { database in
-            try await database.execute(try inputs.statements())
+            try await database.execute(try inputs.text("tables.sql"))
             try await withScratchFolder { folder in
                 try await body(GuideShell(in: folder, inputs, store: database), inputs, database)
             }
+        }
+    }
+
+    /// Runs `body` in a folder with the files that commands read.
+    private func withFiles(
+        _ name: String,
+        _ body: (GuideShell, StoreInputs) async throws -> Void
+    ) async throws {
+        let inputs = try StoreInputs(name)
+        try await withScratchFolder { folder in
+            let shell = try GuideShell(in: folder, inputs)
+            try inputs.copyFiles(to: folder)
+            try await body(shell, inputs)
         }
     }
 

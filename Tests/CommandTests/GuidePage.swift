@@ -93,7 +93,7 @@ struct StoreInputs {
         )
     }
 
-    func statements(_ file: String = "tables.sql") throws -> String {
+    func text(_ file: String) throws -> String {
         try String(contentsOf: folder.appending(path: file), encoding: .utf8)
     }
 
@@ -104,10 +104,11 @@ struct StoreInputs {
             guard ["ndjson", "json", "jsonocel", "csv"].contains(file.pathExtension) else {
                 continue
             }
-            guard !file.lastPathComponent.hasPrefix("expected") else { continue }
+            let name = file.lastPathComponent
+            guard !name.hasPrefix("expected"), !name.hasPrefix("later") else { continue }
             try files.copyItem(
                 at: file,
-                to: URL(fileURLWithPath: target).appending(path: file.lastPathComponent)
+                to: URL(fileURLWithPath: target).appending(path: name)
             )
         }
     }
