@@ -8,8 +8,8 @@ struct GuidePage {
     struct Block {
         /// The folder of inputs that the comment before the block names; nil without a comment.
         let name: String?
-        /// Whether the commands only ask, and store nothing.
-        let asks: Bool
+        /// What it does, where it does not store events: `asks`, or `replaces` the last line of a query.
+        let purpose: String?
         let commands: String
     }
 
@@ -42,8 +42,8 @@ struct GuidePage {
     }
 
     /// The commands for one store, in the order of the page.
-    func blocks(_ name: String, asking: Bool = false) throws -> [String] {
-        let found = blocks.filter { $0.name == name && $0.asks == asking }.map(\.commands)
+    func blocks(_ name: String, that purpose: String? = nil) throws -> [String] {
+        let found = blocks.filter { $0.name == name && $0.purpose == purpose }.map(\.commands)
         try #require(!found.isEmpty, "the page has no commands for '\(name)'")
         return found
     }
@@ -52,7 +52,7 @@ struct GuidePage {
         let words = mark?.split(separator: ", ") ?? []
         return Block(
             name: words.first.map(String.init),
-            asks: words.dropFirst().contains("asks"),
+            purpose: words.dropFirst().first.map(String.init),
             commands: lines.joined(separator: "\n")
         )
     }
@@ -156,7 +156,14 @@ struct GuideShell {
         self.store = store?.url
     }
 
-    func run(_ commands: String) async throws -> ChildProcess.Outcome {
+    /// Runs statements in the store's database as a program of the store's would, in its usual schema.
+    func load(_ statements: String) async throws {
+        let outcome = try await run("psql \"$STORE\" -qX -v ON_ERROR_STOP=1", input: statements)
+        try #require(outcome.status == 0, "\(outcome.standardError)")
+    }
+
+    /// Runs commands of the guide.
+    func run(_ commands: String, input: String = "") async throws -> ChildProcess.Outcome {
         var variables = ["PATH": path]
         variables["STORE"] = store
         // Settings of whoever runs the tests must not reach the command.
@@ -165,7 +172,8 @@ struct GuideShell {
             "env",
             ["-C", folder] + foreign.flatMap { ["-u", $0] }
                 + ["bash", "-o", "pipefail", "-e", "-c", commands],
-            environment: variables
+            environment: variables,
+            input: input
         )
     }
 }
