@@ -39,12 +39,15 @@ struct GetYourEventsInTests {
         try await withFiles(name) { shell, inputs in try await importTwice(shell, inputs) }
     }
 
-    @Test("a later run adds what the store has got since, and nothing else")
-    func later() async throws {
-        try await withStore("marten") { shell, inputs in
+    @Test(
+        "a later run adds what the store has got since, whatever else has changed there",
+        arguments: ["marten", "rails-event-store", "emmett"]
+    )
+    func later(name: String) async throws {
+        try await withStore(name) { shell, inputs in
             try await importTwice(shell, inputs)
             try await shell.load(inputs.text("later.sql"))
-            let outcome = try await run("marten", in: shell)
+            let outcome = try await run(name, in: shell)
             #expect(outcome.standardOutput.contains("Stored 1 event in 'ledger.db', 6 were there"))
             try await expectEvents(shell, inputs, "expected-later.ndjson")
         }
