@@ -263,7 +263,7 @@ struct LedgerAppendCommand: AsyncParsableCommand {
 }
 
 /// Says what an interruption leaves in the ledger.
-private func stoppable<Result>(
+func stoppable<Result>(
     _ meter: LedgerMeter,
     storingIn path: String,
     _ body: () async throws -> Result

@@ -2,6 +2,7 @@ internal import ArgumentParser
 internal import Foundation
 internal import Ledgers
 internal import Logging
+internal import Rebuilder
 
 /// `reprise ledger import`.
 struct LedgerImportCommand: AsyncParsableCommand {
@@ -124,9 +125,12 @@ struct LedgerImportCommand: AsyncParsableCommand {
         }
         if let path = counts.badRecordsPath {
             for reason in counts.firstReasons { general.logger.warning("\(reason)") }
-            general.logger.warning(
-                "\(Figures.count(counts.setAside, "bad record")) set aside in '\(path)', and why in "
-                    + "'\(work.ledger).bad.txt'. Correct the records there and import that file."
+            let records = Figures.count(counts.setAside, "bad record")
+            general.logger.warning("\(records) set aside in '\(path)', the reasons in '\(work.ledger).bad.txt'.")
+        }
+        if counts.leavesUnfinished {
+            general.logger.notice(
+                "The last record has no line end yet; the next import with this '--source' reads it."
             )
         }
         print(
@@ -197,9 +201,6 @@ struct LedgerImportCommand: AsyncParsableCommand {
         guard let source else { return }
         guard !source.isEmpty, source.utf8.count <= 255, !source.utf8.contains(0) else {
             throw ValidationError("--source must have 1 to 255 bytes.")
-        }
-        guard !again else {
-            throw ValidationError("--source imports only what is new, and --again everything: give one.")
         }
         options.source = source
     }

@@ -61,10 +61,9 @@ enum FileKind: Equatable {
             start.starts(with: [0, 0, 0xfe, 0xff]) || start.starts(with: [0xff, 0xfe, 0, 0])
             || (start.count == 4 && (start.elementsEqual([0, 0, 0, start[3]]) || zeros(start, [1, 2, 3])))
         if isWide { return utf("UTF-32") }
-        let isTwo =
-            start.starts(with: [0xfe, 0xff]) || start.starts(with: [0xff, 0xfe])
-            || zeros(start, [0]) || zeros(start, [1])
-        if isTwo { return utf("UTF-16") }
+        if start.starts(with: [0xfe, 0xff]) || start.starts(with: [0xff, 0xfe]) { return utf("UTF-16") }
+        if zeros(start, [0]) { return utf("UTF-16BE") }
+        if zeros(start, [1]) { return utf("UTF-16LE") }
         guard !head.prefix(1_024).contains(0) else {
             return .other(
                 "binary data",
@@ -80,7 +79,7 @@ enum FileKind: Equatable {
     }
 
     private static func utf(_ name: String) -> FileKind {
-        .other("\(name) text", advice: "Write it as UTF-8: 'iconv -f \(name) -t UTF-8 FILE | \(importing)'.")
+        .other("\(name.prefix(6)) text", advice: "Write it as UTF-8: 'iconv -f \(name) -t UTF-8 FILE | \(importing)'.")
     }
 
     private static func text(_ head: UnsafeRawBufferPointer) -> FileKind {

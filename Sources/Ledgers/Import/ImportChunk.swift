@@ -35,6 +35,8 @@ final class ImportChunk: @unchecked Sendable {
     private(set) var bad: [BadRecord] = []
     private(set) var records = 0
     fileprivate(set) var isLast = false
+    /// Whether a last record that has no end was left for the next import.
+    fileprivate(set) var isUnfinished = false
     /// Why the file cannot be read beyond the chunk.
     fileprivate(set) var stop: ImportStop?
     fileprivate(set) var bytesRead = 0
@@ -47,6 +49,7 @@ final class ImportChunk: @unchecked Sendable {
         bad.removeAll()
         records = 0
         isLast = false
+        isUnfinished = false
         stop = nil
     }
 
@@ -175,14 +178,10 @@ final class ImportReading: @unchecked Sendable {
             return
         }
         let outcome = outcome(of: record, chunk)
-        if case .bad = outcome, isUnfinished(record) {
+        if isUnfinished(record, outcome) {
+            if case .event = outcome { chunk.batch.removeAll(from: chunk.batch.records.count - 1) }
             chunk.isLast = true
-            isDone = true
-            return
-        }
-        if rows != nil, case .event = outcome, isUnfinished(record) {
-            chunk.batch.removeAll(from: chunk.batch.records.count - 1)
-            chunk.isLast = true
+            chunk.isUnfinished = true
             isDone = true
             return
         }
@@ -193,9 +192,15 @@ final class ImportReading: @unchecked Sendable {
         }
     }
 
-    /// Whether the writer of a growing file may still be at this record.
-    private func isUnfinished(_ record: RecordReader.Record) -> Bool {
-        options.source != nil && !record.hasEnd
+    /// Whether the writer of a growing file may still be at this record: a row of CSV has no end of
+    /// its own, as an object has.
+    private func isUnfinished(_ record: RecordReader.Record, _ outcome: RecordOutcome) -> Bool {
+        guard options.source != nil, !record.hasEnd else { return false }
+        switch outcome {
+        case .blank: return false
+        case .event: return rows != nil
+        case .bad: return true
+        }
     }
 
     private func outcome(of record: RecordReader.Record, _ chunk: ImportChunk) -> RecordOutcome {

@@ -104,10 +104,10 @@ struct ImportStartFinder {
 
     /// The imports whose beginning is that of this text.
     private func candidates(for head: UnsafeRawBufferPointer) -> [ImportRecord] {
-        if options.again { return [] }
         if let known = history.first(where: { $0.source == options.source && $0.source != nil }) {
             return [known]
         }
+        if options.again { return [] }
         return history.filter { $0.records > 0 && $0.matches(head: head) }
     }
 
@@ -194,7 +194,15 @@ struct ImportStartFinder {
                     + " \(known.source ?? "")-2'."
             )
         }
-        guard var record = match ?? known, record.bytes >= reader.offset else {
+        if let match, let other = match.source, other != options.source, match.unnamed > 0 {
+            throw Refusal(
+                kind: .importedBefore,
+                reason: "it begins with what was imported under the source \(TextForPeople.shown(other))",
+                advice: "Use that name. If it is another file that begins alike, add '--again' this once."
+            )
+        }
+        let own = match.flatMap { $0.source == nil || $0.source == options.source ? $0 : nil }
+        guard var record = own ?? known, record.bytes >= reader.offset else {
             var record = newRecord
             record.number = known?.number ?? 0
             return start(record)

@@ -61,6 +61,7 @@ final class ImportWriting {
             let end = try storeWhatMay(chunk)
             counts.bytesRead = chunk.bytesRead
             counts.bytesTotal = chunk.bytesTotal
+            counts.leavesUnfinished = chunk.isUnfinished
             if !chunk.isLast { pace.adapt(to: .now - since, records: chunk.records) }
             try progress(counts)
             if let end {

@@ -143,6 +143,8 @@ package struct ImportProgress: Hashable, Sendable {
     package var badRecordsPath: String?
     /// Why the first few of them are bad, a sentence each.
     package var firstReasons: [String] = []
+    /// Whether the last record of a growing file has no end yet, and was left for the next import.
+    package var leavesUnfinished = false
     /// Bytes of the file read so far, as it is stored (compressed, if it is).
     package var bytesRead = 0
     /// Bytes the file has; nil for a pipe.

@@ -131,6 +131,9 @@ extension RecordParser {
         for name in [ImportFields.Name.time, .stream, .type, .data, .id, .metadata] {
             if let part = parts[name], !part.isPlain, Self.isNull(part.bytes) { parts[name] = nil }
         }
+        if let part = parts.metadata, !part.isPlain, part.bytes.elementsEqual("\"\"".utf8) {
+            parts.metadata = nil
+        }
         if isCSV { takeColumns() }
     }
 
@@ -239,7 +242,6 @@ extension RecordParser {
     /// Of CSV without a column for the data, the columns that are left over are the data.
     private func takeColumns() {
         if let id = parts.id, id.bytes.elementsEqual("\"\"".utf8) { parts.id = nil }
-        if let metadata = parts.metadata, metadata.bytes.elementsEqual("\"\"".utf8) { parts.metadata = nil }
         guard parts.data == nil else { return }
         parts.data = Part(bytes: object(of: others, and: nil))
         others.removeAll()
@@ -396,15 +398,33 @@ extension RecordParser {
         if case .pointer? = options.fields[name] {
             return "there is nothing where '--field' looks for its \(name); it has \(keys)"
         }
+        let missing = [ImportFields.Name.time, .stream, .type, .data].filter {
+            parts[$0] == nil && options.fields[$0] == nil
+        }
+        let quoted = missing.map { "'\($0)'" }
+        let list =
+            quoted.count < 2
+            ? quoted.joined() : quoted.dropLast().joined(separator: ", ") + " and " + quoted.suffix(1).joined()
+        let isNull = (0..<reader.count).contains {
+            let (key, value) = reader.field(at: $0)
+            return key.elementsEqual(name.rawValue.utf8) && Self.isNull(value)
+        }
+        let fields = missing.map { "--field \(example($0))" }.joined(separator: " ")
+        return "\(list) \(missing.count == 1 ? "is" : "are") \(isNull ? "null" : "missing"); it has \(keys):"
+            + " say where to look with '\(fields)'"
+    }
+
+    /// What to write for a part that is missing.
+    private func example(_ name: ImportFields.Name) -> String {
         let names = (0..<reader.count).map { String(decoding: reader.field(at: $0).key, as: UTF8.self) }
         let usual = ImportFields.usualNames(of: name)
         let near =
             usual.first { names.contains($0) }
             ?? names.first { other in usual.contains { $0.lowercased() == other.lowercased() } }
             ?? names.first { $0.lowercased() == name.rawValue }
-        let example = near.map { TextForPeople.shown("\(name)=\(JSONPointer.text(forKey: $0))") }
-        return "'\(name)' is missing or null; it has \(keys): say where its \(name) is with '--field "
-            + (example.map { String($0.dropFirst().dropLast()) } ?? "\(name)=/KEY") + "'"
+        guard let near else { return "\(name)=/KEY" }
+        let shown = TextForPeople.shown("\(name)=\(JSONPointer.text(forKey: near))")
+        return String(shown.dropFirst().dropLast())
     }
 
     private var keys: String {
