@@ -184,11 +184,12 @@ package final class LedgerWriter {
     ) throws -> AppendCounts {
         var counts = AppendCounts()
         var end = try LedgerEnd(newestBucket, database)
+        let now = clock()
         try ids.begin()
         for index in batch.records.indices {
             let record = batch.records[index]
             do throws(Refusal) {
-                let event = try store(record, of: batch, at: &end)
+                let event = try store(record, of: batch, at: &end, now: now)
                 if event.wasPresent { counts.present += 1 } else { counts.stored += 1 }
                 done(event)
             } catch {
@@ -214,10 +215,10 @@ package final class LedgerWriter {
     private func store(
         _ record: NewEventBatch.Record,
         of batch: NewEventBatch,
-        at end: inout LedgerEnd
+        at end: inout LedgerEnd,
+        now: Int64
     ) throws(Refusal) -> AppendedEvent {
         let (texts, type) = (batch.texts(of: record), batch.type(of: record))
-        let now = record.time == nil || !allowsFuture ? clock() : 0
         let time = record.time ?? now
         do {
             var hash: UInt64 = 0
