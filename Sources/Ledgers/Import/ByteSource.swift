@@ -66,7 +66,8 @@ final class ByteSource {
             if made > 0 { return made }
             guard !unread.isEmpty || !isAtEnd || decompressor.mayEnd else {
                 throw ByteSourceError(
-                    reason: "its \(compression?.rawValue ?? "") data end too early: the file is cut off"
+                    reason:
+                        "its \(compression?.rawValue ?? "") data end too early: the file is cut off"
                 )
             }
         }
@@ -129,7 +130,8 @@ final class ByteSource {
         let file = mkstemp(&name)
         guard file >= 0 else {
             throw ByteSourceError(
-                reason: "a copy of it cannot be made in '\(folder)': \(String(cString: strerror(errno)))"
+                reason:
+                    "a copy of it cannot be made in '\(folder)': \(String(cString: strerror(errno)))"
             )
         }
         unlink(name)

@@ -67,7 +67,8 @@ package struct TimeReading: Sendable {
     private func microseconds(of number: EpochNumber) throws(TimeReadingError) -> Int64 {
         if unit == nil, number.looksLikeDate { throw .dateDigits }
         let unit = unit ?? number.unit
-        guard let value = number.shifted(by: unit.shift), Timestamp.ledgerYears.contains(value) else {
+        guard let value = number.shifted(by: unit.shift), Timestamp.ledgerYears.contains(value)
+        else {
             throw .outside
         }
         return value
