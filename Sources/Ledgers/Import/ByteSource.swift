@@ -89,6 +89,7 @@ final class ByteSource {
     /// checksums are known to be right.
     ///
     /// - Parameter progress: Called every 16 MiB or so.
+    /// - Throws: ``ByteSourceError`` where they are not; what `progress` throws.
     func check(_ progress: () throws -> Void) throws {
         let target = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 64)
         defer { target.deallocate() }
@@ -106,6 +107,7 @@ final class ByteSource {
     /// - Parameters:
     ///   - folder: Where the file is made; only its owner can read it.
     ///   - head: What the caller took of a plain pipe.
+    /// - Throws: ``ByteSourceError``.
     func spool(in folder: String, after head: UnsafeRawBufferPointer) throws {
         let spool = try Self.makeUnnamedFile(in: folder)
         do {

@@ -77,6 +77,7 @@ struct RecordSplitter {
     ///   - bytes: From the end of the last record on.
     ///   - isAtEnd: Whether no more bytes follow.
     /// - Returns: Nil where more bytes are needed, or where there are none.
+    /// - Throws: ``RecordSplitError``.
     mutating func next(
         in bytes: UnsafeRawBufferPointer,
         isAtEnd: Bool
