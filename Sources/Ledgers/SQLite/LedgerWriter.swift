@@ -402,9 +402,10 @@ extension LedgerWriter {
         do {
             try database.execute("PRAGMA busy_timeout = 0")
             // What is merged is written page after page, so the mark may go only when all others are
-            // there: a copy made by then, or a machine that stops, must not look whole.
+            // there: a copy made by then, or a machine that stops, must not look whole. The log keeps
+            // its length until the mark is gone, for by that it is known to be there.
             guard try database.integer("SELECT is_open FROM main.log_state") == 1 else { return }
-            guard try database.integer("PRAGMA main.wal_checkpoint(TRUNCATE)") == 0 else {
+            guard try database.integer("PRAGMA main.wal_checkpoint(FULL)") == 0 else {
                 return database.keepLog()
             }
             let merged = try newest()?.sequence

@@ -27,9 +27,12 @@ struct LedgerDamageTests {
             #expect(effects.count == damages.count)
             var found = 0
             for (damage, effect) in zip(damages, effects) {
-                let isFound = try Self.isFound(damage, in: bytes, at: "\(folder)/damaged.ledger")
-                #expect(isFound == (effect == "changed"), "\(damage), seed \(seed): \(effect)")
-                if isFound { found += 1 }
+                let findings = try Self.findings(damage, in: bytes, at: "\(folder)/damaged.ledger")
+                #expect(
+                    !findings.isEmpty == (effect == "changed"),
+                    "\(damage), seed \(seed): \(effect), \(findings)"
+                )
+                if !findings.isEmpty { found += 1 }
             }
             // Otherwise the damage hits nothing.
             #expect(found > 500)
@@ -73,15 +76,19 @@ struct LedgerDamageTests {
         }
     }
 
-    private static func isFound(_ damage: Damage, in sound: [UInt8], at path: String) throws -> Bool {
+    private static func findings(
+        _ damage: Damage,
+        in sound: [UInt8],
+        at path: String
+    ) throws -> [String] {
         var bytes = sound
         damage.apply(to: &bytes)
         try Data(bytes).write(to: URL(fileURLWithPath: path))
         defer { LedgerFile.remove(path) }
         do {
-            return try !LedgerVerify.run(path: path).isSound
-        } catch is LedgerError {
-            return true
+            return try LedgerVerify.run(path: path).findings.map { "\($0)" }
+        } catch let error as LedgerError {
+            return ["\(error)"]
         }
     }
 
