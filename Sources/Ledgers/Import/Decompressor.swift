@@ -7,7 +7,7 @@ enum Compression: String {
     case gzip
     case zstd
 
-    /// Told by the first bytes; nil where they are neither gzip nor zstd.
+    /// Looks at the first bytes; nil where they are neither gzip nor zstd.
     init?(beginning bytes: UnsafeRawBufferPointer) {
         let zstd: [UInt8] = [0x28, 0xb5, 0x2f, 0xfd]
         if bytes.starts(with: [0x1f, 0x8b]) {

@@ -79,7 +79,7 @@ struct ImportCompressedTests {
         }
     }
 
-    @Test("a compressed array and compressed CSV are told by their content")
+    @Test("a compressed array and compressed CSV are recognised by their content")
     func forms() throws {
         try ImportScene.with { scene throws in
             try scene.write(Data("[\(line(1)),\(line(2))]".utf8), to: "array")

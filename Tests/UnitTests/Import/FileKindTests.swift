@@ -9,7 +9,7 @@ struct FileKindTests {
     }
 
     @Test(
-        "records are told by the text",
+        "the text tells records",
         arguments: [
             ("{\"a\":1}\n{", RecordForm.lines), ("{}", .lines), ("\u{feff}{\"a\":1}", .lines),
             (" \n{\"a\":1}", .lines), ("{\"time\":\n", .lines), ("[1]", .array),
