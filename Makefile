@@ -167,5 +167,5 @@ sandbox-stop: ## Stop the PostgreSQL that 'make sandbox' started
 .PHONY: clean
 clean: ## Remove build products and the sandbox with its data
 	scripts/sandbox remove
-	rm -rf .build-consumer .build-consumer-ledger .build-race .build-release .demo .bench .bench-venv
+	rm -rf .build-consumer .build-race .build-release .demo .bench .bench-venv
 	$(SWIFT) package clean

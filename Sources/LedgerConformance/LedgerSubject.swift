@@ -3,7 +3,9 @@ public import ProjectionKit
 
 /// An empty ledger under test and the way to append to it.
 public struct LedgerSubject: Sendable {
-    /// What a store cannot keep of an event. The suite passes over it.
+    /// What a store cannot keep of an event.
+    ///
+    /// The suite passes over it.
     public struct Losses: OptionSet, Sendable {
         /// One bit for each.
         public let rawValue: Int
@@ -26,8 +28,9 @@ public struct LedgerSubject: Sendable {
 
     /// Opens the ledger: each call may give another object, of the same store.
     public let open: @Sendable () throws -> any Ledger
-    /// Commits events in their order, in one step, and returns when they are committed. It is called
-    /// from any thread, by one at a time.
+    /// Commits events in their order, in one step, and returns when they are committed.
+    ///
+    /// It is called from any thread, by one at a time.
     public let append: @Sendable ([AppendableEvent]) throws -> Void
     /// What the store cannot keep.
     public let losses: Losses
@@ -48,7 +51,9 @@ public struct LedgerSubject: Sendable {
 public struct AppendableEvent: Hashable, Sendable {
     /// The id of its writer, unique in the ledger; nil for an event without one.
     public var id: String?
-    /// When it happened. Times of a check do not ascend.
+    /// When it happened.
+    ///
+    /// The times of a check need not ascend.
     public var time: Timestamp
     /// The stream.
     public var stream: String

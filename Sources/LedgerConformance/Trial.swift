@@ -124,11 +124,7 @@ struct EventMaker {
         bucket = ledger.bucketWidth * 1_000
     }
 
-    /// The next event.
-    ///
-    /// - Parameters:
-    ///   - buckets: How many buckets after the start of 2025 it is.
-    ///   - hasID: Whether it has an id, of UUIDv4's form.
+    /// The next event, so many buckets after the start of 2025; an id has UUIDv4's form.
     mutating func next(at buckets: Double, hasID: Bool = false) -> AppendableEvent {
         defer { count += 1 }
         return AppendableEvent(
@@ -158,7 +154,9 @@ struct EventMaker {
     }
 }
 
-/// SplitMix64 (S. Vigna, public domain), begun at the same place each time.
+/// Random numbers, the same each time.
+///
+/// Source: S. Vigna, https://prng.di.unimi.it/splitmix64.c (public domain).
 private struct Chance {
     private var state: UInt64 = 42
 

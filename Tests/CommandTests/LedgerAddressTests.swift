@@ -179,7 +179,7 @@ struct LedgerAddressTests {
                     saying: [
                         "This program knows no ledgers of the kind 'kurrent'.\n",
                         "Nothing that readers see has changed.\n",
-                        "Give a path, or an address that begins with 'sqlite':.",
+                        "Give a path, or an address that begins with 'sqlite:'.",
                     ]
                 )
             }

@@ -21,6 +21,7 @@ struct HazardLateEventTests {
             var options = RebuildOptions()
             options.strategy = strategy
             let late = NewEvent(
+                id: "1",
                 time: Timestamp(milliseconds: 1),
                 stream: "tally-3",
                 type: "Counted",

@@ -59,7 +59,9 @@ public final class LinesLedger: Ledger {
         )
     }
 
-    /// Adds lines and waits for the disk. One process at a time may.
+    /// Adds lines and waits for the disk.
+    ///
+    /// One process at a time may.
     public static func append(_ lines: [Line], to path: String) throws {
         let encoder = JSONEncoder()
         var data = Data()
@@ -81,13 +83,16 @@ public final class LinesLedger: Ledger {
         public var id: String?
         /// Microseconds since 1970.
         public var time: Int64
+        /// The stream.
         public var stream: String
+        /// The type.
         public var type: String
         /// A JSON object.
         public var payload: String
         /// A JSON object; nil for none.
         public var metadata: String?
 
+        /// Writes an event down.
         public init(
             id: String? = nil,
             time: Int64,
@@ -105,16 +110,20 @@ public final class LinesLedger: Ledger {
         }
     }
 
+    /// The first line of the file.
     public func identity() -> String { name }
 
+    /// The last whole line.
     public func safePosition() throws -> Position? { try events().last?.position }
 
+    /// Whether the line is there and has the digest.
     public func holds(_ position: Position) throws -> Bool {
         let events = try events()
         guard position.words.0 > 0, position.words.0 <= UInt64(events.count) else { return false }
         return events[Int(position.words.0) - 1].position == position
     }
 
+    /// The last line in front of the first one of that time or later.
     public func lastPosition(before time: Timestamp) throws -> Position? {
         // An event is filed at its own time or at that of an event before it, so that the first one
         // of its time or later ends the search.
@@ -122,6 +131,7 @@ public final class LinesLedger: Ledger {
         return events.prefix { $0.time < time }.last?.position
     }
 
+    /// The buckets of the lines of a span.
     public func buckets(in span: PositionSpan) throws -> [BucketCount] {
         var counts: [BucketCount] = []
         for event in try events(in: span) {
@@ -132,8 +142,10 @@ public final class LinesLedger: Ledger {
         return counts
     }
 
+    /// Watches the size of the file.
     public func watch() throws -> any LedgerWatch { LinesWatch(path: place) }
 
+    /// Hands out the lines of a span as they are now.
     public func withReader<Result>(
         of span: PositionSpan,
         _ body: (any LedgerReader) throws -> Result
@@ -210,6 +222,7 @@ public struct LinesLedgerError: Error, CustomStringConvertible {
     let path: String
     let reason: String
 
+    /// What happened, what readers see, and what to do.
     public var description: String {
         """
         The ledger '\(path)' cannot be read: \(reason).
