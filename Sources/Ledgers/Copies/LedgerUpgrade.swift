@@ -206,6 +206,7 @@ private final class FormatOneRows {
     private let json = JSONObjectReader()
     private var padded = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 16, alignment: 16)
     private var id: [UInt8] = []
+    private var isAtEnd = false
 
     init(_ database: SQLiteDatabase) throws {
         self.database = database
@@ -224,7 +225,10 @@ private final class FormatOneRows {
 
     /// - Returns: False when there is none left.
     func appendNext(to batch: NewEventBatch) throws -> Bool {
-        guard try statement.step() else { return false }
+        // Behind its last row a statement would begin anew.
+        guard !isAtEnd else { return false }
+        isAtEnd = try !statement.step()
+        guard !isAtEnd else { return false }
         writeID(statement.blob(1))
         let (time, isTooFar) = statement.integer(2).multipliedReportingOverflow(by: 1_000)
         let (stream, type, data) = (statement.text(3), statement.text(4), statement.text(5))
