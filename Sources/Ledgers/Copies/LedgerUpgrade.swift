@@ -45,6 +45,7 @@ package struct LedgerUpgrade: Hashable, Sendable {
                 try LedgerFile.create(path: staged, header: .init(bucketWidth: source.bucketWidth))
                 try LedgerWriter.withWriter(path: staged) { writer in
                     writer.allowsFuture = true
+                    try writer.leaveSyncToCaller()
                     try HandOff.run(
                         buffers: [NewEventBatch(), NewEventBatch(), NewEventBatch()],
                         produce: { try source.read(into: $0) },
@@ -53,6 +54,9 @@ package struct LedgerUpgrade: Hashable, Sendable {
                             try progress(.copying(upgrade.events))
                         }
                     )
+                }
+                guard !SQLiteDatabase.hasLog(staged) else {
+                    throw CopyError.differs(path: new, reason: "its log could not be merged")
                 }
                 let result = try LedgerVerify.run(path: staged) { try progress(.verifying($0)) }
                 guard result.isSound, result.events == upgrade.events else {
