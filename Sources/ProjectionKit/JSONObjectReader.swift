@@ -31,4 +31,15 @@ package final class JSONObjectReader {
         guard let value = parser.value(of: key) else { return nil }
         return JSONValue.isNull(value) ? nil : value
     }
+
+    /// How many fields the open object has; a key that stands twice counts twice.
+    package var count: Int { parser.count }
+
+    /// A field of the open object, in the order of the text: its key with escapes resolved, and the
+    /// text of its value.
+    package func field(
+        at index: Int
+    ) -> (key: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer) {
+        parser.field(at: index)
+    }
 }

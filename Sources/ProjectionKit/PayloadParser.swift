@@ -158,4 +158,16 @@ package final class PayloadParser {
         }
         return UnsafeRawBufferPointer(start: fields[index].value, count: fields[index].value_length)
     }
+
+    /// The key and the value at an index of the open object.
+    func field(at index: Int) -> (key: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer) {
+        guard let fields, index < count else {
+            preconditionFailure("field \(index) of \(count)")
+        }
+        let field = fields[index]
+        return (
+            UnsafeRawBufferPointer(start: field.key, count: field.key_length),
+            UnsafeRawBufferPointer(start: field.value, count: field.value_length)
+        )
+    }
 }

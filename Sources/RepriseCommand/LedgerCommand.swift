@@ -85,76 +85,6 @@ struct BucketWidth: ExpressibleByArgument {
     var defaultValueDescription: String { "\(milliseconds / 1_000)s" }
 }
 
-/// `reprise ledger import`.
-struct LedgerImportCommand: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "import",
-        abstract: "Append events from NDJSON, plain or gzip.",
-        discussion: """
-            One event a line: time (RFC 3339), stream, type, data (an object) and, optionally, id (a \
-            UUID). Stored batch by batch: whatever stops the import, a beginning of the file is \
-            stored, and importing the same file again stores nothing twice.
-
-            Exit status: 0 done, 2 usage, 4 ledger, 6 a line is not an event or the file cannot be \
-            read, 75 another process is writing, 130 or 143 interrupted.
-            """
-    )
-
-    @Argument(help: "A file, or - for standard input.")
-    var file: String
-
-    @Option(
-        help: ArgumentHelp(
-            "Bad lines to set aside in LEDGER.bad.ndjson before one stops the import.",
-            valueName: "n"
-        )
-    )
-    var skipBad = 0
-
-    @OptionGroup var ledger: LedgerOptions
-    @OptionGroup var general: GeneralOptions
-
-    func validate() throws {
-        guard skipBad >= 0 else {
-            throw ValidationError("--skip-bad must be 0 or more; it is \(skipBad).")
-        }
-    }
-
-    func run() async throws {
-        let work = LedgerImport(
-            file: file,
-            ledger: try ledger.path(general.settings()),
-            skipBad: skipBad
-        )
-        let meter = LedgerMeter(doing: "importing")
-        let counts = try await stoppable(meter, storingIn: work.ledger) {
-            try await withProgress({ meter.line }) {
-                try await onThread { checkCancellation in
-                    try work.run { counts in
-                        let share = counts.bytesTotal.map {
-                            Double(counts.bytesRead) / Double(max(1, $0))
-                        }
-                        meter.advance(to: counts.stored + counts.present, share: share)
-                        try checkCancellation()
-                    }
-                }
-            }
-        }
-        if counts.setAside > 0 {
-            general.logger.warning(
-                "\(Figures.count(counts.setAside, "bad line")) set aside in '\(work.badLinesPath)'."
-            )
-        }
-        let present =
-            counts.present > 0 ? ", \(Figures.count(counts.present)) were there already" : ""
-        print(
-            "Stored \(Figures.count(counts.stored, "event")) in '\(work.ledger)'\(present): "
-                + "\(Figures.seconds(meter.seconds)), "
-                + "\(Figures.rate(counts.stored + counts.present, in: meter.seconds))."
-        )
-    }
-}
-
 /// `reprise ledger generate`.
 struct LedgerGenerateCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -336,7 +266,7 @@ struct LedgerAppendCommand: AsyncParsableCommand {
 }
 
 /// Says what an interruption leaves in the ledger.
-private func stoppable<Result>(
+func stoppable<Result>(
     _ meter: LedgerMeter,
     storingIn path: String,
     _ body: () async throws -> Result

@@ -63,7 +63,9 @@ CREATE TABLE id_chunks (
     ids BLOB NOT NULL
 ) STRICT;
 
--- What was imported, so that a file can be told from the same file grown longer.
+-- What was imported, so that a file can be told from the same file grown longer. `bytes`, `digest`
+-- and `records` are of the decompressed text through the last record that was read; `unnamed` counts
+-- the events without an id. `checksum` covers the columns before it.
 CREATE TABLE imports (
     import INTEGER PRIMARY KEY,
     source TEXT UNIQUE,
@@ -74,7 +76,9 @@ CREATE TABLE imports (
     digest BLOB NOT NULL,
     records INTEGER NOT NULL,
     events INTEGER NOT NULL,
+    unnamed INTEGER NOT NULL,
     is_complete INTEGER NOT NULL,
     began_at INTEGER NOT NULL,
-    ended_at INTEGER NOT NULL
+    ended_at INTEGER NOT NULL,
+    checksum INTEGER NOT NULL
 ) STRICT;

@@ -1,4 +1,3 @@
-internal import CZlib
 internal import Glibc
 
 /// Why bytes cannot be read, as a clause.
@@ -6,37 +5,48 @@ struct ByteSourceError: Error {
     let reason: String
 }
 
-/// Reads a file or standard input, and inflates it when it is gzip.
+/// Reads a file or standard input, and decompresses gzip and zstd.
 ///
-/// Used by one thread.
+/// Used by one thread at a time.
 ///
-/// A gzip file may consist of several members, as `cat a.gz b.gz` makes them.
+/// A compressed file may consist of several members or frames, as `cat a.gz b.gz` makes them.
 final class ByteSource {
     /// Bytes read so far, as they are stored.
     private(set) var bytesRead = 0
     /// Bytes the file has; nil when that is not known beforehand.
-    let bytesTotal: Int?
+    private(set) var bytesTotal: Int?
+    /// Nil for plain bytes.
+    private(set) var compression: Compression?
+    /// Whether ``rewind()`` works: not on a pipe.
+    private(set) var canRewind: Bool
 
-    private let file: Int32
-    private let isStandardInput: Bool
+    private var file: Int32
+    private var isOwned: Bool
+    private var origin: off_t = 0
     private let input: UnsafeMutableRawBufferPointer
     private var unread: Range<Int> = 0..<0
     private var isAtEnd = false
-    private var inflater: Inflater?
+    private var decompressor: (any Decompressor)?
 
-    /// Opens a file; `-` is standard input.
+    /// Opens a file, and looks at its first bytes; `-` is standard input.
     init(path: String) throws {
-        isStandardInput = path == "-"
-        file = isStandardInput ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC)
+        isOwned = path != "-"
+        file = path == "-" ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC)
         guard file >= 0 else { throw ByteSourceError(reason: String(cString: strerror(errno))) }
         var status = stat()
-        let isFile = fstat(file, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
-        bytesTotal = isFile ? Int(status.st_size) : nil
+        let kind = fstat(file, &status) == 0 ? status.st_mode & S_IFMT : 0
+        canRewind = kind == S_IFREG
+        if canRewind {
+            origin = max(0, lseek(file, 0, SEEK_CUR))
+            bytesTotal = max(0, Int(status.st_size - origin))
+        }
         input = .allocate(byteCount: 1 << 18, alignment: 16)
+        guard kind != S_IFDIR else { throw ByteSourceError(reason: "it is a directory") }
+        try begin()
     }
 
     deinit {
-        if !isStandardInput { close(file) }
+        if isOwned, file >= 0 { close(file) }
         input.deallocate()
     }
 
@@ -44,25 +54,113 @@ final class ByteSource {
     ///
     /// - Returns: The number of bytes; 0 at the end.
     func read(into target: UnsafeMutableRawBufferPointer) throws -> Int {
-        if bytesRead == 0 { try begin() }
-        guard let inflater else { return try readPlain(into: target) }
+        guard let decompressor else { return try readPlain(into: target) }
         while true {
             if unread.isEmpty, !isAtEnd { try fillInput() }
-            let (used, made) = try inflater.inflate(
+            if unread.isEmpty, decompressor.mayEnd { return 0 }
+            let (used, made) = try decompressor.step(
                 UnsafeRawBufferPointer(rebasing: input[unread]),
-                into: target,
-                isAtEnd: isAtEnd
+                into: target
             )
             unread = (unread.lowerBound + used)..<unread.upperBound
-            if made > 0 || (isAtEnd && unread.isEmpty) { return made }
+            if made > 0 { return made }
+            guard !unread.isEmpty || !isAtEnd || decompressor.mayEnd else {
+                throw ByteSourceError(
+                    reason:
+                        "its \(compression?.rawValue ?? "") data end too early: the file is cut off"
+                )
+            }
+        }
+    }
+
+    /// Begins again at the first byte.
+    func rewind() throws {
+        guard canRewind, lseek(file, origin, SEEK_SET) >= 0 else {
+            throw ByteSourceError(reason: "it cannot be read a second time")
+        }
+        unread = 0..<0
+        isAtEnd = false
+        bytesRead = 0
+        decompressor = nil
+        try begin()
+    }
+
+    /// Decompresses the whole of a file that can be read again, and begins again: only then its
+    /// checksums are known to be right.
+    ///
+    /// - Parameter progress: Called every 16 MiB or so.
+    /// - Throws: ``ByteSourceError`` where they are not; what `progress` throws.
+    func check(_ progress: () throws -> Void) throws {
+        let target = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 64)
+        defer { target.deallocate() }
+        var pieces = 0
+        while try read(into: target) > 0 {
+            pieces += 1
+            if pieces % 16 == 0 { try progress() }
+        }
+        try rewind()
+    }
+
+    /// Copies what is left of a pipe, and what was read of it, into a file without a name, so that
+    /// it can be read again.
+    ///
+    /// - Parameters:
+    ///   - folder: Where the file is made; only its owner can read it.
+    ///   - head: What the caller took of a plain pipe.
+    /// - Throws: ``ByteSourceError``.
+    func spool(in folder: String, after head: UnsafeRawBufferPointer) throws {
+        let spool = try Self.makeUnnamedFile(in: folder)
+        do {
+            try Self.write(head, to: spool)
+            try Self.write(UnsafeRawBufferPointer(rebasing: input[unread]), to: spool)
+            while !isAtEnd {
+                let count = try readFile(into: input)
+                try Self.write(UnsafeRawBufferPointer(rebasing: input[..<count]), to: spool)
+            }
+        } catch {
+            close(spool)
+            throw error
+        }
+        if isOwned { close(file) }
+        (file, isOwned, origin, canRewind) = (spool, true, 0, true)
+        bytesTotal = Int(lseek(spool, 0, SEEK_END))
+        try rewind()
+    }
+
+    private static func makeUnnamedFile(in folder: String) throws -> Int32 {
+        var name = Array("\(folder)/reprise-import-XXXXXX".utf8CString)
+        let file = mkstemp(&name)
+        guard file >= 0 else {
+            throw ByteSourceError(
+                reason:
+                    "a copy of it cannot be made in '\(folder)': \(String(cString: strerror(errno)))"
+            )
+        }
+        unlink(name)
+        _ = fcntl(file, F_SETFD, FD_CLOEXEC)
+        return file
+    }
+
+    private static func write(_ bytes: UnsafeRawBufferPointer, to file: Int32) throws {
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let piece = UnsafeRawBufferPointer(rebasing: rest)
+            let count = Glibc.write(file, piece.baseAddress, piece.count)
+            if count < 0, errno == EINTR { continue }
+            guard count >= 0 else {
+                throw ByteSourceError(
+                    reason: "its copy cannot be written: \(String(cString: strerror(errno)))"
+                )
+            }
+            rest = rest.dropFirst(count)
         }
     }
 
     private func begin() throws {
-        // A pipe may deliver a single byte first, and the mark of gzip has two.
-        while unread.count < 2, !isAtEnd { try fillInput() }
-        let isGzip = unread.count >= 2 && input[0] == 0x1f && input[1] == 0x8b
-        if isGzip { inflater = try Inflater() }
+        // A pipe may deliver a single byte first, and the mark of zstd has four.
+        while unread.count < 4, !isAtEnd { try fillInput() }
+        compression = Compression(beginning: UnsafeRawBufferPointer(rebasing: input[unread]))
+        decompressor = try compression?.makeDecompressor()
     }
 
     private func readPlain(into target: UnsafeMutableRawBufferPointer) throws -> Int {
@@ -73,7 +171,7 @@ final class ByteSource {
             unread = (from + count)..<unread.upperBound
             return count
         }
-        return try readFile(into: target)
+        return isAtEnd ? 0 : try readFile(into: target)
     }
 
     /// Reads behind what is unread, after moving that to the front.
@@ -97,79 +195,5 @@ final class ByteSource {
                 throw ByteSourceError(reason: String(cString: strerror(errno)))
             }
         }
-    }
-}
-
-/// zlib's inflate over the members of a gzip file.
-private final class Inflater {
-    private let stream: UnsafeMutablePointer<z_stream>
-    private var isInsideMember = true
-    private var hasEnded = false
-
-    init() throws {
-        stream = .allocate(capacity: 1)
-        stream.initialize(to: z_stream())
-        // 15 bits of window, and 16 for a gzip header (zlib.h, inflateInit2).
-        let code = inflateInit2_(
-            stream,
-            15 + 16,
-            ZLIB_VERSION,
-            Int32(MemoryLayout<z_stream>.size)
-        )
-        guard code == Z_OK else { throw ByteSourceError(reason: "zlib cannot start (\(code))") }
-    }
-
-    deinit {
-        inflateEnd(stream)
-        stream.deallocate()
-    }
-
-    func inflate(
-        _ source: UnsafeRawBufferPointer,
-        into target: UnsafeMutableRawBufferPointer,
-        isAtEnd: Bool
-    ) throws -> (used: Int, made: Int) {
-        if !isInsideMember {
-            guard let first = source.first else { return (0, 0) }
-            // Some tools pad the file with zeros (gzip(1), "trailing zeros").
-            if first == 0 || hasEnded {
-                hasEnded = true
-                guard source.allSatisfy({ $0 == 0 }) else {
-                    throw ByteSourceError(reason: "something follows the end of the gzip data")
-                }
-                return (source.count, 0)
-            }
-            guard first == 0x1f else {
-                throw ByteSourceError(reason: "something follows the end of the gzip data")
-            }
-            inflateReset(stream)
-            isInsideMember = true
-        }
-        if source.isEmpty, isAtEnd {
-            throw ByteSourceError(reason: "the gzip data end too early: the file is cut off")
-        }
-        return try step(source, into: target)
-    }
-
-    private func step(
-        _ source: UnsafeRawBufferPointer,
-        into target: UnsafeMutableRawBufferPointer
-    ) throws -> (used: Int, made: Int) {
-        stream.pointee.next_in = UnsafeMutablePointer(
-            mutating: source.baseAddress?.assumingMemoryBound(to: UInt8.self)
-        )
-        stream.pointee.avail_in = UInt32(source.count)
-        stream.pointee.next_out = target.baseAddress?.assumingMemoryBound(to: UInt8.self)
-        stream.pointee.avail_out = UInt32(clamping: target.count)
-        let code = CZlib.inflate(stream, Z_NO_FLUSH)
-        switch code {
-        case Z_OK, Z_BUF_ERROR: break
-        case Z_STREAM_END: isInsideMember = false
-        default:
-            let reason = stream.pointee.msg.map { String(cString: $0) } ?? "code \(code)"
-            throw ByteSourceError(reason: "the gzip data are damaged: \(reason)")
-        }
-        let room = UInt32(clamping: target.count)
-        return (source.count - Int(stream.pointee.avail_in), Int(room - stream.pointee.avail_out))
     }
 }

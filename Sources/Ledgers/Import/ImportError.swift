@@ -1,20 +1,41 @@
-/// Why an import stopped before the end of its file.
+/// Why an import stopped before the end of its file, or did not begin.
 ///
 /// What stands before the place it names is stored.
 package struct ImportError: Error, Equatable, Sendable {
-    /// The file, or `standard input`.
+    /// What kind of reason it is.
+    package enum Kind: Hashable, Sendable {
+        /// The file cannot be opened.
+        case unopened
+        /// The file is something else than records.
+        case otherFormat
+        /// Its compressed data are damaged. Nothing of it was stored.
+        case damaged
+        /// It cannot be read beyond a place.
+        case unreadable
+        /// A record is not an event, or not one that the ledger takes.
+        case badRecord
+        /// Its content was imported before.
+        case importedBefore
+        /// It is not what the ledger knows under the source's name.
+        case otherContent
+    }
+
+    /// What kind of reason it is.
+    package let kind: Kind
+    /// The file as it is shown: its path in quotes, or `Standard input`.
     package let file: String
-    /// The bad line, or the last one read when the file itself is at fault; nil when it could not
-    /// be opened.
-    package let line: Int?
+    /// The line or the element, such as `line 7`; nil where the whole file is meant.
+    package let place: String?
     /// What is wrong, as a clause; never the content.
     package let reason: String
+    /// What to do, a sentence; nil for the usual advice.
+    package let advice: String?
     /// The ledger's path.
     package let ledger: String
     /// What the run did until then.
     package let counts: ImportProgress
-    /// How many bad lines were allowed, when one too many is the cause; otherwise nil.
-    package let skipBad: Int?
+    /// How many bad records were allowed.
+    package let skipBad: Int
 }
 
 extension ImportError: CustomStringConvertible {
@@ -25,32 +46,49 @@ extension ImportError: CustomStringConvertible {
         """
         \(whatHappened)
         Nothing that readers see has changed; \(whatIsStored).
-        \(whatNext)
+        \(advice ?? usualAdvice)
         """
     }
 
     private var whatHappened: String {
-        guard let line else { return "\(file) cannot be opened: \(reason)." }
-        if skipBad == nil {
-            return "\(file) cannot be read beyond line \(line): \(reason)."
+        let at = place.map { ", \($0)" } ?? ""
+        return switch kind {
+        case .unopened: "\(file) cannot be opened: \(reason)."
+        case .otherFormat: "\(file) cannot be imported: \(reason)."
+        case .damaged: "\(file) is damaged: \(reason)."
+        case .unreadable: "\(file) cannot be read beyond \(place ?? "its beginning"): \(reason)."
+        case .badRecord: "\(file)\(at), is not an event for this ledger: \(reason)."
+        case .importedBefore, .otherContent: "\(file) was not imported: \(reason)."
         }
-        return "\(file), line \(line), is not an event: \(reason)."
     }
 
     private var whatIsStored: String {
-        var parts = ["\(counts.stored) events were stored in '\(ledger)'"]
+        guard counts.stored + counts.present + counts.setAside > 0 else {
+            return "nothing was stored in '\(ledger)'"
+        }
+        var parts = [
+            "\(counts.stored) event\(counts.stored == 1 ? " was" : "s were") stored in '\(ledger)'"
+        ]
         if counts.present > 0 { parts.append("\(counts.present) were there already") }
         if counts.setAside > 0 {
-            parts.append("\(counts.setAside) bad lines were set aside in '\(ledger).bad.ndjson'")
+            let records = "\(counts.setAside) bad record\(counts.setAside == 1 ? " was" : "s were")"
+            parts.append("\(records) set aside in '\(counts.badRecordsPath ?? "")'")
         }
         return parts.joined(separator: ", ")
     }
 
-    private var whatNext: String {
-        let again = "import the file again; what is stored is not doubled"
-        guard line != nil else { return "Check the path and its permissions, then \(again)." }
-        guard let skipBad else { return "Get a whole copy and \(again)." }
-        return "Correct the line and \(again)."
-            + " Or set bad lines aside with '--skip-bad \(max(1, skipBad * 2))'."
+    private var usualAdvice: String {
+        switch kind {
+        case .unopened: "Check the path and its permissions, then run the same command again."
+        case .otherFormat: "Write its events as NDJSON, a JSON array or CSV, and import that."
+        case .damaged: "Get the file again from where it came, then run the same command again."
+        case .unreadable:
+            "Correct the file or get it again, then import it; what was stored is not stored twice."
+        case .badRecord:
+            "Correct it and run the same command again, which continues there;"
+                + " or set bad records aside with '--skip-bad \(max(1, skipBad * 2))'."
+        case .importedBefore: "To store its events once more, add '--again'."
+        case .otherContent: "Import it under another '--source' name."
+        }
     }
 }

@@ -97,6 +97,11 @@ final class NewEventBatch: @unchecked Sendable {
         byteCount = 0
     }
 
+    /// Takes the events from an index on out of the batch; their bytes stay until it is emptied.
+    func removeAll(from index: Int) {
+        records.removeSubrange(index...)
+    }
+
     /// Adds one event, copying its bytes.
     ///
     /// - Parameters:

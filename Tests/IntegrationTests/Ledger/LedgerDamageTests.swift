@@ -1,4 +1,5 @@
 import Foundation
+import ProjectionKit
 import TestSupport
 import Testing
 
@@ -104,7 +105,7 @@ struct LedgerDamageTests {
         sound, scratch = sys.argv[1:3]
         tables = {"ledger": ["only_row"], "log_state": ["only_row"], "events": ["sequence"],
                   "buckets": ["start_ms", "first_sequence"], "recent_ids": ["hash"], "id_runs": ["run"],
-                  "id_chunks": ["place"], "imports": ["import"]}
+                  "id_chunks": ["place"], "imports": ["import", "source"]}
         def content(path, keys=None):
             db = sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)
             db.text_factory = bytes
@@ -120,7 +121,7 @@ struct LedgerDamageTests {
                     if asked is None:
                         asked = [k for k, in db.execute(f"SELECT {column} FROM {table} ORDER BY 1")]
                         found[table, column] = asked
-                    for key in asked:
+                    for key in asked or [0, "nobody"]:
                         query = f"SELECT * FROM {table} WHERE {column} = ?"
                         seen.update(repr(db.execute(query, (key,)).fetchall()).encode())
             db.close()

@@ -2,6 +2,7 @@ import Foundation
 import LedgerKit
 import Ledgers
 import ProjectionKit
+import Postgres
 import ReadModels
 import Rebuilder
 import TestSupport

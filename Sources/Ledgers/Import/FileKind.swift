@@ -1,0 +1,212 @@
+/// What the first bytes of a file say it is.
+enum FileKind: Equatable {
+    case records(RecordForm)
+    /// Something that cannot be imported: what it is, and what to do.
+    case other(String, advice: String)
+
+    private static let marks: [(offset: Int, mark: [UInt8], name: String, advice: String)] = [
+        (
+            0, [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00], "xz data",
+            "Decompress it: 'xz -dc FILE | \(importing)'."
+        ),
+        (0, Array("BZh".utf8), "bzip2 data", "Decompress it: 'bzip2 -dc FILE | \(importing)'."),
+        (0, [0x04, 0x22, 0x4d, 0x18], "lz4 data", "Decompress it: 'lz4 -dc FILE | \(importing)'."),
+        (
+            0, [0x50, 0x4b, 0x03, 0x04], "a zip archive",
+            "Unpack it: 'unzip -p FILE | \(importing)'."
+        ),
+        (
+            0, [0x37, 0x7a, 0xbc, 0xaf, 0x27, 0x1c], "a 7z archive",
+            "Unpack it: '7z x -so FILE | \(importing)'."
+        ),
+        (
+            257, Array("ustar".utf8), "a tar archive",
+            "Unpack it: 'tar -xOf FILE MEMBER | \(importing)'."
+        ),
+        (
+            0, Array("PAR1".utf8), "a Parquet file",
+            "Write it as NDJSON, for example with 'duckdb -c \"COPY (FROM 'FILE') TO '/dev/stdout' (FORMAT json)\"'."
+        ),
+        (
+            0, [0x4f, 0x62, 0x6a, 0x01], "an Avro file",
+            "Write it as NDJSON: 'avro-tools tojson FILE | \(importing)'."
+        ),
+        (
+            0, Array("ORC".utf8), "an ORC file",
+            "Write it as NDJSON: 'orc-contents FILE | \(importing)'."
+        ),
+        (
+            0, Array("SQLite format 3\0".utf8), "an SQLite database",
+            "Write its events as NDJSON: 'reprise ledger export' if it is a ledger, or 'sqlite3 -csv -header"
+                + " FILE \"SELECT …\" | \(importing)'."
+        ),
+        (
+            0, Array("PGDMP".utf8), "a PostgreSQL dump in the custom format",
+            "Export the table as CSV: 'psql -c \"COPY events TO STDOUT (FORMAT csv, HEADER)\" | \(importing)'."
+        ),
+        (
+            0, Array("--\n-- PostgreSQL".utf8), "a PostgreSQL dump in SQL",
+            "Export the table as CSV: 'psql -c \"COPY events TO STDOUT (FORMAT csv, HEADER)\" | \(importing)'."
+        ),
+    ]
+
+    private static let importing = "reprise ledger import -"
+
+    /// - Parameters:
+    ///   - head: The first bytes, decompressed.
+    ///   - delimiter: What separates fields, where that was said.
+    init(of head: UnsafeRawBufferPointer, delimiter: UInt8?) {
+        let bytes = head.starts(with: [0xef, 0xbb, 0xbf]) ? head.dropFirst(3) : head[...]
+        if let other = Self.binary(head) {
+            self = other
+        } else if delimiter != nil {
+            self = .records(.rows(delimiter: delimiter ?? UInt8(ascii: ",")))
+        } else {
+            self = Self.text(UnsafeRawBufferPointer(rebasing: bytes))
+        }
+    }
+
+    private static func binary(_ head: UnsafeRawBufferPointer) -> FileKind? {
+        for (offset, mark, name, advice) in marks
+        where head.count >= offset + mark.count && head[offset...].starts(with: mark) {
+            return .other(name, advice: advice)
+        }
+        let start = head.prefix(4)
+        let isWide =
+            start.starts(with: [0, 0, 0xfe, 0xff]) || start.starts(with: [0xff, 0xfe, 0, 0])
+            || (start.count == 4
+                && (start.elementsEqual([0, 0, 0, start[3]]) || zeros(start, [1, 2, 3])))
+        if isWide { return utf("UTF-32") }
+        if start.starts(with: [0xfe, 0xff]) || start.starts(with: [0xff, 0xfe]) {
+            return utf("UTF-16")
+        }
+        if zeros(start, [0]) { return utf("UTF-16BE") }
+        if zeros(start, [1]) { return utf("UTF-16LE") }
+        guard !head.prefix(1_024).contains(0) else {
+            return .other(
+                "binary data",
+                advice: "Write its events as NDJSON, a JSON array or CSV, and import that."
+            )
+        }
+        return nil
+    }
+
+    private static func zeros(_ bytes: Slice<UnsafeRawBufferPointer>, _ places: [Int]) -> Bool {
+        places.allSatisfy { $0 < bytes.count && bytes[bytes.startIndex + $0] == 0 }
+            && bytes.contains { $0 != 0 }
+    }
+
+    private static func utf(_ name: String) -> FileKind {
+        .other(
+            "\(name.prefix(6)) text",
+            advice: "Write it as UTF-8: 'iconv -f \(name) -t UTF-8 FILE | \(importing)'."
+        )
+    }
+
+    private static func text(_ head: UnsafeRawBufferPointer) -> FileKind {
+        let body = head.drop { JSONText.isSpace($0) }
+        func begins(_ text: String) -> Bool { body.starts(with: text.utf8) }
+        switch body.first {
+        case nil: return .other("empty", advice: "Check the path, and the command that wrote it.")
+        case UInt8(ascii: "["): return .records(.array)
+        case UInt8(ascii: "{"): return object(UnsafeRawBufferPointer(rebasing: body))
+        case UInt8(ascii: "<"):
+            let start = String(decoding: body.prefix(256), as: UTF8.self).lowercased()
+            let isPage = start.contains("<html") || start.hasPrefix("<!doctype html")
+            return .other(
+                isPage ? "an HTML page" : "XML",
+                advice: isPage
+                    ? "Check the address it came from: a server may have answered with an error page."
+                    : "Write its events as NDJSON, a JSON array or CSV, and import that."
+            )
+        case UInt8(ascii: "/") where begins("//") || begins("/*"): return commented
+        case UInt8(ascii: "%") where begins("%YAML"),
+            UInt8(ascii: "-") where begins("---") || begins("- "):
+            return yaml
+        default: return line(head)
+        }
+    }
+
+    private static let commented = FileKind.other(
+        "JSON with comments",
+        advice: "Take the comments out, for example with 'grep -v \"^ *//\" FILE | \(importing)'."
+    )
+    private static let yaml = FileKind.other(
+        "YAML",
+        advice: "Write it as NDJSON: 'yq -o=json -I=0 \".[]\" FILE | \(importing)'."
+    )
+
+    /// A text that is neither JSON nor marked: CSV, if its first line has a delimiter.
+    private static func line(_ head: UnsafeRawBufferPointer) -> FileKind {
+        let line = head.prefix { $0 != 0x0a }
+        if line.contains(UInt8(ascii: "\t")) {
+            return .records(.rows(delimiter: UInt8(ascii: "\t")))
+        }
+        if line.contains(UInt8(ascii: ",")) { return .records(.rows(delimiter: UInt8(ascii: ","))) }
+        if line.contains(UInt8(ascii: ";")) || line.contains(UInt8(ascii: "|")) {
+            let delimiter = line.contains(UInt8(ascii: ";")) ? ";" : "|"
+            return .other(
+                "text with '\(delimiter)' in its first line",
+                advice:
+                    "If that separates the fields of CSV, say so: '--delimiter \"\(delimiter)\"'."
+            )
+        }
+        let first = line.first { !JSONText.isSpace($0) } ?? 0
+        if let colon = line.firstIndex(of: UInt8(ascii: ":")), first != UInt8(ascii: "\""),
+            colon + 1 >= line.endIndex || JSONText.isSpace(line[colon + 1])
+        {
+            return yaml
+        }
+        let isScalar =
+            first == UInt8(ascii: "\"") || first == UInt8(ascii: "-") || (48...57).contains(first)
+            || ["null", "true", "false"].contains { line.starts(with: $0.utf8) }
+        if isScalar { return .records(.lines) }
+        return .other(
+            "neither NDJSON nor a JSON array nor CSV",
+            advice:
+                "Write one event a line: {\"time\":\"2026-03-01T09:30:00Z\",\"stream\":\"order-1\","
+                + "\"type\":\"Placed\",\"data\":{}}"
+        )
+    }
+
+    /// Text that begins with an object: NDJSON, unless the object goes on in the next line.
+    private static func object(_ body: UnsafeRawBufferPointer) -> FileKind {
+        guard let newline = Memory.firstIndex(of: 0x0a, in: body, from: 0) else {
+            return .records(.lines)
+        }
+        let rest = UnsafeRawBufferPointer(rebasing: body[newline...]).drop { JSONText.isSpace($0) }
+        if rest.starts(with: "//".utf8) || rest.starts(with: "/*".utf8) { return commented }
+        let line = UnsafeRawBufferPointer(rebasing: body[..<newline])
+        let isOpen = JSONDepth.isOpen(line)
+        let goesOn = rest.first == UInt8(ascii: "\"") || rest.first == UInt8(ascii: "}")
+        guard isOpen, goesOn else { return .records(.lines) }
+        return .other(
+            "JSON whose objects go over several lines",
+            advice: "Write one object a line: 'jq -c . FILE | \(importing)'."
+        )
+    }
+}
+
+/// Whether brackets are left open at the end of a text.
+private enum JSONDepth {
+    static func isOpen(_ text: UnsafeRawBufferPointer) -> Bool {
+        var depth = 0
+        var isInString = false
+        var index = 0
+        while index < text.count {
+            let byte = text[index]
+            if isInString {
+                if byte == UInt8(ascii: "\\") { index += 1 }
+                if byte == UInt8(ascii: "\"") { isInString = false }
+            } else if byte == UInt8(ascii: "\"") {
+                isInString = true
+            } else if byte == UInt8(ascii: "{") || byte == UInt8(ascii: "[") {
+                depth += 1
+            } else if byte == UInt8(ascii: "}") || byte == UInt8(ascii: "]") {
+                depth -= 1
+            }
+            index += 1
+        }
+        return depth > 0 && !isInString
+    }
+}
