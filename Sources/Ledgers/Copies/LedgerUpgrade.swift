@@ -45,6 +45,7 @@ package struct LedgerUpgrade: Hashable, Sendable {
                 try LedgerFile.create(path: staged, header: .init(bucketWidth: source.bucketWidth))
                 try LedgerWriter.withWriter(path: staged) { writer in
                     writer.allowsFuture = true
+                    try writer.leaveSyncToCaller()
                     try HandOff.run(
                         buffers: [NewEventBatch(), NewEventBatch(), NewEventBatch()],
                         produce: { try source.read(into: $0) },
@@ -53,6 +54,9 @@ package struct LedgerUpgrade: Hashable, Sendable {
                             try progress(.copying(upgrade.events))
                         }
                     )
+                }
+                guard !SQLiteDatabase.hasLog(staged) else {
+                    throw CopyError.differs(path: new, reason: "its log could not be merged")
                 }
                 let result = try LedgerVerify.run(path: staged) { try progress(.verifying($0)) }
                 guard result.isSound, result.events == upgrade.events else {
@@ -206,6 +210,7 @@ private final class FormatOneRows {
     private let json = JSONObjectReader()
     private var padded = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 16, alignment: 16)
     private var id: [UInt8] = []
+    private var isAtEnd = false
 
     init(_ database: SQLiteDatabase) throws {
         self.database = database
@@ -224,7 +229,10 @@ private final class FormatOneRows {
 
     /// - Returns: False when there is none left.
     func appendNext(to batch: NewEventBatch) throws -> Bool {
-        guard try statement.step() else { return false }
+        // Behind its last row a statement would begin anew.
+        guard !isAtEnd else { return false }
+        isAtEnd = try !statement.step()
+        guard !isAtEnd else { return false }
         writeID(statement.blob(1))
         let (time, isTooFar) = statement.integer(2).multipliedReportingOverflow(by: 1_000)
         let (stream, type, data) = (statement.text(3), statement.text(4), statement.text(5))

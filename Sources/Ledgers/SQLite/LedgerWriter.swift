@@ -103,6 +103,11 @@ package final class LedgerWriter {
         )
     }
 
+    /// Lets batches return before they are on the disk.
+    ///
+    /// Only for a file that nobody uses before the caller has synchronized it as a whole.
+    func leaveSyncToCaller() throws { try database.execute("PRAGMA synchronous = OFF") }
+
     /// Stores the events in one transaction.
     ///
     /// - Returns: What became of each, in the same order.

@@ -54,7 +54,7 @@ struct OddLedger {
     private static let objects = [
         "{}", #"{"a":1}"#, #"{ "a" : [ 1 , 2.50 ] , "b" : "x\ny" }"#, "{\"a\":\r\n  1}",
         "{\n}", "{\"a\":\t\"é\u{2028}😀\"}", #"{"a":1,"a":2}"#, #"{"big":1e400,"z":-0}"#,
-        #"{"t":"\u0000\\\"\/"}"#, "{\"long\":\"" + String(repeating: "x", count: 70_000) + "\"}",
+        #"{"t":"\u0001\\\"\/"}"#, "{\"long\":\"" + String(repeating: "x", count: 70_000) + "\"}",
     ]
 }
 
