@@ -37,7 +37,9 @@ package final class JSONObjectReader {
 
     /// A field of the open object, in the order of the text: its key with escapes resolved, and the
     /// text of its value.
-    package func field(at index: Int) -> (key: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer) {
+    package func field(
+        at index: Int
+    ) -> (key: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer) {
         parser.field(at: index)
     }
 }

@@ -89,7 +89,8 @@ struct LedgerImportCommand: AsyncParsableCommand {
     var skipBad = 0
 
     @Flag(
-        help: "Replace U+0000 and halves of surrogate pairs by U+FFFD, and JSON nested too deep by its text."
+        help:
+            "Replace U+0000 and halves of surrogate pairs by U+FFFD, and JSON nested too deep by its text."
     )
     var replace = false
 
@@ -126,7 +127,9 @@ struct LedgerImportCommand: AsyncParsableCommand {
         if let path = counts.badRecordsPath {
             for reason in counts.firstReasons { general.logger.warning("\(reason)") }
             let records = Figures.count(counts.setAside, "bad record")
-            general.logger.warning("\(records) set aside in '\(path)', the reasons in '\(work.ledger).bad.txt'.")
+            general.logger.warning(
+                "\(records) set aside in '\(path)', the reasons in '\(work.ledger).bad.txt'."
+            )
         }
         if counts.leavesUnfinished {
             general.logger.notice(
@@ -192,7 +195,9 @@ struct LedgerImportCommand: AsyncParsableCommand {
         guard let byte = delimiter.utf8.first, delimiter.utf8.count == 1, byte >= 32 || byte == 9,
             byte < 127, byte != UInt8(ascii: "\"")
         else {
-            throw ValidationError("--delimiter must be one ASCII character other than a quote, or 'tab'.")
+            throw ValidationError(
+                "--delimiter must be one ASCII character other than a quote, or 'tab'."
+            )
         }
         return byte
     }

@@ -33,7 +33,7 @@ struct LedgerCommandTests {
             expect(imported, exits: 0)
             #expect(imported.standardOutput.hasPrefix("Stored 1 event in 'ledger.db': "))
             let again = try await reprise.run("ledger import -", input: Self.line)
-            #expect(again.standardOutput.contains("Stored 0 events in 'ledger.db', 1 were there"))
+            expect(again, exits: 6, saying: ["its content was imported on"])
             let generated = try await reprise.run("ledger generate --events 1000 --seed 1")
             #expect(generated.standardOutput.hasPrefix("Stored 1,000 events in 'ledger.db': "))
             let info = try object(try await reprise.run("ledger info --json"))
@@ -222,7 +222,7 @@ struct LedgerCommandTests {
                 try await reprise.run("ledger import events.ndjson"),
                 exits: 6,
                 saying: [
-                    "events.ndjson, line 2, is not an event: ", "1 events were stored",
+                    "'events.ndjson', line 2, is not an event for this ledger: ", "1 event was stored",
                     "--skip-bad",
                 ]
             )
@@ -230,12 +230,12 @@ struct LedgerCommandTests {
             expect(
                 skipped,
                 exits: 0,
-                saying: ["Warning: 1 bad line set aside in 'ledger.db.bad.ndjson'."]
+                saying: ["Warning: 1 bad record set aside in 'ledger.db.bad.ndjson', the reasons in"]
             )
             expect(
                 try await reprise.run("ledger import nowhere.ndjson"),
                 exits: 6,
-                saying: ["nowhere.ndjson cannot be opened"]
+                saying: ["'nowhere.ndjson' cannot be opened"]
             )
         }
     }

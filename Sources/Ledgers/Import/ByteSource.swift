@@ -66,7 +66,8 @@ final class ByteSource {
             if made > 0 { return made }
             guard !unread.isEmpty || !isAtEnd || decompressor.mayEnd else {
                 throw ByteSourceError(
-                    reason: "its \(compression?.rawValue ?? "") data end too early: the file is cut off"
+                    reason:
+                        "its \(compression?.rawValue ?? "") data end too early: the file is cut off"
                 )
             }
         }
@@ -88,6 +89,7 @@ final class ByteSource {
     /// checksums are known to be right.
     ///
     /// - Parameter progress: Called every 16 MiB or so.
+    /// - Throws: ``ByteSourceError`` where they are not; what `progress` throws.
     func check(_ progress: () throws -> Void) throws {
         let target = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 64)
         defer { target.deallocate() }
@@ -105,6 +107,7 @@ final class ByteSource {
     /// - Parameters:
     ///   - folder: Where the file is made; only its owner can read it.
     ///   - head: What the caller took of a plain pipe.
+    /// - Throws: ``ByteSourceError``.
     func spool(in folder: String, after head: UnsafeRawBufferPointer) throws {
         let spool = try Self.makeUnnamedFile(in: folder)
         do {
@@ -129,7 +132,8 @@ final class ByteSource {
         let file = mkstemp(&name)
         guard file >= 0 else {
             throw ByteSourceError(
-                reason: "a copy of it cannot be made in '\(folder)': \(String(cString: strerror(errno)))"
+                reason:
+                    "a copy of it cannot be made in '\(folder)': \(String(cString: strerror(errno)))"
             )
         }
         unlink(name)

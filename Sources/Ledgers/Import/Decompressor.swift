@@ -14,7 +14,9 @@ enum Compression: String {
             self = .gzip
         } else if bytes.starts(with: zstd) {
             self = .zstd
-        } else if bytes.count >= 4, bytes[0] & 0xf0 == 0x50, bytes[1...3].elementsEqual([0x2a, 0x4d, 0x18]) {
+        } else if bytes.count >= 4, bytes[0] & 0xf0 == 0x50,
+            bytes[1...3].elementsEqual([0x2a, 0x4d, 0x18])
+        {
             // A skippable frame (RFC 8878, section 3.1.2).
             self = .zstd
         } else {

@@ -5,12 +5,24 @@ enum FileKind: Equatable {
     case other(String, advice: String)
 
     private static let marks: [(offset: Int, mark: [UInt8], name: String, advice: String)] = [
-        (0, [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00], "xz data", "Decompress it: 'xz -dc FILE | \(importing)'."),
+        (
+            0, [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00], "xz data",
+            "Decompress it: 'xz -dc FILE | \(importing)'."
+        ),
         (0, Array("BZh".utf8), "bzip2 data", "Decompress it: 'bzip2 -dc FILE | \(importing)'."),
         (0, [0x04, 0x22, 0x4d, 0x18], "lz4 data", "Decompress it: 'lz4 -dc FILE | \(importing)'."),
-        (0, [0x50, 0x4b, 0x03, 0x04], "a zip archive", "Unpack it: 'unzip -p FILE | \(importing)'."),
-        (0, [0x37, 0x7a, 0xbc, 0xaf, 0x27, 0x1c], "a 7z archive", "Unpack it: '7z x -so FILE | \(importing)'."),
-        (257, Array("ustar".utf8), "a tar archive", "Unpack it: 'tar -xOf FILE MEMBER | \(importing)'."),
+        (
+            0, [0x50, 0x4b, 0x03, 0x04], "a zip archive",
+            "Unpack it: 'unzip -p FILE | \(importing)'."
+        ),
+        (
+            0, [0x37, 0x7a, 0xbc, 0xaf, 0x27, 0x1c], "a 7z archive",
+            "Unpack it: '7z x -so FILE | \(importing)'."
+        ),
+        (
+            257, Array("ustar".utf8), "a tar archive",
+            "Unpack it: 'tar -xOf FILE MEMBER | \(importing)'."
+        ),
         (
             0, Array("PAR1".utf8), "a Parquet file",
             "Write it as NDJSON, for example with 'duckdb -c \"COPY (FROM 'FILE') TO '/dev/stdout' (FORMAT json)\"'."
@@ -19,7 +31,10 @@ enum FileKind: Equatable {
             0, [0x4f, 0x62, 0x6a, 0x01], "an Avro file",
             "Write it as NDJSON: 'avro-tools tojson FILE | \(importing)'."
         ),
-        (0, Array("ORC".utf8), "an ORC file", "Write it as NDJSON: 'orc-contents FILE | \(importing)'."),
+        (
+            0, Array("ORC".utf8), "an ORC file",
+            "Write it as NDJSON: 'orc-contents FILE | \(importing)'."
+        ),
         (
             0, Array("SQLite format 3\0".utf8), "an SQLite database",
             "Write its events as NDJSON: 'reprise ledger export' if it is a ledger, or 'sqlite3 -csv -header"
@@ -59,9 +74,12 @@ enum FileKind: Equatable {
         let start = head.prefix(4)
         let isWide =
             start.starts(with: [0, 0, 0xfe, 0xff]) || start.starts(with: [0xff, 0xfe, 0, 0])
-            || (start.count == 4 && (start.elementsEqual([0, 0, 0, start[3]]) || zeros(start, [1, 2, 3])))
+            || (start.count == 4
+                && (start.elementsEqual([0, 0, 0, start[3]]) || zeros(start, [1, 2, 3])))
         if isWide { return utf("UTF-32") }
-        if start.starts(with: [0xfe, 0xff]) || start.starts(with: [0xff, 0xfe]) { return utf("UTF-16") }
+        if start.starts(with: [0xfe, 0xff]) || start.starts(with: [0xff, 0xfe]) {
+            return utf("UTF-16")
+        }
         if zeros(start, [0]) { return utf("UTF-16BE") }
         if zeros(start, [1]) { return utf("UTF-16LE") }
         guard !head.prefix(1_024).contains(0) else {
@@ -79,7 +97,10 @@ enum FileKind: Equatable {
     }
 
     private static func utf(_ name: String) -> FileKind {
-        .other("\(name.prefix(6)) text", advice: "Write it as UTF-8: 'iconv -f \(name) -t UTF-8 FILE | \(importing)'.")
+        .other(
+            "\(name.prefix(6)) text",
+            advice: "Write it as UTF-8: 'iconv -f \(name) -t UTF-8 FILE | \(importing)'."
+        )
     }
 
     private static func text(_ head: UnsafeRawBufferPointer) -> FileKind {
@@ -99,7 +120,8 @@ enum FileKind: Equatable {
                     : "Write its events as NDJSON, a JSON array or CSV, and import that."
             )
         case UInt8(ascii: "/") where begins("//") || begins("/*"): return commented
-        case UInt8(ascii: "%") where begins("%YAML"), UInt8(ascii: "-") where begins("---") || begins("- "):
+        case UInt8(ascii: "%") where begins("%YAML"),
+            UInt8(ascii: "-") where begins("---") || begins("- "):
             return yaml
         default: return line(head)
         }
@@ -117,13 +139,16 @@ enum FileKind: Equatable {
     /// A text that is neither JSON nor marked: CSV, if its first line has a delimiter.
     private static func line(_ head: UnsafeRawBufferPointer) -> FileKind {
         let line = head.prefix { $0 != 0x0a }
-        if line.contains(UInt8(ascii: "\t")) { return .records(.rows(delimiter: UInt8(ascii: "\t"))) }
+        if line.contains(UInt8(ascii: "\t")) {
+            return .records(.rows(delimiter: UInt8(ascii: "\t")))
+        }
         if line.contains(UInt8(ascii: ",")) { return .records(.rows(delimiter: UInt8(ascii: ","))) }
         if line.contains(UInt8(ascii: ";")) || line.contains(UInt8(ascii: "|")) {
             let delimiter = line.contains(UInt8(ascii: ";")) ? ";" : "|"
             return .other(
                 "text with '\(delimiter)' in its first line",
-                advice: "If that separates the fields of CSV, say so: '--delimiter \"\(delimiter)\"'."
+                advice:
+                    "If that separates the fields of CSV, say so: '--delimiter \"\(delimiter)\"'."
             )
         }
         let first = line.first { !JSONText.isSpace($0) } ?? 0
@@ -138,7 +163,8 @@ enum FileKind: Equatable {
         if isScalar { return .records(.lines) }
         return .other(
             "neither NDJSON nor a JSON array nor CSV",
-            advice: "Write one event a line: {\"time\":\"2026-03-01T09:30:00Z\",\"stream\":\"order-1\","
+            advice:
+                "Write one event a line: {\"time\":\"2026-03-01T09:30:00Z\",\"stream\":\"order-1\","
                 + "\"type\":\"Placed\",\"data\":{}}"
         )
     }

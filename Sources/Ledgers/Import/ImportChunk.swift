@@ -57,7 +57,9 @@ final class ImportChunk: @unchecked Sendable {
     func add(_ record: RecordReader.Record, _ outcome: RecordOutcome) {
         let start = text.count
         text.append(contentsOf: record.raw)
-        let before = record.text.baseAddress.flatMap { text in record.raw.baseAddress.map { text - $0 } }
+        let before = record.text.baseAddress.flatMap { text in
+            record.raw.baseAddress.map { text - $0 }
+        }
         let span = (start + (before ?? 0))..<(start + (before ?? 0) + record.text.count)
         switch outcome {
         case .blank: return
@@ -114,14 +116,14 @@ final class ImportPace: Sendable {
     /// At most so many records, and about so many bytes.
     var size: (records: Int, bytes: Int) { state.withLock { $0 } }
 
-    /// Hears how long a full transaction of this size took.
-    func adapt(to time: Duration, records: Int) {
+    /// Hears how long the transaction of a full chunk took.
+    func adapt(to time: Duration, records: Int, bytes: Int) {
+        guard records > 0 else { return }
         let factor = min(1.5, max(0.25, Self.wanted / max(time, .microseconds(1))))
         state.withLock { state in
-            // Several chunks of the size before are on their way.
-            let from = max(records, 1)
-            state.records = min(100_000, max(200, Int(Double(from) * factor)))
-            state.bytes = max(256 << 10, state.records * 420)
+            // Several chunks of the size before are on their way, so it counts from this one's.
+            state.records = min(100_000, max(200, Int(Double(records) * factor)))
+            state.bytes = min(64 << 20, max(256 << 10, Int(Double(bytes) * factor)))
         }
     }
 }
@@ -209,7 +211,8 @@ final class ImportReading: @unchecked Sendable {
             return .blank
         }
         guard rows != nil else {
-            return parser.parse(text, number: record.number, into: chunk.batch).map { .bad($0) } ?? .event
+            return parser.parse(text, number: record.number, into: chunk.batch).map { .bad($0) }
+                ?? .event
         }
         if let reason = rows?.read(text) { return .bad(reason) }
         padded.removeAll(keepingCapacity: true)

@@ -66,7 +66,9 @@ extension ImportError: CustomStringConvertible {
         guard counts.stored + counts.present + counts.setAside > 0 else {
             return "nothing was stored in '\(ledger)'"
         }
-        var parts = ["\(counts.stored) event\(counts.stored == 1 ? " was" : "s were") stored in '\(ledger)'"]
+        var parts = [
+            "\(counts.stored) event\(counts.stored == 1 ? " was" : "s were") stored in '\(ledger)'"
+        ]
         if counts.present > 0 { parts.append("\(counts.present) were there already") }
         if counts.setAside > 0 {
             let records = "\(counts.setAside) bad record\(counts.setAside == 1 ? " was" : "s were")"

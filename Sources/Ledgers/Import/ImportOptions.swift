@@ -49,7 +49,8 @@ package struct ImportFields: Sendable {
     ///
     /// - Returns: Why it is neither, as a clause; nil when it was taken.
     package mutating func add(_ text: String) -> String? {
-        guard let sign = text.firstIndex(of: "="), let name = Name(rawValue: String(text[..<sign])) else {
+        guard let sign = text.firstIndex(of: "="), let name = Name(rawValue: String(text[..<sign]))
+        else {
             let names = Name.allCases.map(\.rawValue).joined(separator: ", ")
             return "it must be NAME=POINTER, and NAME one of \(names)"
         }
@@ -57,7 +58,9 @@ package struct ImportFields: Sendable {
         let value = String(text[text.index(after: sign)...])
         if value.hasPrefix("=") {
             let constant = String(value.dropFirst())
-            if constant.utf8.contains(0) || constant.isEmpty { return "the text for '\(name)' is empty" }
+            if constant.utf8.contains(0) || constant.isEmpty {
+                return "the text for '\(name)' is empty"
+            }
             places[name] = .constant(Array(constant.utf8))
             return nil
         }
@@ -88,7 +91,8 @@ package struct ImportFields: Sendable {
                 "aggregate", "entity_id", "entityId", "subject", "topic", "key",
             ]
         case .type: ["event_type", "eventType", "event_name", "eventName", "name", "kind", "event"]
-        case .data: ["payload", "body", "event_data", "eventData", "content", "value", "event", "message"]
+        case .data:
+            ["payload", "body", "event_data", "eventData", "content", "value", "event", "message"]
         case .id: ["event_id", "eventId", "uuid", "message_id"]
         case .metadata: ["meta", "headers", "event_metadata"]
         }

@@ -33,9 +33,17 @@ struct ImportRecord: Equatable {
         is_complete, began_at, ended_at, checksum
         """
 
-    /// All rows, in the order in which they were first written.
-    static func all(in database: SQLiteDatabase) throws -> [ImportRecord] {
-        let statement = try database.prepare("SELECT \(columns) FROM main.imports ORDER BY import")
+    /// All rows, in the order in which they were first written; or `most` of those after a number.
+    static func all(
+        in database: SQLiteDatabase,
+        after number: Int64 = .min,
+        most: Int64 = .max
+    ) throws -> [ImportRecord] {
+        let statement = try database.prepare(
+            "SELECT \(columns) FROM main.imports WHERE import > ?1 ORDER BY import LIMIT ?2"
+        )
+        statement.bind(number, at: 1)
+        statement.bind(most, at: 2)
         var records: [ImportRecord] = []
         while try statement.step() { records.append(ImportRecord(statement)) }
         return records

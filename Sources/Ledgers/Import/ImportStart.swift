@@ -63,7 +63,9 @@ struct ImportStartFinder {
         case .records(let form): self.form = form
         case .other("empty", _) where options.source != nil: form = .lines
         case .other(let kind, let advice):
-            let shown = argument == "-" ? "…" : TextForPeople.shown(argument, most: 1_000).dropFirst().dropLast()
+            let shown =
+                argument == "-"
+                ? "…" : TextForPeople.shown(argument, most: 1_000).dropFirst().dropLast()
             throw Refusal(
                 kind: .otherFormat,
                 reason: "it is \(kind)",
@@ -97,7 +99,8 @@ struct ImportStartFinder {
         else { return nil }
         return Refusal(
             kind: .otherContent,
-            reason: "what the ledger knows of the source \(TextForPeople.shown(row.source ?? "")) is damaged",
+            reason:
+                "what the ledger knows of the source \(TextForPeople.shown(row.source ?? "")) is damaged",
             advice: "Run 'reprise ledger verify --ledger \(ledger)' to see what else is."
         )
     }
@@ -128,7 +131,10 @@ struct ImportStartFinder {
         do {
             rows = try CSVRows(header: header.text, delimiter: delimiter)
         } catch {
-            throw Refusal(kind: .otherFormat, reason: "of its header, the first line, \(error.reason)")
+            throw Refusal(
+                kind: .otherFormat,
+                reason: "of its header, the first line, \(error.reason)"
+            )
         }
     }
 
@@ -140,7 +146,8 @@ struct ImportStartFinder {
             guard digest.value == candidate.digest else { continue }
             // Of imports of the same beginning the newest counts, and one that is complete.
             let isBetter =
-                match.map { $0.bytes < candidate.bytes || candidate.isComplete || !$0.isComplete } ?? true
+                match.map { $0.bytes < candidate.bytes || candidate.isComplete || !$0.isComplete }
+                ?? true
             if isBetter { match = candidate }
         }
         guard reader.offset > (match?.bytes ?? 0) || match == nil else { return match }
@@ -188,7 +195,8 @@ struct ImportStartFinder {
         if let known, match == nil, known.bytes > 0 {
             throw Refusal(
                 kind: .otherContent,
-                reason: "the \(known.bytes) bytes of \(TextForPeople.shown(known.source ?? "")) that were"
+                reason:
+                    "the \(known.bytes) bytes of \(TextForPeople.shown(known.source ?? "")) that were"
                     + " read before are not its beginning: it was replaced, rotated, cut or changed",
                 advice: "If its events are new, import it under another name, such as '--source"
                     + " \(known.source ?? "")-2'."
@@ -197,8 +205,10 @@ struct ImportStartFinder {
         if let match, let other = match.source, other != options.source, match.unnamed > 0 {
             throw Refusal(
                 kind: .importedBefore,
-                reason: "it begins with what was imported under the source \(TextForPeople.shown(other))",
-                advice: "Use that name. If it is another file that begins alike, add '--again' this once."
+                reason:
+                    "it begins with what was imported under the source \(TextForPeople.shown(other))",
+                advice:
+                    "Use that name. If it is another file that begins alike, add '--again' this once."
             )
         }
         let own = match.flatMap { $0.source == nil || $0.source == options.source ? $0 : nil }
@@ -233,7 +243,8 @@ struct ImportStartFinder {
         guard try hasMore() else {
             throw Refusal(
                 kind: .importedBefore,
-                reason: "its content was imported on \(when), as \(TextForPeople.shown(record.file)), with"
+                reason:
+                    "its content was imported on \(when), as \(TextForPeople.shown(record.file)), with"
                     + " \(events), of which \(record.unnamed) have no id"
             )
         }

@@ -47,7 +47,8 @@ final class ImportWriting {
         counts.readBefore = start.record.records
         badRecords = BadRecordFiles(
             ledger: work.ledger,
-            source: work.file == "-" ? "standard input" : TextForPeople.shown(work.file, most: 1_000),
+            source: work.file == "-"
+                ? "standard input" : TextForPeople.shown(work.file, most: 1_000),
             header: start.rows?.header
         )
     }
@@ -62,7 +63,9 @@ final class ImportWriting {
             counts.bytesRead = chunk.bytesRead
             counts.bytesTotal = chunk.bytesTotal
             counts.leavesUnfinished = chunk.isUnfinished
-            if !chunk.isLast { pace.adapt(to: .now - since, records: chunk.records) }
+            if !chunk.isLast {
+                pace.adapt(to: .now - since, records: chunk.records, bytes: chunk.text.count)
+            }
             try progress(counts)
             if let end {
                 throw work.error(.badRecord, end.reason, place: end.place, counts: counts)
@@ -156,7 +159,9 @@ final class ImportWriting {
         }
         if !setAside.isEmpty { try badRecords.synchronize() }
         let passed = chunk.length(through: appended.stoppedAt)
-        chunk.text.withUnsafeBytes { start.digest.add(UnsafeRawBufferPointer(rebasing: $0[..<passed.bytes])) }
+        chunk.text.withUnsafeBytes {
+            start.digest.add(UnsafeRawBufferPointer(rebasing: $0[..<passed.bytes]))
+        }
         row.bytes += passed.bytes
         row.records += passed.records
         row.events += appended.stored + appended.present
@@ -188,7 +193,12 @@ final class ImportWriting {
             while next < bad.count, bad[next].index <= index {
                 let record = bad[next]
                 all.append(
-                    SetAside(number: record.number, reason: record.reason, span: record.span, entry: next)
+                    SetAside(
+                        number: record.number,
+                        reason: record.reason,
+                        span: record.span,
+                        entry: next
+                    )
                 )
                 next += 1
             }
@@ -208,7 +218,10 @@ final class ImportWriting {
         counts.records += records
         counts.setAside += setAside.count
         guard !setAside.isEmpty else { return }
-        counts.badRecordsPath = BadRecordFiles.recordsPath(of: work.ledger, isCSV: start.rows != nil)
+        counts.badRecordsPath = BadRecordFiles.recordsPath(
+            of: work.ledger,
+            isCSV: start.rows != nil
+        )
         for record in setAside.prefix(max(0, 5 - counts.firstReasons.count)) {
             counts.firstReasons.append("\(work.name), \(unit) \(record.number): \(record.reason).")
         }
@@ -216,19 +229,21 @@ final class ImportWriting {
 
     /// Makes sure that what was known when the import began is still so.
     private func assertNotOvertaken() throws {
-        let history = try ImportRecord.all(in: writer.database)
         if row.number == 0 {
+            let newer = try ImportRecord.all(in: writer.database, after: start.newest)
+            guard !newer.isEmpty else { return }
             let digest = StreamDigest()
             let head = start.head
             head.withUnsafeBytes { digest.add($0) }
-            let isOvertaken = history.contains {
-                guard $0.number > start.newest else { return false }
+            let isOvertaken = newer.contains {
                 if let source = row.source, $0.source == source { return true }
                 return $0.headBytes == head.count && $0.headDigest == digest.value && $0.unnamed > 0
                     && !work.options.again
             }
             if isOvertaken { throw Overtaken() }
-        } else if history.first(where: { $0.number == row.number }) != known {
+        } else if try ImportRecord.all(in: writer.database, after: row.number - 1, most: 1).first
+            != known
+        {
             guard row.unnamed == 0, row.source == nil else { throw Overtaken() }
             // What has ids cannot be doubled by another import of the same.
             row.number = 0

@@ -16,8 +16,9 @@ struct JSONPointer: Hashable, Sendable {
 
     let tokens: [Token]
 
-    /// Reads `/a/b`, with `~1` for a slash and `~0` for a tilde in a key; an empty text is the whole
-    /// record. Nil for anything else.
+    /// Reads a pointer; nil for anything else.
+    ///
+    /// `/a/b`, with `~1` for a slash and `~0` for a tilde in a key; an empty text is the whole record.
     init?(_ text: String) {
         guard !text.isEmpty else {
             tokens = []

@@ -43,7 +43,12 @@ package struct LedgerImport: Sendable {
             return try withoutActuallyEscaping(progress) { progress in
                 let start = try start(source, writer, progress)
                 let pace = ImportPace()
-                let reading = ImportReading(start.reader, rows: start.rows, options: options, pace: pace)
+                let reading = ImportReading(
+                    start.reader,
+                    rows: start.rows,
+                    options: options,
+                    pace: pace
+                )
                 let writing = ImportWriting(self, start, writer, pace)
                 try HandOff.run(
                     buffers: [ImportChunk(), ImportChunk(), ImportChunk()],

@@ -77,6 +77,7 @@ struct RecordSplitter {
     ///   - bytes: From the end of the last record on.
     ///   - isAtEnd: Whether no more bytes follow.
     /// - Returns: Nil where more bytes are needed, or where there are none.
+    /// - Throws: ``RecordSplitError``.
     mutating func next(
         in bytes: UnsafeRawBufferPointer,
         isAtEnd: Bool
@@ -165,7 +166,8 @@ struct RecordSplitter {
         if array == .closed { return nil }
         throw RecordSplitError(
             reason: begin >= 0
-                ? "the file ends inside this element" : "the array has no closing bracket: the file is cut off"
+                ? "the file ends inside this element"
+                : "the array has no closing bracket: the file is cut off"
         )
     }
 
@@ -190,14 +192,17 @@ struct RecordSplitter {
         case (.behindElement, _):
             throw RecordSplitError(reason: "there is no comma between two elements of the array")
         case (_, UInt8(ascii: ",")), (_, UInt8(ascii: "]")):
-            throw RecordSplitError(reason: "an element of the array is missing before '\(Unicode.Scalar(byte))'")
+            throw RecordSplitError(
+                reason: "an element of the array is missing before '\(Unicode.Scalar(byte))'"
+            )
         default: return false
         }
         return true
     }
 
     /// Looks for the end of the element that has begun; nil where it is not there yet.
-    private mutating func endOfElement(_ bytes: UnsafeRawBufferPointer, _ index: inout Int) -> Int? {
+    private mutating func endOfElement(_ bytes: UnsafeRawBufferPointer, _ index: inout Int) -> Int?
+    {
         while index < bytes.count {
             let byte = bytes[index]
             if isInString {

@@ -114,7 +114,8 @@ extension RecordParser {
     private func collect(of text: Bytes) throws(RecordError) {
         for index in 0..<reader.count {
             let (key, value) = reader.field(at: index)
-            guard let name = Self.name(of: key), options.fields.isEmpty || options.fields[name] == nil
+            guard let name = Self.name(of: key),
+                options.fields.isEmpty || options.fields[name] == nil
             else {
                 note(key, index, value)
                 continue
@@ -157,7 +158,9 @@ extension RecordParser {
     private func note(_ key: Bytes, _ index: Int, _ value: Bytes) {
         others.append(index)
         if key.elementsEqual("data_text".utf8), !Self.isNull(value) { parts.dataText = index }
-        if key.elementsEqual("metadata_text".utf8), !Self.isNull(value) { parts.metadataText = index }
+        if key.elementsEqual("metadata_text".utf8), !Self.isNull(value) {
+            parts.metadataText = index
+        }
         if key.elementsEqual("specversion".utf8) { parts.specVersion = Part(bytes: value) }
     }
 
@@ -189,7 +192,8 @@ extension RecordParser {
                     if pointer.tokens.count == 1 {
                         others.removeAll { $0 == index }
                         parts[name] = Part(bytes: value)
-                    } else if let inner = JSONWalk.value(at: pointer.tokens.dropFirst(), in: value) {
+                    } else if let inner = JSONWalk.value(at: pointer.tokens.dropFirst(), in: value)
+                    {
                         parts[name] = Part(bytes: inner)
                     }
                 }
@@ -218,7 +222,8 @@ extension RecordParser {
             name.append(0x20)
             JSONText.appendUnescaped(inner(id), to: &name)
             parts.id = Part(bytes: scratch.keep(name), isPlain: true)
-            for index in 0..<reader.count where reader.field(at: index).key.elementsEqual("id".utf8) {
+            for index in 0..<reader.count where reader.field(at: index).key.elementsEqual("id".utf8)
+            {
                 if !others.contains(index) { others.append(index) }
             }
             others.sort()
@@ -333,7 +338,9 @@ extension RecordParser {
         switch bytes.first ?? 0 {
         case UInt8(ascii: "\""):
             let inner = inner(bytes)
-            guard Memory.firstIndex(of: UInt8(ascii: "\\"), in: inner, from: 0) != nil else { return inner }
+            guard Memory.firstIndex(of: UInt8(ascii: "\\"), in: inner, from: 0) != nil else {
+                return inner
+            }
             plain.removeAll(keepingCapacity: true)
             JSONText.appendUnescaped(inner, to: &plain)
             return scratch.keep(plain)
@@ -362,7 +369,8 @@ extension RecordParser {
         if let reason = JSONFindings(of: text).reason {
             guard options.replacesBadText else {
                 throw RecordError(
-                    reason: "the JSON in the text of '\(name)' \(reason); '--replace' replaces that and takes it"
+                    reason:
+                        "the JSON in the text of '\(name)' \(reason); '--replace' replaces that and takes it"
                 )
             }
             let replaced = scratch.keep(JSONFindings.replaced(text))
@@ -404,19 +412,23 @@ extension RecordParser {
         let quoted = missing.map { "'\($0)'" }
         let list =
             quoted.count < 2
-            ? quoted.joined() : quoted.dropLast().joined(separator: ", ") + " and " + quoted.suffix(1).joined()
+            ? quoted.joined()
+            : quoted.dropLast().joined(separator: ", ") + " and " + quoted.suffix(1).joined()
         let isNull = (0..<reader.count).contains {
             let (key, value) = reader.field(at: $0)
             return key.elementsEqual(name.rawValue.utf8) && Self.isNull(value)
         }
         let fields = missing.map { "--field \(example($0))" }.joined(separator: " ")
-        return "\(list) \(missing.count == 1 ? "is" : "are") \(isNull ? "null" : "missing"); it has \(keys):"
+        return
+            "\(list) \(missing.count == 1 ? "is" : "are") \(isNull ? "null" : "missing"); it has \(keys):"
             + " say where to look with '\(fields)'"
     }
 
     /// What to write for a part that is missing.
     private func example(_ name: ImportFields.Name) -> String {
-        let names = (0..<reader.count).map { String(decoding: reader.field(at: $0).key, as: UTF8.self) }
+        let names = (0..<reader.count).map {
+            String(decoding: reader.field(at: $0).key, as: UTF8.self)
+        }
         let usual = ImportFields.usualNames(of: name)
         let near =
             usual.first { names.contains($0) }
@@ -429,7 +441,9 @@ extension RecordParser {
 
     private var keys: String {
         guard reader.count > 0 else { return "no keys" }
-        let shown = (0..<min(12, reader.count)).map { TextForPeople.shown(reader.field(at: $0).key, most: 40) }
+        let shown = (0..<min(12, reader.count)).map {
+            TextForPeople.shown(reader.field(at: $0).key, most: 40)
+        }
         return shown.joined(separator: ", ") + (reader.count > 12 ? " and more" : "")
     }
 }

@@ -114,6 +114,7 @@ final class RecordReader {
     ///   - elements: How many records were read before it.
     ///   - body: Is lent the bytes.
     /// - Returns: False where the source ends before that.
+    /// - Throws: ``ByteSourceError``; what `body` throws.
     func advance(
         to target: Int,
         elements: Int,

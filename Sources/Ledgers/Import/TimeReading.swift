@@ -47,6 +47,7 @@ package struct TimeReading: Sendable {
     /// What a text says, in microseconds since 1970.
     ///
     /// - Parameter text: The bytes, without quotes.
+    /// - Returns: A time of the years 0001 to 9999.
     /// - Throws: ``TimeReadingError`` where it cannot be told which instant it is.
     func microseconds(of text: UnsafeRawBufferPointer) throws(TimeReadingError) -> Int64 {
         if let time = Timestamp(rfc3339: text) { return time.microseconds }
@@ -67,7 +68,8 @@ package struct TimeReading: Sendable {
     private func microseconds(of number: EpochNumber) throws(TimeReadingError) -> Int64 {
         if unit == nil, number.looksLikeDate { throw .dateDigits }
         let unit = unit ?? number.unit
-        guard let value = number.shifted(by: unit.shift), Timestamp.ledgerYears.contains(value) else {
+        guard let value = number.shifted(by: unit.shift), Timestamp.ledgerYears.contains(value)
+        else {
             throw .outside
         }
         return value

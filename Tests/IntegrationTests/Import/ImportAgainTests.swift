@@ -9,7 +9,10 @@ struct ImportAgainTests {
     private struct Stopped: Error {}
 
     /// Imports until the first batch is stored, as a kill leaves it.
-    private func interrupt(_ scene: ImportScene, _ options: (inout ImportOptions) -> Void = { _ in }) {
+    private func interrupt(
+        _ scene: ImportScene,
+        _ options: (inout ImportOptions) -> Void = { _ in }
+    ) {
         #expect(throws: Stopped.self) {
             try scene.take(file: "events", options) { _ in throw Stopped() }
         }
@@ -17,7 +20,7 @@ struct ImportAgainTests {
 
     @Test("L3: content that was imported before is refused unless it is wanted again")
     func known() throws {
-        try ImportScene.with { scene in
+        try ImportScene.with { scene throws in
             try scene.take(lines(0..<3))
             let error = scene.refusal { try scene.take(lines(0..<3), as: "other") }
             #expect(error?.kind == .importedBefore)
@@ -31,9 +34,11 @@ struct ImportAgainTests {
         }
     }
 
-    @Test("L3: a file that begins with known content is refused with a hint, and --source reads its end")
+    @Test(
+        "L3: a file that begins with known content is refused with a hint, and --source reads its end"
+    )
     func longer() throws {
-        try ImportScene.with { scene in
+        try ImportScene.with { scene throws in
             try scene.take(lines(0..<3))
             let error = scene.refusal { try scene.take(lines(0..<5)) }
             #expect(error?.kind == .importedBefore)
@@ -49,10 +54,12 @@ struct ImportAgainTests {
 
     @Test("L3: a rotated or changed file of a source is refused, and nothing of it is stored")
     func rotated() throws {
-        try ImportScene.with { scene in
+        try ImportScene.with { scene throws in
             func source(_ options: inout ImportOptions) { options.source = "log" }
             try scene.take(lines(0..<4), source)
-            for text in [lines(1..<6), lines(0..<3), lines(0..<4).replacing("\"s\"", with: "\"t\""), ""] {
+            for text in [
+                lines(1..<6), lines(0..<3), lines(0..<4).replacing("\"s\"", with: "\"t\""), "",
+            ] {
                 let error = scene.refusal { try scene.take(text, source) }
                 #expect(error?.kind == .otherContent, "\(text)")
             }
@@ -63,7 +70,7 @@ struct ImportAgainTests {
 
     @Test("L3: equal events on equal lines of two files are two events")
     func equalLines() throws {
-        try ImportScene.with { scene in
+        try ImportScene.with { scene throws in
             let same = line(7)
             try scene.take(line(1) + same + line(2), as: "january")
             #expect(try scene.take(line(3) + same, as: "february").stored == 2)
@@ -73,16 +80,21 @@ struct ImportAgainTests {
 
     @Test("a growing file comes whole and once, at whichever byte it was cut")
     func growing() throws {
-        try ImportScene.with { scene in
+        try ImportScene.with { scene throws in
             let text = line(1) + line(2, id: "two") + "\n" + line(3)
             let bytes = Array(text.utf8)
             for cut in 0...bytes.count {
                 try scene.write(Data(bytes[..<cut]))
-                let before = try scene.take(file: "events") { $0.source = "\(cut)"; $0.again = true }
+                let before = try scene.take(file: "events") {
+                    $0.source = "\(cut)"; $0.again = true
+                }
                 try scene.write(Data(bytes))
                 let after = try scene.take(file: "events") { $0.source = "\(cut)" }
                 let known = cut == 0 ? 0 : 1
-                #expect(before.stored + before.present + after.stored + after.present == 3, "\(cut)")
+                #expect(
+                    before.stored + before.present + after.stored + after.present == 3,
+                    "\(cut)"
+                )
                 #expect(before.stored + after.stored == 3 - known, "\(cut)")
             }
         }
@@ -90,7 +102,7 @@ struct ImportAgainTests {
 
     @Test("CSV that grows: a last row without a line end waits for it")
     func growingCSV() throws {
-        try ImportScene.with { scene in
+        try ImportScene.with { scene throws in
             let header = "time,stream,type,n\n"
             func take(_ text: String) throws -> ImportProgress {
                 try scene.take(text) { $0.source = "rows" }
@@ -105,7 +117,7 @@ struct ImportAgainTests {
 
     @Test("an array that got longer continues behind its last element")
     func growingArray() throws {
-        try ImportScene.with { scene in
+        try ImportScene.with { scene throws in
             func array(_ range: Range<Int>) -> String {
                 "[" + range.map { line($0) }.joined(separator: ",") + "]"
             }
@@ -115,9 +127,12 @@ struct ImportAgainTests {
         }
     }
 
-    @Test("a compressed file that grows by members continues by its content", arguments: ["gzip", "zstd"])
+    @Test(
+        "a compressed file that grows by members continues by its content",
+        arguments: ["gzip", "zstd"]
+    )
     func growingMembers(_ tool: String) throws {
-        try ImportScene.with { scene in
+        try ImportScene.with { scene throws in
             try scene.write(Data(lines(0..<3).utf8), to: "a")
             try scene.write(Data(lines(3..<5).utf8), to: "b")
             let a = try scene.run([tool, "-c", scene.file("a")])
@@ -134,7 +149,7 @@ struct ImportAgainTests {
     @Test("an interrupted import continues where it stopped, with and without --source")
     func interrupted() throws {
         for source in [nil, "log"] {
-            try ImportScene.with { scene in
+            try ImportScene.with { scene throws in
                 try scene.write(Data(lines(0..<50_000).utf8))
                 interrupt(scene) { $0.source = source }
                 let stored = try scene.events().count
@@ -154,7 +169,7 @@ struct ImportAgainTests {
         let events = (0..<40_000).map { line($0) }
         let rows = "time,stream,type,n\n" + (0..<40_000).map { "0,s,Step,\($0)\n" }.joined()
         for text in ["[" + events.joined(separator: ",\n") + "]", rows] {
-            try ImportScene.with { scene in
+            try ImportScene.with { scene throws in
                 try scene.write(Data(text.utf8))
                 interrupt(scene)
                 _ = try scene.take(file: "events")
@@ -165,7 +180,7 @@ struct ImportAgainTests {
 
     @Test("after an interruption another file with the same beginning is not mistaken for it")
     func otherAfterInterruption() throws {
-        try ImportScene.with { scene in
+        try ImportScene.with { scene throws in
             try scene.write(Data(lines(0..<50_000).utf8))
             interrupt(scene)
             let stored = try scene.events().count
@@ -176,7 +191,7 @@ struct ImportAgainTests {
 
     @Test("files whose events all have ids can be imported at any time again")
     func ids() throws {
-        try ImportScene.with { scene in
+        try ImportScene.with { scene throws in
             let text = lines(0..<2_000) { "id-\($0)" }
             try scene.take(text)
             let again = try scene.take(text)
@@ -189,11 +204,17 @@ struct ImportAgainTests {
 
     @Test("the same id with other content is refused, and both are named")
     func otherContent() throws {
-        try ImportScene.with { scene in
+        try ImportScene.with { scene throws in
             try scene.take(line(1, id: "a"))
-            let error = scene.refusal { try scene.take(line(2, id: "b") + line(3, id: "a", stream: "o"), as: "x") }
+            let error = scene.refusal {
+                try scene.take(line(2, id: "b") + line(3, id: "a", stream: "o"), as: "x")
+            }
             #expect(error?.place == "line 2")
-            #expect(error?.reason.contains("its id, 'a', is that of event 1, of 2026-03-01T09:10:01.000Z") == true)
+            #expect(
+                error?.reason.contains(
+                    "its id, 'a', is that of event 1, of 2026-03-01T09:10:01.000Z"
+                ) == true
+            )
             #expect(error?.reason.contains("time, stream, data are different") == true)
             #expect(try scene.payloads() == [1, 2].map(payload))
         }
@@ -201,7 +222,7 @@ struct ImportAgainTests {
 
     @Test("rows of imports are sound, and one that was changed is not")
     func records() throws {
-        try ImportScene.with { scene in
+        try ImportScene.with { scene throws in
             try scene.take(lines(0..<3)) { $0.source = "a\nb" }
             func sound() throws -> [Bool] {
                 try LedgerWriter.withWriter(path: scene.ledger) {

@@ -5,10 +5,13 @@ import Testing
 
 @Suite("Bad records of an import")
 struct ImportBadRecordTests {
-    @Test("L13: bad records are set aside as they are, and their file can be corrected and imported")
+    @Test(
+        "L13: bad records are set aside as they are, and their file can be corrected and imported"
+    )
     func setAside() throws {
-        try ImportScene.with { scene in
-            let bad = #"{"time":"2026-03-01T09:00:00Z", "stream":"s","type":"Step","data":{"n":"2"} "#
+        try ImportScene.with { scene throws in
+            let bad =
+                #"{"time":"2026-03-01T09:00:00Z", "stream":"s","type":"Step","data":{"n":"2"} "#
             let found = try scene.take(line(1) + bad + "\n" + line(3)) { $0.skipBad = 1 }
             #expect(found.stored == 2 && found.setAside == 1)
             #expect(found.firstReasons.first?.contains("line 2: it is not valid JSON") == true)
@@ -16,7 +19,9 @@ struct ImportBadRecordTests {
             let reasons = try scene.text(of: "a.ledger.bad.txt")
             #expect(reasons.hasPrefix("'\(scene.file("events"))', line 2: it is not valid JSON"))
             for name in ["a.ledger.bad.ndjson", "a.ledger.bad.txt"] {
-                let mode = try FileManager.default.attributesOfItem(atPath: scene.file(name))[.posixPermissions]
+                let mode = try FileManager.default.attributesOfItem(atPath: scene.file(name))[
+                    .posixPermissions
+                ]
                 #expect(mode as? Int == 0o600)
             }
             try scene.write(Data((bad + "}\n").utf8), to: "a.ledger.bad.ndjson")
@@ -27,13 +32,15 @@ struct ImportBadRecordTests {
 
     @Test("L13: bad rows of CSV keep their header, once")
     func rows() throws {
-        try ImportScene.with { scene in
+        try ImportScene.with { scene throws in
             let header = "time,stream,type,n\n"
             for number in 1...2 {
                 let text = header + "0,s,A,\(number)\n0,s,\"B\n\(number)\"\n"
                 #expect(try scene.take(text, as: "\(number)") { $0.skipBad = 9 }.setAside == 1)
             }
-            #expect(try scene.text(of: "a.ledger.bad.csv") == header + "0,s,\"B\n1\"\n0,s,\"B\n2\"\n")
+            #expect(
+                try scene.text(of: "a.ledger.bad.csv") == header + "0,s,\"B\n1\"\n0,s,\"B\n2\"\n"
+            )
             #expect(throws: LedgerError.self) {
                 try scene.take("time,stream,type,m\n0,s,A\n", as: "other") { $0.skipBad = 9 }
             }
@@ -42,15 +49,17 @@ struct ImportBadRecordTests {
 
     @Test("an element of an array is set aside on a line of its own")
     func element() throws {
-        try ImportScene.with { scene in
+        try ImportScene.with { scene throws in
             try scene.take("[{\"time\":0,\n \"stream\":\"s\"},\n\(line(1))]") { $0.skipBad = 1 }
-            #expect(try scene.text(of: "a.ledger.bad.ndjson") == "{\"time\":0,  \"stream\":\"s\"}\n")
+            #expect(
+                try scene.text(of: "a.ledger.bad.ndjson") == "{\"time\":0,  \"stream\":\"s\"}\n"
+            )
         }
     }
 
     @Test("events that the ledger refuses count as bad records, in the file's order")
     func refusedByLedger() throws {
-        try ImportScene.with { scene in
+        try ImportScene.with { scene throws in
             try scene.take(line(1, id: "a"))
             let other = line(5, id: "a")
             let far = line(6).replacing("2026", with: "2999")
@@ -63,12 +72,18 @@ struct ImportBadRecordTests {
 
     @Test("one more than allowed stops there, whichever kind it is, with all before it stored once")
     func limit() throws {
-        let (other, far, broken) = (line(5, id: "a"), line(6).replacing("2026", with: "2999"), "{}\n")
-        for kinds in [[other, far, broken], [broken, other, far], [other, broken, far], [broken, broken, other], [far, broken, broken]] {
+        let (other, far, broken) = (
+            line(5, id: "a"), line(6).replacing("2026", with: "2999"), "{}\n"
+        )
+        for kinds in [
+            [other, far, broken], [broken, other, far], [other, broken, far],
+            [broken, broken, other], [far, broken, broken],
+        ] {
             for allowed in 0...3 {
-                try ImportScene.with { scene in
+                try ImportScene.with { scene throws in
                     try scene.take(line(1, id: "a"))
-                    let text = line(2) + kinds[0] + line(3) + kinds[1] + line(4) + kinds[2] + line(7)
+                    let text =
+                        line(2) + kinds[0] + line(3) + kinds[1] + line(4) + kinds[2] + line(7)
                     func take() throws -> ImportProgress {
                         try scene.take(text, as: "x") { $0.skipBad = allowed }
                     }
@@ -82,9 +97,11 @@ struct ImportBadRecordTests {
                     #expect(error?.counts.setAside == allowed)
                     #expect(try scene.payloads() == [1, 2, 3, 4].prefix(2 + allowed).map(payload))
                     // What is corrected continues there.
-                    let corrected = text.split(separator: "\n", omittingEmptySubsequences: false).enumerated().map {
-                        $0.offset > 2 * allowed && $0.offset % 2 == 1 && $0.offset < 6 ? line(8).dropLast() : $0.element
-                    }.joined(separator: "\n")
+                    let corrected = text.split(separator: "\n", omittingEmptySubsequences: false)
+                        .enumerated().map {
+                            $0.offset > 2 * allowed && $0.offset % 2 == 1 && $0.offset < 6
+                                ? line(8).dropLast() : $0.element
+                        }.joined(separator: "\n")
                     #expect(try scene.take(corrected, as: "x").readBefore == 1 + 2 * allowed)
                     #expect(try scene.events().count == 1 + 7 - allowed)
                 }
@@ -94,10 +111,11 @@ struct ImportBadRecordTests {
 
     @Test("where the bad file is a symbolic link, nothing is written through it")
     func symbolicLink() throws {
-        try ImportScene.with { scene in
+        try ImportScene.with { scene throws in
             try scene.write(Data("kept".utf8), to: "victim")
             try FileManager.default.createSymbolicLink(
-                atPath: scene.file("a.ledger.bad.ndjson"), withDestinationPath: scene.file("victim")
+                atPath: scene.file("a.ledger.bad.ndjson"),
+                withDestinationPath: scene.file("victim")
             )
             #expect(throws: LedgerError.self) { try scene.take("{}\n") { $0.skipBad = 1 } }
             #expect(try scene.text(of: "victim") == "kept")

@@ -9,7 +9,9 @@ struct ImportScene {
 
     /// Runs `body` with a scene of its own, and removes it afterwards.
     static func with(_ body: (ImportScene) throws -> Void) throws {
-        let url = FileManager.default.temporaryDirectory.appendingPathComponent("import-\(UUID().uuidString)")
+        let url = FileManager.default.temporaryDirectory.appendingPathComponent(
+            "import-\(UUID().uuidString)"
+        )
         try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(at: url) }
         let scene = ImportScene(folder: url.path)
@@ -47,7 +49,9 @@ struct ImportScene {
     ) throws -> ImportProgress {
         var chosen = ImportOptions()
         options(&chosen)
-        return try LedgerImport(file: file(name), ledger: ledger, options: chosen).run(progress: progress)
+        return try LedgerImport(file: file(name), ledger: ledger, options: chosen).run(
+            progress: progress
+        )
     }
 
     /// The error of an import that must fail.
@@ -94,9 +98,10 @@ struct ImportScene {
         process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
         process.arguments = command
         process.standardOutput = output
-        process.standardInput = try input.map {
-            try FileHandle(forReadingFrom: URL(fileURLWithPath: file($0)))
-        } ?? FileHandle.nullDevice
+        process.standardInput =
+            try input.map {
+                try FileHandle(forReadingFrom: URL(fileURLWithPath: file($0)))
+            } ?? FileHandle.nullDevice
         try process.run()
         let data = output.fileHandleForReading.readDataToEndOfFile()
         process.waitUntilExit()
@@ -113,7 +118,8 @@ struct ImportScene {
 func line(_ number: Int, id: String? = nil, stream: String = "s") -> String {
     let id = id.map { "\"id\":\"\($0)\"," } ?? ""
     let second = String(number % 60)
-    return "{\(id)\"time\":\"2026-03-01T09:\(number / 60 % 60 + 10):\(second.count < 2 ? "0" : "")\(second)Z\","
+    return
+        "{\(id)\"time\":\"2026-03-01T09:\(number / 60 % 50 + 10):\(second.count < 2 ? "0" : "")\(second)Z\","
         + "\"stream\":\"\(stream)\",\"type\":\"Step\",\"data\":{\"n\":\"\(number)\"}}\n"
 }
 

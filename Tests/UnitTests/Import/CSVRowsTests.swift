@@ -27,9 +27,15 @@ struct CSVRowsTests {
     func object() throws {
         var rows = try rows("a,\"b \"\"c\"\"\",,é")
         #expect(read(&rows, "1,\"x\ny\t\",,\"\"\"\"") == nil)
-        #expect(String(decoding: rows.json, as: UTF8.self) == #"{"a":"1","b \"c\"":"x\ny\t","column3":"","é":"\""}"#)
+        #expect(
+            String(decoding: rows.json, as: UTF8.self)
+                == #"{"a":"1","b \"c\"":"x\ny\t","column3":"","é":"\""}"#
+        )
         #expect(read(&rows, "5\" pipe,b,c,d\u{1}") == nil)
-        #expect(String(decoding: rows.json, as: UTF8.self) == #"{"a":"5\" pipe","b \"c\"":"b","column3":"c","é":"d\u0001"}"#)
+        #expect(
+            String(decoding: rows.json, as: UTF8.self)
+                == #"{"a":"5\" pipe","b \"c\"":"b","column3":"c","é":"d\u0001"}"#
+        )
     }
 
     @Test("other delimiters")

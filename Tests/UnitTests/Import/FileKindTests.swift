@@ -12,7 +12,8 @@ struct FileKindTests {
         "records are told by the text",
         arguments: [
             ("{\"a\":1}\n{", RecordForm.lines), ("{}", .lines), ("\u{feff}{\"a\":1}", .lines),
-            (" \n{\"a\":1}", .lines), ("{\"time\":\n", .lines), ("[1]", .array), ("\u{feff}\n [", .array),
+            (" \n{\"a\":1}", .lines), ("{\"time\":\n", .lines), ("[1]", .array),
+            ("\u{feff}\n [", .array),
             ("a,b\n1,2", .rows(delimiter: 0x2c)), ("a\tb,c\n", .rows(delimiter: 9)),
             ("\"time\",\"stream\"\n", .rows(delimiter: 0x2c)), ("12\n", .lines), ("null", .lines),
             ("\"x\"", .lines),
@@ -30,7 +31,8 @@ struct FileKindTests {
     private static let others: [([UInt8], String)] = [
         ([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00, 1], "xz data"), (Array("BZh91AY".utf8), "bzip2 data"),
         ([0x50, 0x4b, 3, 4, 0], "a zip archive"), (Array("PAR1\u{0}".utf8), "a Parquet file"),
-        ([0x4f, 0x62, 0x6a, 1, 2], "an Avro file"), (Array("SQLite format 3\0".utf8), "an SQLite database"),
+        ([0x4f, 0x62, 0x6a, 1, 2], "an Avro file"),
+        (Array("SQLite format 3\0".utf8), "an SQLite database"),
         (Array("PGDMP\u{1}".utf8), "a PostgreSQL dump in the custom format"),
         (Array("--\n-- PostgreSQL database dump\n".utf8), "a PostgreSQL dump in SQL"),
         (Array(repeating: 0x61, count: 257) + Array("ustar\0".utf8), "a tar archive"),
@@ -39,12 +41,15 @@ struct FileKindTests {
         ([0xff, 0xfe, 0, 0, 0x7b], "UTF-32 text"), ([0, 0, 0xfe, 0xff], "UTF-32 text"),
         ([0x7b, 0, 0, 0], "UTF-32 text"), ([0, 0, 0, 0x7b], "UTF-32 text"),
         ([0x61, 1, 2, 3, 4, 0], "binary data"), (Array("<?xml?><a/>".utf8), "XML"),
-        (Array("<!DOCTYPE html><html>".utf8), "an HTML page"), (Array("---\n- a: 1\n".utf8), "YAML"),
+        (Array("<!DOCTYPE html><html>".utf8), "an HTML page"),
+        (Array("---\n- a: 1\n".utf8), "YAML"),
         (Array("- a: 1\n".utf8), "YAML"), (Array("events:\n  - a\n".utf8), "YAML"),
-        (Array("// note\n{}".utf8), "JSON with comments"), (Array("{\n// note\n".utf8), "JSON with comments"),
+        (Array("// note\n{}".utf8), "JSON with comments"),
+        (Array("{\n// note\n".utf8), "JSON with comments"),
         (Array("{\n  \"a\": 1\n}\n".utf8), "JSON whose objects go over several lines"),
         (Array("{\"a\":{\n\"b\":1}}".utf8), "JSON whose objects go over several lines"),
-        ([], "empty"), (Array(" \n\n".utf8), "empty"), (Array("a;b\n".utf8), "text with ';' in its first line"),
+        ([], "empty"), (Array(" \n\n".utf8), "empty"),
+        (Array("a;b\n".utf8), "text with ';' in its first line"),
         (Array("hello\n".utf8), "neither NDJSON nor a JSON array nor CSV"),
     ]
 
@@ -61,7 +66,9 @@ struct FileKindTests {
 
     @Test("no text of up to three bytes traps")
     func shortTexts() {
-        let bytes: [UInt8] = [0, 0x0a, 0x20, 0x22, 0x2c, 0x5b, 0x5c, 0x7b, 0x7d, 0x1f, 0x8b, 0xff, 0xfe, 0xef]
+        let bytes: [UInt8] = [
+            0, 0x0a, 0x20, 0x22, 0x2c, 0x5b, 0x5c, 0x7b, 0x7d, 0x1f, 0x8b, 0xff, 0xfe, 0xef,
+        ]
         var kinds = 0
         for first in bytes {
             for second in bytes {

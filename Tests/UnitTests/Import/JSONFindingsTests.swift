@@ -19,7 +19,8 @@ struct JSONFindingsTests {
     @Test(
         "what is not JSON has no such reason",
         arguments: [
-            "", " ", "{", "[1,]", "{\"a\":}", "{\"a\" 1}", "01", "1.", "-", "+1", "\"\u{1}\"", "\"\\x\"",
+            "", " ", "{", "[1,]", "{\"a\":}", "{\"a\" 1}", "01", "1.", "-", "+1", "\"\u{1}\"",
+            "\"\\x\"",
             "\"\\u12g4\"", "nul", "truex", "[1 2]", "{}{}", "\"a", "{\"a\":1,}", "[}", "{1:2}",
         ]
     )
@@ -31,7 +32,8 @@ struct JSONFindingsTests {
     @Test(
         "valid JSON is so by the same grammar as everywhere",
         arguments: [
-            "0", "-0.5e+10", "\"\"", "null", " [ ] ", "{ }", #"{"a":[{},[],{"b":[1,2,{"c":null}]}],"d":"\"\\\/\b"}"#,
+            "0", "-0.5e+10", "\"\"", "null", " [ ] ", "{ }",
+            #"{"a":[{},[],{"b":[1,2,{"c":null}]}],"d":"\"\\\/\b"}"#,
             #""\ud83d\ude00""#, "[[[]],[{}]]",
         ]
     )
@@ -41,21 +43,26 @@ struct JSONFindingsTests {
         #expect(replaced(text) == text)
     }
 
-    @Test("U+0000 and halves of surrogate pairs are found and replaced, and nothing else is touched")
+    @Test(
+        "U+0000 and halves of surrogate pairs are found and replaced, and nothing else is touched"
+    )
     func badText() {
         #expect(findings(#"{"a":"\u0000"}"#).reason?.contains("U+0000") == true)
         #expect(findings(#"{"a":"\\u0000"}"#).reason == nil)
         #expect(findings(#"{"a":"\ud800x"}"#).reason?.contains("surrogate") == true)
         #expect(findings(#"["\udc00"]"#).reason?.contains("surrogate") == true)
         #expect(findings(#"["\ude00\ud83d"]"#).reason?.contains("surrogate") == true)
-        #expect(replaced(#"{"\u0000":"\\u0000\ud83d\ude00\ud83dx\ude00"}"#) == #"{"\ufffd":"\\u0000\ud83d\ude00\ufffdx\ufffd"}"#)
+        #expect(
+            replaced(#"{"\u0000":"\\u0000\ud83d\ude00\ud83dx\ude00"}"#)
+                == #"{"\ufffd":"\\u0000\ud83d\ude00\ufffdx\ufffd"}"#
+        )
         #expect(replaced(#"["\ud83d\ud83d\ude00"]"#) == #"["\ufffd\ud83d\ude00"]"#)
     }
 
     @Test("what is nested too deep becomes the text of its JSON")
     func deep() throws {
         let inner = #"[["é\"]"], 1]"#
-        let open = String(repeating: "[", count: 999) + "{\"k\":" 
+        let open = String(repeating: "[", count: 999) + "{\"k\":"
         let close = "}" + String(repeating: "]", count: 999)
         let text = open + inner + close
         #expect(findings(text).reason?.contains("1002 levels") == true)
@@ -67,12 +74,16 @@ struct JSONFindingsTests {
         #expect(decoded == [inner])
     }
 
-    @Test("random bytes and random damage neither trap nor change the answer of Foundation's parser")
+    @Test(
+        "random bytes and random damage neither trap nor change the answer of Foundation's parser"
+    )
     func random() throws {
         let seed = UInt64.random(in: 0 ... .max)
         print("seed \(seed)")
         var random = SeededRandom(seed: seed)
-        let base = Array(#"{"a":[1,-2.5e3,"x\n\u00e9\ud83d\ude00",{"b":null}],"c":true,"d":{}}"#.utf8)
+        let base = Array(
+            #"{"a":[1,-2.5e3,"x\n\u00e9\ud83d\ude00",{"b":null}],"c":true,"d":{}}"#.utf8
+        )
         for _ in 0..<3_000 {
             var bytes = base
             for _ in 0..<Int.random(in: 1...3, using: &random) {
@@ -81,7 +92,9 @@ struct JSONFindingsTests {
             }
             let findings = bytes.withUnsafeBytes { JSONFindings(of: $0) }
             _ = bytes.withUnsafeBytes { JSONFindings.replaced($0) }
-            let isJSON = (try? JSONSerialization.jsonObject(with: Data(bytes), options: .fragmentsAllowed)) != nil
+            let isJSON =
+                (try? JSONSerialization.jsonObject(with: Data(bytes), options: .fragmentsAllowed))
+                != nil
             // Foundation refuses lone surrogates, and its numbers are finite.
             if isJSON {
                 #expect(findings.isValid, "\(String(decoding: bytes, as: UTF8.self))")

@@ -12,8 +12,10 @@ struct JSONPointerTests {
     @Test(
         "the pointers of the RFC find what it says",
         arguments: [
-            ("", document), ("/foo", #"["bar", "baz"]"#), ("/foo/0", #""bar""#), ("/foo/1", #""baz""#),
-            ("/", "0"), ("/a~1b", "1"), ("/c%d", "2"), ("/e^f", "3"), ("/g|h", "4"), (#"/i\j"#, "5"),
+            ("", document), ("/foo", #"["bar", "baz"]"#), ("/foo/0", #""bar""#),
+            ("/foo/1", #""baz""#),
+            ("/", "0"), ("/a~1b", "1"), ("/c%d", "2"), ("/e^f", "3"), ("/g|h", "4"),
+            (#"/i\j"#, "5"),
             ("/k\"l", "6"), ("/ ", "7"), ("/m~0n", "8"),
         ]
     )

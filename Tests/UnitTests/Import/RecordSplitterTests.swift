@@ -21,7 +21,10 @@ struct RecordSplitterTests {
             let isAtEnd = end == text.count
             while true {
                 let span = try text.withUnsafeBytes {
-                    try splitter.next(in: UnsafeRawBufferPointer(rebasing: $0[start..<end]), isAtEnd: isAtEnd)
+                    try splitter.next(
+                        in: UnsafeRawBufferPointer(rebasing: $0[start..<end]),
+                        isAtEnd: isAtEnd
+                    )
                 }
                 guard let span else { break }
                 let range = (start + span.text.lowerBound)..<(start + span.text.upperBound)
@@ -37,7 +40,8 @@ struct RecordSplitterTests {
         ("a\n", .lines, ["a"]),
         (
             "a,b\r\n\"x,\"\"y\"\"\n\r\nz\",2\n,\n\"\",\"\"\"\"\n5\" pipe,3",
-            .rows(delimiter: 0x2c), ["a,b", "\"x,\"\"y\"\"\n\r\nz\",2", ",", "\"\",\"\"\"\"", "5\" pipe,3"]
+            .rows(delimiter: 0x2c),
+            ["a,b", "\"x,\"\"y\"\"\n\r\nz\",2", ",", "\"\",\"\"\"\"", "5\" pipe,3"]
         ),
         (
             #" [ {"a":"]},\"\\","b":[[{}]]} , 12,"x\"]" ,null , [1,[2]],{} ] "#, .array,
@@ -54,7 +58,10 @@ struct RecordSplitterTests {
         #expect(try records(bytes, form, cuts: []) == expected)
         for first in 0...bytes.count {
             for second in first...bytes.count {
-                #expect(try records(bytes, form, cuts: [first, second]) == expected, "\(first) \(second)")
+                #expect(
+                    try records(bytes, form, cuts: [first, second]) == expected,
+                    "\(first) \(second)"
+                )
             }
         }
         #expect(try records(bytes, form, cuts: Array(0..<bytes.count)) == expected)
@@ -64,7 +71,8 @@ struct RecordSplitterTests {
         "an array that is none is refused, behind the elements that are there",
         arguments: [
             ("[1 2]", "no comma"), ("[1,,2]", "missing before ','"), ("[,1]", "missing before ','"),
-            ("[1,]", "missing before ']'"), ("[1", "ends inside"), ("[1,", "cut off"), ("[{\"a\":1}", "cut off"),
+            ("[1,]", "missing before ']'"), ("[1", "ends inside"), ("[1,", "cut off"),
+            ("[{\"a\":1}", "cut off"),
             ("[1] 2", "follows the end"), ("[", "cut off"),
         ]
     )

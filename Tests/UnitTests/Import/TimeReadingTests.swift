@@ -12,7 +12,8 @@ struct TimeReadingTests {
         return try text.withUTF8 { try times.microseconds(of: UnsafeRawBufferPointer($0)) }
     }
 
-    private func failure(_ text: String, _ times: TimeReading = TimeReading()) -> TimeReadingError? {
+    private func failure(_ text: String, _ times: TimeReading = TimeReading()) -> TimeReadingError?
+    {
         do {
             _ = try read(text, times)
             return nil
@@ -64,21 +65,28 @@ struct TimeReadingTests {
     func units() throws {
         #expect(try read("1700000000", TimeReading(unit: .milliseconds)) == 1_700_000_000_000)
         #expect(try read("20260301", TimeReading(unit: .seconds)) == 20_260_301_000_000)
-        #expect(try read("1700000000123456789", TimeReading(unit: .nanoseconds)) == 1_700_000_000_123_456)
+        #expect(
+            try read("1700000000123456789", TimeReading(unit: .nanoseconds))
+                == 1_700_000_000_123_456
+        )
         #expect(failure("1700000000123456789", TimeReading(unit: .seconds)) == .outside)
     }
 
     @Test(
         "what is no instant is refused for its reason",
         arguments: [
-            ("yesterday", TimeReadingError.unknown), ("", .unknown), ("2026-02-30T00:00:00Z", .unknown),
+            ("yesterday", TimeReadingError.unknown), ("", .unknown),
+            ("2026-02-30T00:00:00Z", .unknown),
             ("2026-03-01T24:00:00Z", .unknown), ("2026-03-01T09:30:00.Z", .unknown),
             ("2026-03-01T09:30:00+5", .unknown), ("2026-03-01T09:30:00+05:", .unknown),
-            ("2026-03-01T09:30:00Zx", .unknown), ("0x10", .unknown), ("1.", .unknown), (".5", .unknown),
-            ("+1", .unknown), ("1e", .unknown), ("NaN", .unknown), ("10000-01-01T00:00:00Z", .unknown),
-            ("0001-01-01T00:00:00+00:01", .unknown), ("0001-01-01T00:00+00:01", .outside),
+            ("2026-03-01T09:30:00Zx", .unknown), ("0x10", .unknown), ("1.", .unknown),
+            (".5", .unknown),
+            ("+1", .unknown), ("1e", .unknown), ("NaN", .unknown),
+            ("10000-01-01T00:00:00Z", .unknown),
+            ("0001-01-01T00:00:00+00:01", .outside), ("0001-01-01T00:00+00:01", .outside),
             ("2026-03-01T09:30:00", .local), ("2026-03-01", .day), ("20260301", .dateDigits),
-            ("20260301093000", .dateDigits), ("9223372036854775807000", .outside), ("1e300", .outside),
+            ("20260301093000", .dateDigits), ("9223372036854775807000", .outside),
+            ("1e300", .outside),
             ("-1e300", .outside), ("999999999999999999999999999999", .outside),
         ]
     )
@@ -110,7 +118,10 @@ struct TimeReadingTests {
         print("seed \(seed)")
         var random = SeededRandom(seed: seed)
         for _ in 0..<5_000 {
-            let value = Int64.random(in: -62_135_596_800_000_000...253_402_300_799_999_999, using: &random)
+            let value = Int64.random(
+                in: -62_135_596_800_000_000...253_402_300_799_999_999,
+                using: &random
+            )
             let magnitude = String(value.magnitude)
             let padded = String(repeating: "0", count: max(0, 7 - magnitude.count)) + magnitude
             let seconds = (value < 0 ? "-" : "") + padded.dropLast(6) + "." + padded.suffix(6)
@@ -118,7 +129,9 @@ struct TimeReadingTests {
             #expect(try read("\(value)", TimeReading(unit: .microseconds)) == value)
             let letters = Array("0123456789+-.eE:TZ ")
             let length = Int.random(in: 0...24, using: &random)
-            let junk = String((0..<length).map { _ in letters.randomElement(using: &random) ?? "0" })
+            let junk = String(
+                (0..<length).map { _ in letters.randomElement(using: &random) ?? "0" }
+            )
             _ = failure(junk)
         }
     }

@@ -1,0 +1,145 @@
+import Foundation
+import TestSupport
+import Testing
+
+@Suite("The command ledger import")
+struct ImportCommandTests {
+    private static func line(_ number: Int, id: String = "") -> String {
+        "{\(id)\"time\":\"2026-01-05T08:00:00Z\",\"stream\":\"s\",\"type\":\"A\",\"data\":{\"n\":\(number)}}\n"
+    }
+
+    private func withLedger(_ body: (RepriseProcess, _ folder: String) async throws -> Void)
+        async throws
+    {
+        try await withScratchFolder { folder in
+            let reprise = RepriseProcess(in: folder)
+            expect(try await reprise.run("ledger create ledger.db"), exits: 0)
+            try await body(reprise, folder)
+        }
+    }
+
+    private func write(_ text: String, to path: String) throws {
+        try Data(text.utf8).write(to: URL(fileURLWithPath: path))
+    }
+
+    @Test("what it stored, what was there and what is refused are said, with their exit statuses")
+    func outcomes() async throws {
+        try await withLedger { reprise, folder in
+            let first = try await reprise.run("ledger import -", input: Self.line(1))
+            expect(first, exits: 0)
+            #expect(first.standardOutput.hasPrefix("Stored 1 event in 'ledger.db': "))
+            let again = try await reprise.run("ledger import -", input: Self.line(1))
+            expect(
+                again,
+                exits: 6,
+                saying: ["Standard input was not imported", "nothing was stored", "'--again'"]
+            )
+            expect(try await reprise.run("ledger import - --again", input: Self.line(1)), exits: 0)
+            let named = Self.line(2, id: "\"id\":\"a\",")
+            expect(try await reprise.run("ledger import -", input: named), exits: 0)
+            let present = try await reprise.run("ledger import -", input: named)
+            #expect(
+                present.standardOutput.hasPrefix(
+                    "Stored 0 events in 'ledger.db', 1 were there already: "
+                )
+            )
+            expect(
+                try await reprise.run("ledger import -", input: "a,b\n1,2\n"),
+                exits: 6,
+                saying: ["line 2", "'time', 'stream' and 'type' are missing", "it has 'a', 'b'"]
+            )
+            expect(
+                try await reprise.run("ledger import ."),
+                exits: 6,
+                saying: ["it is a directory"]
+            )
+            let bad = try await reprise.run(
+                "ledger import - --skip-bad 1",
+                input: "{}\n" + Self.line(3)
+            )
+            expect(
+                bad,
+                exits: 0,
+                saying: ["line 1", "1 bad record set aside in 'ledger.db.bad.ndjson'"]
+            )
+            expect(try await reprise.run("ledger verify"), exits: 0)
+            #expect(FileManager.default.fileExists(atPath: "\(folder)/ledger.db.bad.txt"))
+        }
+    }
+
+    @Test(
+        "options that say nothing are usage errors",
+        arguments: [
+            ["--field", "stream"], ["--field", "stream=name"], ["--field", "x=/y"],
+            ["--time-zone", "Nowhere"],
+            ["--time-unit", "h"], ["--delimiter", "ab"], ["--source", ""], ["--skip-bad", "-1"],
+        ]
+    )
+    func usage(_ arguments: [String]) async throws {
+        try await withLedger { reprise, _ in
+            let outcome = try await reprise.run(
+                ["ledger", "import", "-"] + arguments,
+                input: Self.line(1)
+            )
+            expect(outcome, exits: 2)
+        }
+    }
+
+    @Test("killed in the middle of a file, it continues there and stores each event once")
+    func killed() async throws {
+        try await withLedger { reprise, folder in
+            let count = 150_000
+            let text = (0..<count).map { Self.line($0) }.joined()
+            try write(text, to: "\(folder)/events")
+            #expect(mkfifo("\(folder)/pipe", 0o600) == 0)
+            let (_, outcome) = try await reprise.withRunning("ledger import pipe") { child in
+                let pipe = try FileHandle(forWritingTo: URL(fileURLWithPath: "\(folder)/pipe"))
+                // Chunks of at most 20,000 records, of which three are on their way: when so many
+                // bytes are taken, some were stored.
+                try pipe.write(contentsOf: Data(text.utf8.prefix(text.utf8.count - 100)))
+                child.signal(SIGKILL)
+                try pipe.close()
+            }
+            #expect(outcome.wasKilled)
+            let rest = try await reprise.run("ledger import events")
+            expect(rest, exits: 0)
+            #expect(rest.standardOutput.contains(" imported before: "))
+            let info = try object(try await reprise.run("ledger info --json"))
+            #expect(info["events"] as? Int == count)
+            expect(try await reprise.run("ledger verify"), exits: 0)
+            expect(
+                try await reprise.run("ledger import events"),
+                exits: 6,
+                saying: ["was not imported"]
+            )
+        }
+    }
+
+    @Test("L10: beside a big import others append")
+    func fairTurns() async throws {
+        try await withLedger { reprise, folder in
+            #expect(mkfifo("\(folder)/pipe", 0o600) == 0)
+            let piece = Data((0..<20_000).map { Self.line($0) }.joined().utf8)
+            let (_, outcome) = try await reprise.withRunning("ledger import pipe") { _ in
+                let pipe = try FileHandle(forWritingTo: URL(fileURLWithPath: "\(folder)/pipe"))
+                let feeding = Task.detached {
+                    for _ in 0..<25 { try pipe.write(contentsOf: piece) }
+                    try pipe.close()
+                }
+                for number in 0..<5 {
+                    let begin = ContinuousClock.now
+                    let appended = try await reprise.run(
+                        "ledger import - --again",
+                        input: Self.line(number)
+                    )
+                    expect(appended, exits: 0)
+                    #expect(ContinuousClock.now - begin < .seconds(4))
+                }
+                try await feeding.value
+            }
+            expect(outcome, exits: 0)
+            let info = try object(try await reprise.run("ledger info --json"))
+            #expect(info["events"] as? Int == 500_005)
+        }
+    }
+}
