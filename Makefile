@@ -110,11 +110,21 @@ bench/smoke: build/tests ## See whether the benchmark works, on few events
 	@$(MEASURED)/run --smoke --workload shop --reprise .build/debug/reprise \
 	  --fold-cost .build/debug/FoldCost
 	@$(MEASURED)/run --smoke --workload totals --totals .build/debug/RepriseTotals
+	@Benchmarks/ledger --smoke --reprise .build/debug/reprise --fold-cost .build/debug/FoldCost
 
 .PHONY: bench/growth
 bench/growth: bench/programs ## Measure rebuilds of 1 to 30 million events
 	@$(MEASURED)/growth --workload shop
 	@$(MEASURED)/growth --workload totals
+
+# Another program in turn with this one: make bench/ledger AGAINST=/path/to/reprise
+.PHONY: bench/ledger
+bench/ledger: bench/programs ## Measure filling, checking and reading the ledger
+	@Benchmarks/ledger --events $(EVENTS) --runs $(RUNS) $(if $(AGAINST),--against "$(AGAINST)")
+
+.PHONY: bench/ledger-growth
+bench/ledger-growth: bench/programs ## Import up to 30 million events with random ids
+	@Benchmarks/ledger --growth
 
 .PHONY: bench/instructions
 bench/instructions: bench/programs ## Compare the fold's instructions with those on record
@@ -157,5 +167,5 @@ sandbox-stop: ## Stop the PostgreSQL that 'make sandbox' started
 .PHONY: clean
 clean: ## Remove build products and the sandbox with its data
 	scripts/sandbox remove
-	rm -rf .build-consumer .build-race .build-release .demo .bench .bench-venv
+	rm -rf .build-consumer .build-consumer-ledger .build-race .build-release .demo .bench .bench-venv
 	$(SWIFT) package clean

@@ -220,6 +220,7 @@ let package = Package(
             name: "IntegrationTests",
             dependencies: [
                 "TestSupport", "ProjectionKit", "LedgerKit", "LedgerConformance", "Ledgers", "Postgres",
+                "Migrations",
                 "ReadModels", "Rebuilder",
                 "ShopProjection", "LoansProjection", "FulfilmentProjection",
             ],

@@ -1,6 +1,7 @@
 // The least that a rebuild has to do: read every event once, and load rows that are ready.
 //
 //   floor CONNECTIONS LEDGER PLAN
+//   floor scan LEDGER
 //
 // LEDGER is read in the order of its key, every column and every cache line of the text. Then each
 // table of PLAN is made and filled by COPY BINARY FREEZE in one transaction, analysed and indexed.
@@ -12,7 +13,7 @@
 // of `finish SQL`, which comes after the indexes. DATABASE_URL, or PGHOST and its like, name the
 // server.
 //
-// Prints the seconds of each phase as JSON.
+// Prints the seconds of each phase as JSON. `scan` reads the events and loads nothing.
 #include <errno.h>
 #include <fcntl.h>
 #include <libpq-fe.h>
@@ -70,14 +71,16 @@ static uint64_t touch(const unsigned char *bytes, int length) {
     return length > 0 ? sum + bytes[length - 1] : sum;
 }
 
-// Touches all six columns of the row that a statement stands on.
+// Touches all eight columns of the row that a statement stands on. Metadata and id can be NULL.
 static uint64_t touch_row(sqlite3_stmt *statement) {
-    uint64_t sum = (uint64_t)sqlite3_column_int64(statement, 0);
-    sum += touch(sqlite3_column_blob(statement, 1), sqlite3_column_bytes(statement, 1));
-    sum += (uint64_t)sqlite3_column_int64(statement, 2);
-    for (int column = 3; column < 6; column++) {
-        const unsigned char *text = sqlite3_column_text(statement, column);
-        sum += touch(text, sqlite3_column_bytes(statement, column));
+    uint64_t sum = 0;
+    for (int column = 0; column < 8; column++) {
+        if (column < 2 || column == 7) {
+            sum += (uint64_t)sqlite3_column_int64(statement, column);
+        } else {
+            const unsigned char *text = sqlite3_column_text(statement, column);
+            sum += touch(text, sqlite3_column_bytes(statement, column));
+        }
     }
     return sum;
 }
@@ -89,8 +92,8 @@ static void scan(const char *path, uint64_t *events, uint64_t *sum) {
     if (sqlite3_open_v2(path, &database, flags, NULL) != SQLITE_OK) {
         fail(path, sqlite3_errmsg(database));
     }
-    const char *sql = "SELECT time_bucket, event_id, ts, stream, type, message FROM events"
-                      " ORDER BY time_bucket, event_id";
+    const char *sql = "SELECT sequence, time, stream, type, payload, metadata, id, checksum"
+                      " FROM events ORDER BY sequence";
     if (sqlite3_prepare_v2(database, sql, -1, &statement, NULL) != SQLITE_OK) {
         fail(path, sqlite3_errmsg(database));
     }
@@ -288,22 +291,28 @@ static void work_on(int connections) {
 }
 
 int main(int count, char **arguments) {
+    bool only_scans = count == 3 && strcmp(arguments[1], "scan") == 0;
     int connections = count == 4 ? atoi(arguments[1]) : 0;
-    if (connections < 1 || connections > 8) {
-        fputs("usage: floor CONNECTIONS LEDGER PLAN\n", stderr);
+    if (!only_scans && (connections < 1 || connections > 8)) {
+        fputs("usage: floor CONNECTIONS LEDGER PLAN\n       floor scan LEDGER\n", stderr);
         return 2;
     }
-    read_plan(arguments[3]);
+    if (!only_scans) read_plan(arguments[3]);
 
     uint64_t events = 0, sum = 0;
     double began = now();
     scan(arguments[2], &events, &sum);
     double scanned = now();
+    printf("{\"events\": %llu, \"sum\": %llu, \"seconds\": {\"scan\": %.6f",
+           (unsigned long long)events, (unsigned long long)sum, scanned - began);
+    if (only_scans) {
+        printf("}}\n");
+        return 0;
+    }
     work_on(connections);
     double loaded = now();
 
-    printf("{\"events\": %llu, \"sum\": %llu, \"seconds\": {\"scan\": %.6f, ",
-           (unsigned long long)events, (unsigned long long)sum, scanned - began);
+    printf(", ");
     // Side by side the steps overlap, so that their sum says nothing.
     if (connections > 1) {
         printf("\"load\": %.6f}}\n", loaded - scanned);

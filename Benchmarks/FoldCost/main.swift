@@ -1,21 +1,67 @@
 import AllocationCount
 import Foundation
 import FulfilmentProjection
+import LedgerKit
 import Ledgers
 import ProjectionKit
 import Rebuilder
 import ShopProjection
 
+/// What reading costs, by two ways to keep the events.
+struct ReadCost {
+    let ledger: any Ledger
+
+    /// Reads everything twice: into one batch, as a pass does, and into as many as it takes.
+    func measure() throws -> Read {
+        var meter = Meter()
+        let events = try readIntoOne()
+        let reusing = meter.lap()
+        let batches = try readAll()
+        let keeping = meter.lap()
+        precondition(batches.map(\.count).reduce(0, +) == events, "two readings differ")
+        return Read(
+            events: events,
+            reusingSeconds: reusing.seconds,
+            keepingSeconds: keeping.seconds,
+            reusingAllocations: reusing.allocations,
+            keepingAllocations: keeping.allocations
+        )
+    }
+
+    /// All events, in memory.
+    func readAll() throws -> [EventBatch] {
+        guard let end = try ledger.safePosition() else { return [] }
+        return try ledger.withReader(of: PositionSpan(through: end)) { reader in
+            var batches: [EventBatch] = []
+            while true {
+                let batch = EventBatch()
+                guard try reader.fill(batch) else { return batches }
+                batches.append(batch)
+            }
+        }
+    }
+
+    private func readIntoOne() throws -> Int {
+        guard let end = try ledger.safePosition() else { return 0 }
+        return try ledger.withReader(of: PositionSpan(through: end)) { reader in
+            let batch = EventBatch()
+            var events = 0
+            while try reader.fill(batch) { events += batch.count }
+            return events
+        }
+    }
+}
+
 /// What reading and folding cost without PostgreSQL: seconds, and how often memory was asked for.
 struct FoldCost {
-    let ledger: SQLiteLedger
+    let ledger: any Ledger
     let projection: any Projection.Type
 
     /// Reads everything, then folds everything, on one thread: so that instruction counts are
     /// repeatable.
     func alone() throws -> Alone {
         var meter = Meter()
-        let batches = try read()
+        let batches = try ReadCost(ledger: ledger).readAll()
         let reading = meter.lap()
         let fold = projection.makeFold()
         try measuredFold(fold, batches)
@@ -37,7 +83,7 @@ struct FoldCost {
         let pass = FoldPass(ledger: ledger, folds: [fold]) { _, _, _ in }
         let outcome = try await pass.run(
             over: PositionSpan(through: end),
-            adding: BucketTally(keepsIDs: false)
+            adding: BucketTally(keepsPositions: false)
         )
         let passing = meter.lap()
         return InPass(
@@ -47,18 +93,15 @@ struct FoldCost {
             passAllocations: passing.allocations
         )
     }
+}
 
-    private func read() throws -> [EventBatch] {
-        guard let end = try ledger.safePosition() else { return [] }
-        return try ledger.withReader(of: PositionSpan(through: end)) { reader in
-            var batches: [EventBatch] = []
-            while true {
-                let batch = EventBatch()
-                guard try reader.fill(batch) else { return batches }
-                batches.append(batch)
-            }
-        }
-    }
+/// What reading costs.
+struct Read: Encodable {
+    var events = 0
+    var reusingSeconds = 0.0
+    var keepingSeconds = 0.0
+    var reusingAllocations = 0
+    var keepingAllocations = 0
 }
 
 /// What reading and folding cost one after the other.
@@ -100,7 +143,7 @@ struct Meter {
     }
 }
 
-/// Under this name callgrind finds where counting begins and ends (`--toggle-collect`)..
+/// Under this name callgrind finds where counting begins and ends (`--toggle-collect`).
 @inline(never)
 @_silgen_name("reprise_measured_fold")
 func measuredFold(_ fold: any Fold, _ batches: [EventBatch]) throws {
@@ -109,13 +152,20 @@ func measuredFold(_ fold: any Fold, _ batches: [EventBatch]) throws {
 
 let arguments = Array(CommandLine.arguments.dropFirst())
 let projections: [String: any Projection.Type] = ["shop": Shop.self, "fulfilment": Fulfilment.self]
+let usage = "usage: FoldCost LEDGER [shop|fulfilment [COPIES]]\n       FoldCost LEDGER read\n"
+let isReading = arguments.count == 2 && arguments[1] == "read"
 guard (1...3).contains(arguments.count),
-    let projection = projections[arguments.count > 1 ? arguments[1] : "shop"],
+    let projection = projections[arguments.count > 1 && !isReading ? arguments[1] : "shop"],
     let copies = Int(arguments.count > 2 ? arguments[2] : "1"), copies > 0
 else {
-    FileHandle.standardError.write(Data("usage: FoldCost LEDGER [shop|fulfilment [COPIES]]\n".utf8))
+    FileHandle.standardError.write(Data(usage.utf8))
     exit(2)
 }
-let cost = FoldCost(ledger: try SQLiteLedger(path: arguments[0]), projection: projection)
-print(try cost.alone().json)
-if arguments.count > 2 { print(try await cost.inPass(copies: copies).json) }
+let ledger = try LedgerAddress(arguments[0]).open([])
+if isReading {
+    print(try ReadCost(ledger: ledger).measure().json)
+} else {
+    let cost = FoldCost(ledger: ledger, projection: projection)
+    print(try cost.alone().json)
+    if arguments.count > 2 { print(try await cost.inPass(copies: copies).json) }
+}

@@ -1,11 +1,8 @@
 """Ledgers of the made-up shop."""
 
 import dataclasses
-import datetime
-import json
 import pathlib
 import sqlite3
-import uuid
 
 from .measurement import measure
 
@@ -21,6 +18,10 @@ class Ledger:
     bytes: int
     # What `reprise ledger generate` took, a Measurement.
     generation: object
+
+    def times(self):
+        """The first event's time and the last one's, in microseconds."""
+        return ask(self.path, "SELECT min(time), max(time) FROM events")
 
     def remove(self):
         remove_ledger(self.path)
@@ -47,29 +48,13 @@ def remove_ledger(path):
 
 
 def count_events(path):
-    database = sqlite3.connect(path.resolve().as_uri() + "?mode=ro", uri=True)
-    (number,) = database.execute("SELECT count(*) FROM events").fetchone()
-    database.close()
+    (number,) = ask(path, "SELECT count(*) FROM events")
     return number
 
 
-def write_lines(ledger, path):
-    """Writes the events as NDJSON, the form that `reprise ledger import` reads."""
-    database = sqlite3.connect(ledger.path.resolve().as_uri() + "?mode=ro", uri=True)
-    rows = database.execute(
-        "SELECT event_id, ts, stream, type, message FROM events ORDER BY time_bucket, event_id"
-    )
-    with open(path, "w", encoding="utf-8") as file:
-        for event_id, milliseconds, stream, kind, message in rows:
-            # The payload goes in as it is: reading and writing it again could change it.
-            file.write(
-                f'{{"id":"{uuid.UUID(bytes=event_id)}","time":"{rfc3339(milliseconds)}"'
-                f',"stream":{json.dumps(stream)},"type":{json.dumps(kind)},"data":{message}}}\n'
-            )
+def ask(path, query):
+    """The one row that a query of a ledger gives."""
+    database = sqlite3.connect(path.resolve().as_uri() + "?mode=ro", uri=True)
+    row = database.execute(query).fetchone()
     database.close()
-
-
-def rfc3339(milliseconds):
-    seconds, rest = divmod(milliseconds, 1_000)
-    time = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
-    return f"{time:%Y-%m-%dT%H:%M:%S}.{rest:03}Z"
+    return row

@@ -18,15 +18,15 @@ UNINTERESTING = re.compile(
 
 
 def describe_machine(database, reprise, engine_python):
-    """Names and values, in the order to print them in."""
+    """Names and values, in the order to print them in; `database` is None where none is used."""
     return {
         "processor": processor(),
         "cores": len(os.sched_getaffinity(0)),
         "memory": memory(),
         "kernel": f"{platform.system()} {platform.release()}",
         "system": system(),
-        "PostgreSQL": database.ask("SHOW server_version")[0][0],
-        "PostgreSQL settings": settings(database),
+        "PostgreSQL": database and database.ask("SHOW server_version")[0][0],
+        "PostgreSQL settings": database and settings(database),
         "SQLite": sqlite3.sqlite_version,
         "Swift": first_line(["swift", "--version"]),
         "reprise": first_line([reprise, "--version"]),

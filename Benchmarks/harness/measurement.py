@@ -26,19 +26,26 @@ def environment():
     return {**os.environ, "PGOPTIONS": options.strip(), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def measure(workspace, command):
-    """Runs a command from its start to its end; throws what it says when it fails."""
+def measure(workspace, command, output=None):
+    """Runs a command from its start to its end; throws what it says when it fails.
+
+    `output` is a file for what the command prints; it is for commands that print many megabytes.
+    """
     file = workspace.folder / "measurement.json"
     command = [str(word) for word in command]
     finished = subprocess.run(
-        [workspace.measure, file, *command], env=environment(), text=True, capture_output=True
+        [workspace.measure, file, *command],
+        env=environment(),
+        text=True,
+        stdout=output or subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
     if finished.returncode != 0:
-        said = (finished.stderr or finished.stdout).strip()
+        said = (finished.stderr or finished.stdout or "").strip()
         raise Failure(f"'{' '.join(command)}' ended with status {finished.returncode}:\n{said}")
     took = json.loads(file.read_text())
     try:
-        output = json.loads(finished.stdout)
+        printed = json.loads(finished.stdout or "{}")
     except json.JSONDecodeError:
-        output = {}
-    return Measurement(took["seconds"], took["cpuSeconds"], took["peakBytes"], output)
+        printed = {}
+    return Measurement(took["seconds"], took["cpuSeconds"], took["peakBytes"], printed)

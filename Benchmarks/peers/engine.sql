@@ -2,14 +2,15 @@
 -- those of the table that is named above it, column by column.
 
 -- One pass over the ledger. A field that a payload does not have is zero or empty here, and is
--- asked for only where the type of the event has it.
+-- asked for only where the type of the event has it. To the engine a primary key of SQLite can be
+-- NULL, and a comparison with NULL further down would lose rows.
 CREATE TABLE facts ENGINE = Memory AS
 SELECT
     type,
-    (time_bucket, event_id) AS position,
-    fromUnixTimestamp64Milli(ts, 'UTC') AS at,
+    assumeNotNull(sequence) AS position,
+    fromUnixTimestamp64Micro(time, 'UTC') AS at,
     JSONExtract(
-        message,
+        payload,
         'Tuple(
             orderId UUID, customerId Int64, line Int32, sku String, quantity Int32, unitCents Int64,
             amountCents Int64, carrier String, name String, country String

@@ -15,7 +15,7 @@ NAME, COUNTRY, ORDERS, CANCELLED, PAID_BY_CUSTOMER, LAST_ORDER_AT = range(6)
 
 
 class Shop:
-    """The rows, by key; times are milliseconds until they are written."""
+    """The rows, by key; times are microseconds until they are written."""
 
     def __init__(self):
         self.orders = {}
@@ -104,10 +104,10 @@ class Totals(Shop):
 
 def fold(events, shop):
     rules, parse = shop.rules(), json.loads
-    for milliseconds, kind, message in events:
+    for microseconds, kind, payload in events:
         rule = rules.get(kind)
         if rule is not None:
-            rule(parse(message), milliseconds)
+            rule(parse(payload), microseconds)
 
 
 # --- Lines for COPY -----------------------------------------------------------------------------
@@ -118,10 +118,10 @@ def second(seconds):
     return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))
 
 
-def moment(milliseconds):
-    if milliseconds is None:
+def moment(microseconds):
+    if microseconds is None:
         return r"\N"
-    return f"{second(milliseconds // 1_000)}.{milliseconds % 1_000:03}"
+    return f"{second(microseconds // 1_000_000)}.{microseconds % 1_000_000:06}"
 
 
 def text(value):
@@ -204,7 +204,7 @@ def main():
         connection.commit()
         shop = Shop() if "order_line" in [table.name for table in tables] else Totals()
         with peer.phase("fold"):
-            fold(peer.events("ts, type, message"), shop)
+            fold(peer.events("time, type, payload"), shop)
         with peer.phase("copy"):
             for table in tables:
                 copy(cursor, table, peer.schema, shop)

@@ -27,7 +27,7 @@ class Peer:
     def events(self, columns):
         """The events in the order of the ledger."""
         database = sqlite3.connect(self.ledger.resolve().as_uri() + "?mode=ro", uri=True)
-        return database.execute(f"SELECT {columns} FROM events ORDER BY time_bucket, event_id")
+        return database.execute(f"SELECT {columns} FROM events ORDER BY sequence")
 
     def connect(self):
         """A connection whose unqualified names are those of the peer's schema."""

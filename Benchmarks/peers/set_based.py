@@ -11,8 +11,8 @@ SQL = pathlib.Path(__file__).with_name("set_based.sql")
 # The lines that COPY reads are put together by SQLite, which is faster at it than Python. JSON has
 # no raw tab or newline inside of its strings; between its values they mean nothing.
 LINE = r"""
-    ts || char(9) || type || char(9) || replace(replace(replace(replace(
-        message, '\', '\\'), char(9), ' '), char(10), ' '), char(13), ' ') || char(10)
+    time || char(9) || type || char(9) || replace(replace(replace(replace(
+        payload, '\', '\\'), char(9), ' '), char(10), ' '), char(13), ' ') || char(10)
 """
 
 
@@ -35,7 +35,7 @@ class LineFile:
 def stage(peer, cursor):
     cursor.execute(
         "CREATE UNLOGGED TABLE staging"
-        " (position bigint NOT NULL, milliseconds bigint NOT NULL, type text NOT NULL, data jsonb)"
+        " (position bigint NOT NULL, microseconds bigint NOT NULL, type text NOT NULL, data jsonb)"
     )
     lines = LineFile(peer.events(LINE))
     cursor.copy_expert("COPY staging FROM STDIN WITH (FREEZE)", lines, size=1 << 22)

@@ -12,7 +12,7 @@ FROM (
         data ->> 'sku' AS sku,
         (data ->> 'quantity')::integer AS quantity,
         (data ->> 'unitCents')::bigint AS unit_cents,
-        timestamptz 'epoch' + milliseconds * interval '1 millisecond' AS at
+        timestamptz 'epoch' + microseconds * interval '1 microsecond' AS at
     FROM staging
     WHERE type = 'LineAdded'
 ) AS added
@@ -52,7 +52,7 @@ FROM (
     SELECT
         (data ->> 'orderId')::uuid AS order_id,
         (data ->> 'customerId')::bigint AS customer_id,
-        timestamptz 'epoch' + milliseconds * interval '1 millisecond' AS at
+        timestamptz 'epoch' + microseconds * interval '1 microsecond' AS at
     FROM staging
     WHERE type = 'OrderPlaced'
 ) AS placed
@@ -62,11 +62,11 @@ LEFT JOIN (
     GROUP BY order_id
 ) AS lines ON lines.order_id = placed.order_id
 LEFT JOIN (
-    -- The ledger is in the order of time, so the last payment is the latest.
+    -- The shop's times ascend with the sequence, so the last payment is the latest.
     SELECT
         (data ->> 'orderId')::uuid AS order_id,
         sum((data ->> 'amountCents')::bigint) AS cents,
-        timestamptz 'epoch' + max(milliseconds) * interval '1 millisecond' AS at
+        timestamptz 'epoch' + max(microseconds) * interval '1 microsecond' AS at
     FROM staging
     WHERE type = 'OrderPaid'
     GROUP BY 1
@@ -75,7 +75,7 @@ LEFT JOIN (
     SELECT DISTINCT ON (order_id)
         (data ->> 'orderId')::uuid AS order_id,
         data ->> 'carrier' AS carrier,
-        timestamptz 'epoch' + milliseconds * interval '1 millisecond' AS at
+        timestamptz 'epoch' + microseconds * interval '1 microsecond' AS at
     FROM staging
     WHERE type = 'OrderShipped'
     ORDER BY order_id, position DESC
@@ -83,7 +83,7 @@ LEFT JOIN (
 LEFT JOIN (
     SELECT
         (data ->> 'orderId')::uuid AS order_id,
-        timestamptz 'epoch' + milliseconds * interval '1 millisecond' AS at
+        timestamptz 'epoch' + microseconds * interval '1 microsecond' AS at
     FROM staging
     WHERE type = 'OrderCancelled'
 ) AS cancelled ON cancelled.order_id = placed.order_id;

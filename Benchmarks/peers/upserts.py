@@ -126,20 +126,20 @@ RULE_FOR_STATE = ("add_line", ("orderId", "line", "quantity", "unitCents"), Fals
 
 def calls(events, rules):
     """The statement's name and its arguments, for each event that there is a rule for."""
-    for milliseconds, kind, message in events:
+    for microseconds, kind, payload in events:
         rule = rules.get(kind)
         if rule is None:
             continue
         name, fields, takes_time = rule
-        data = json.loads(message)
+        data = json.loads(payload)
         values = tuple(data[field] for field in fields)
         if takes_time:
-            values += (EPOCH + datetime.timedelta(milliseconds=milliseconds),)
+            values += (EPOCH + datetime.timedelta(microseconds=microseconds),)
         yield AsIs(name), values
 
 
 def apply(peer, connection, cursor, rules):
-    remaining = calls(peer.events("ts, type, message"), rules)
+    remaining = calls(peer.events("time, type, payload"), rules)
     while batch := list(itertools.islice(remaining, BATCH)):
         # psycopg2 writes a tuple as a list in parentheses.
         execute_batch(cursor, "EXECUTE %s %s", batch, page_size=BATCH)

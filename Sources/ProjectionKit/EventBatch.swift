@@ -150,6 +150,31 @@ public final class EventBatch: @unchecked Sendable {
         }
     }
 
+    /// Calls `body` with the events of a range, counted from 0.
+    package func forEach(
+        in range: Range<Int>,
+        _ body: (borrowing Event) throws -> Void
+    ) rethrows {
+        for index in range {
+            let event = Event(record: records[index], in: self, parser: parser)
+            try body(event)
+        }
+    }
+
+    /// The bucket that an event is filed in, counted from 0.
+    package func bucket(at index: Int) -> Bucket {
+        Bucket(start: records[index].bucketStart, width: bucketWidth)
+    }
+
+    /// Where the bucket of an event ends in the batch: the index of the first event behind it that is
+    /// filed elsewhere, or ``count``.
+    package func end(ofBucketAt index: Int) -> Int {
+        guard index < count else { return count }
+        var end = index + 1
+        while end < count, records[end].bucketStart == records[index].bucketStart { end += 1 }
+        return end
+    }
+
     /// Adds a copy of an event of another batch.
     package func append(copying event: borrowing Event) {
         append(

@@ -16,6 +16,9 @@ public struct EventType: Hashable, Sendable {
     /// The number that stands for the name.
     @usableFromInline let number: UInt32
 
+    /// The number, for tables by type: 0, 1, 2 and so on.
+    package var index: Int { Int(number) }
+
     /// Finds or makes the number of a name.
     ///
     /// Safe from any thread.
@@ -60,15 +63,24 @@ extension EventType: CustomStringConvertible {
 /// A cache of one reader: not shared between threads. Cost: one look-up an event, however many types
 /// there are.
 package struct EventTypeCache {
-    private struct Entry {
-        let bytes: [UInt8]
-        let type: EventType
+    /// What stands for one name. All that is compared first stands here, so that a look-up waits for
+    /// memory once, and a second time where the name is found.
+    private struct Place {
+        /// Of the name; its other half says where the place is.
+        var hash: UInt32
+        var type: EventType
+        /// Where the name begins in `names`.
+        var offset: Int
+        /// -1 for a free place.
+        var length: Int
     }
 
-    private var entries: [Entry] = []
-    /// Indexes of entries by the hash of their name, open addressing; -1 is a free place. Its size is
-    /// a power of two, at least twice the number of entries.
-    private var places: [Int32] = Array(repeating: -1, count: 256)
+    private static let free = Place(hash: 0, type: EventType(""), offset: 0, length: -1)
+
+    private var names: [UInt8] = []
+    private var count = 0
+    /// Open addressing; a power of two, at least twice as many as there are names.
+    private var places: [Place] = Array(repeating: free, count: 256)
 
     /// Unlike in every process, so that nobody can choose names that share a place.
     private static let seed = UInt64.random(in: .min ... .max)
@@ -81,30 +93,50 @@ package struct EventTypeCache {
     /// - Parameter name: UTF-8; malformed bytes become U+FFFD.
     /// - Returns: The interned type.
     package mutating func type(named name: UnsafeRawBufferPointer) -> EventType {
-        var place = Self.hash(of: name) & (places.count - 1)
-        while places[place] >= 0 {
-            let entry = entries[Int(places[place])]
-            if Self.isEqual(entry.bytes, name) { return entry.type }
-            place = (place + 1) & (places.count - 1)
+        let hash = Self.hash(of: name)
+        let short = UInt32(truncatingIfNeeded: hash >> 32)
+        var index = Int(truncatingIfNeeded: hash) & (places.count - 1)
+        while places[index].length >= 0 {
+            let place = places[index]
+            if place.hash == short, place.length == name.count, isEqual(place, name) {
+                return place.type
+            }
+            index = (index + 1) & (places.count - 1)
         }
         let type = EventType(String(decoding: name, as: UTF8.self))
-        places[place] = Int32(entries.count)
-        entries.append(Entry(bytes: Array(name), type: type))
-        if entries.count * 2 > places.count { grow() }
+        places[index] = Place(hash: short, type: type, offset: names.count, length: name.count)
+        names.append(contentsOf: name)
+        count += 1
+        if count * 2 > places.count { grow() }
         return type
     }
 
     private mutating func grow() {
-        places = Array(repeating: -1, count: places.count * 2)
-        for (index, entry) in entries.enumerated() {
-            var place = entry.bytes.withUnsafeBytes { Self.hash(of: $0) } & (places.count - 1)
-            while places[place] >= 0 { place = (place + 1) & (places.count - 1) }
-            places[place] = Int32(index)
+        let old = places
+        places = Array(repeating: Self.free, count: old.count * 2)
+        for place in old where place.length >= 0 {
+            let hash = names.withUnsafeBytes { names in
+                Self.hash(
+                    of: UnsafeRawBufferPointer(
+                        rebasing: names[place.offset..<(place.offset + place.length)]
+                    )
+                )
+            }
+            var index = Int(truncatingIfNeeded: hash) & (places.count - 1)
+            while places[index].length >= 0 { index = (index + 1) & (places.count - 1) }
+            places[index] = place
+        }
+    }
+
+    private func isEqual(_ place: Place, _ name: UnsafeRawBufferPointer) -> Bool {
+        names.withUnsafeBytes { names in
+            guard let names = names.baseAddress, let name = name.baseAddress else { return true }
+            return memcmp(names + place.offset, name, place.length) == 0
         }
     }
 
     /// Eight bytes at a time; the last ones overlap.
-    private static func hash(of name: UnsafeRawBufferPointer) -> Int {
+    private static func hash(of name: UnsafeRawBufferPointer) -> UInt64 {
         var hash = seed ^ UInt64(name.count)
         func mix(_ word: UInt64) {
             let product = (hash ^ word).multipliedFullWidth(by: 0x9e37_79b9_7f4a_7c15)
@@ -124,16 +156,6 @@ package struct EventTypeCache {
                 mix(word)
             }
         }
-        return Int(truncatingIfNeeded: hash >> 1)
-    }
-
-    private static func isEqual(_ bytes: [UInt8], _ name: UnsafeRawBufferPointer) -> Bool {
-        bytes.count == name.count
-            && bytes.withUnsafeBytes { stored in
-                guard let stored = stored.baseAddress, let name = name.baseAddress else {
-                    return true
-                }
-                return memcmp(stored, name, bytes.count) == 0
-            }
+        return hash
     }
 }

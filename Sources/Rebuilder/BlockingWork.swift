@@ -8,7 +8,9 @@ import Synchronization
 /// - Returns: What `work` returns.
 /// - Throws: What `work` throws.
 package func onThread<Result: Sendable>(
-    _ work: @escaping @Sendable (_ checkCancellation: @Sendable () throws -> Void) throws -> Result
+    _ work:
+        @escaping @Sendable (_ checkCancellation: @escaping @Sendable () throws -> Void) throws ->
+        Result
 ) async throws -> Result {
     let cancellation = CancellationFlag()
     return try await withTaskCancellationHandler {

@@ -1,3 +1,5 @@
+internal import Ledgers
+
 /// What is wrong with what the user asked for, or says no.
 ///
 /// Each message says what happened, what readers see now, and what to type next.
@@ -16,13 +18,18 @@ enum CommandError: Error, Equatable {
     case noCutOverSQL(projection: String)
     /// A ledger's check, printed before, has findings.
     case ledgerUnsound(path: String, findings: Int)
+    /// No event has the id that was asked for.
+    case noSuchEvent(id: String, ledger: String)
+    /// Standard output takes no more, for another reason than that its reader ended.
+    case outputFailed(reason: String)
 
     /// The exit status that belongs to it.
     var status: ExitStatus {
         switch self {
         case .unknownProjection, .unclearProjections, .badSetting, .badSettingsFile: .usage
         case .planRefused, .noCutOverSQL: .refused
-        case .ledgerUnsound: .checkFailed
+        case .ledgerUnsound, .noSuchEvent: .checkFailed
+        case .outputFailed: .ledger
         }
     }
 }
@@ -67,7 +74,18 @@ extension CommandError: CustomStringConvertible {
         case .ledgerUnsound(let path, let findings):
             (
                 "The ledger '\(path)' is not sound: \(Figures.count(findings)) findings.",
-                "Restore it from a backup, or import its events into a new one."
+                "Restore it from a backup; 'reprise ledger backup' makes one that is checked."
+            )
+        case .noSuchEvent(let id, let ledger):
+            (
+                "No event of '\(ledger)' has the id \(TextForPeople.shown(id)).",
+                "Check the id; 'reprise ledger show --ledger \(ledger) --json' lists the newest events"
+                    + " with theirs."
+            )
+        case .outputFailed(let reason):
+            (
+                "Standard output cannot be written: \(reason).",
+                "Check where it goes ('df'), then run the same command again."
             )
         }
     }

@@ -44,6 +44,7 @@ enum ExitStatus: Int32, CaseIterable {
         case let error as LaterFailure: self = ExitStatus(of: error.cause) ?? .unexpected
         case let error as ReadModelError: self.init(of: error)
         case let error as LedgerError: self.init(of: error)
+        case is CopyError: self = .ledger
         case let error as HookError:
             switch error.moment {
             case .before: self = .checkFailed

@@ -39,7 +39,8 @@ struct FollowCommand: AsyncParsableCommand {
     @Option(
         help: ArgumentHelp(
             "What to do about events that were committed behind the position: accept them behind "
-                + "the others, or fail (default: accept).",
+                + "the others, or fail (default: accept). Only for ledgers in which events can come "
+                + "late; the embedded ledger is not one.",
             valueName: "policy"
         )
     )
@@ -47,7 +48,8 @@ struct FollowCommand: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "How far back from the newest event to look for late events, in seconds (default: 60).",
+            "How far back from the newest event to look for late events, in seconds (default: 60). "
+                + "Only for ledgers in which events can come late.",
             valueName: "seconds"
         )
     )

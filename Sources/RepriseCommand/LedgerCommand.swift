@@ -14,12 +14,15 @@ struct LedgerCommand: AsyncParsableCommand {
         discussion: """
             None of these commands touches the database. A ledger is only ever appended to.
 
-            Exit status: 0 done, 1 'verify' found something, 2 usage, 4 the ledger cannot be used, \
+            Exit status: 0 done, 1 'verify' found something or 'show' not, 2 usage, 4 the ledger \
+            cannot be used, \
             6 an event or a line is rejected, 75 another process is writing.
             """,
         subcommands: [
             LedgerCreateCommand.self, LedgerImportCommand.self, LedgerAppendCommand.self,
-            LedgerInfoCommand.self, LedgerVerifyCommand.self, LedgerGenerateCommand.self,
+            LedgerShowCommand.self, LedgerInfoCommand.self, LedgerVerifyCommand.self,
+            LedgerExportCommand.self, LedgerBackupCommand.self, LedgerUpgradeCommand.self,
+            LedgerGenerateCommand.self,
         ]
     )
 }
@@ -255,7 +258,7 @@ struct LedgerAppendCommand: AsyncParsableCommand {
 }
 
 /// Reads a time of the command line.
-@Sendable private func timestamp(_ text: String) throws -> Timestamp {
+@Sendable func timestamp(_ text: String) throws -> Timestamp {
     guard let time = Timestamp(text) else {
         throw ValidationError("'\(text)' is not an RFC 3339 time such as 2026-03-01T09:30:00Z.")
     }

@@ -186,7 +186,8 @@ struct CatchUpOptions: ParsableArguments {
         help: ArgumentHelp(
             "What to do about events that were committed into a part of the ledger that was folded "
                 + "already: fail, restart the fold, or accept them behind the others "
-                + "(default: fail).",
+                + "(default: fail). Only for ledgers in which events can come late; the embedded "
+                + "ledger is not one.",
             valueName: "policy"
         )
     )
@@ -195,7 +196,7 @@ struct CatchUpOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
             "How far back from the newest event to look for late events, in seconds "
-                + "(default: the whole ledger).",
+                + "(default: the whole ledger). Only for ledgers in which events can come late.",
             valueName: "seconds"
         )
     )
@@ -203,7 +204,8 @@ struct CatchUpOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "How old an event must be to be folded in the first pass, in seconds (default: 2).",
+            "How old an event must be to be folded in the first pass, in seconds (default: 2). "
+                + "Only for ledgers in which events can come late.",
             valueName: "seconds"
         )
     )

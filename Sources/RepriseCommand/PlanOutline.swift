@@ -89,6 +89,7 @@ struct PlanOutline: Encodable {
             model.findings.map {
                 FindingLine(level: $0.level.rawValue, subject: $0.subject, note: $0.note)
             } + (plan.rejection.map { [FindingLine($0)] } ?? [])
+            + (TypeCount.warning(types: plan.types.count).map { [FindingLine(types: $0)] } ?? [])
         expected = plan.forecast.map { Expectation($0) }
         lastRebuild = plan.lastRebuild.map {
             LastRebuild(
@@ -131,6 +132,11 @@ extension PlanOutline.Expectation {
 }
 
 extension PlanOutline.FindingLine {
+    /// So many event types that they are likely not to be types.
+    init(types note: String) {
+        self.init(level: Finding.Level.warn.rawValue, subject: "event types", note: note)
+    }
+
     /// An event that a rebuild would stop at.
     init(_ rejection: EventRejection) {
         self.init(

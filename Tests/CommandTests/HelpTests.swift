@@ -7,7 +7,8 @@ struct HelpTests {
     static let commands = [
         ["plan"], ["rebuild"], ["swap"], ["rollback"], ["prune"], ["status"], ["ledger"],
         ["ledger", "create"], ["ledger", "import"], ["ledger", "append"], ["ledger", "info"],
-        ["ledger", "verify"], ["ledger", "generate"],
+        ["ledger", "verify"], ["ledger", "generate"], ["ledger", "show"], ["ledger", "export"],
+        ["ledger", "backup"], ["ledger", "upgrade"], ["replay"],
     ]
 
     private func run(_ arguments: [String]) async throws -> ChildProcess.Outcome {

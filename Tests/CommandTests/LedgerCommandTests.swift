@@ -1,4 +1,5 @@
 import Foundation
+import LedgerKit
 import ProjectionKit
 import TestSupport
 import Testing
@@ -125,7 +126,7 @@ struct LedgerCommandTests {
                     outcome.standardOutput.firstMatch(of: /Stored ([0-9,]+) event/)
                 )
                 let end = try #require(try ledger.safePosition())
-                let found = try ledger.bucketCounts(in: PositionSpan(after: before, through: end))
+                let found = try ledger.buckets(in: PositionSpan(after: before, through: end))
                 #expect(found.map(\.events).reduce(0, +) == Int(stored.1.replacing(",", with: "")))
             }
             // With a number of events, being stopped before it is reached is no success.

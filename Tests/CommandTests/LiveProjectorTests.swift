@@ -1,4 +1,5 @@
 import Foundation
+import LedgerKit
 import Ledgers
 import Postgres
 import ProjectionKit
@@ -190,6 +191,31 @@ struct LiveProjectorTests {
                 try await ShopProjector.follow.run(in: scene, ["--until-caught-up"]),
                 exits: 3,
                 saying: ["Nobody knows where generation 0 of 'shop' stands", unchanged]
+            )
+            #expect(try await scene.shopDigest() == before)
+        }
+    }
+
+    @Test(
+        "a position that the ledger does not hold stops it before it writes",
+        arguments: [
+            // Behind the end, another event's checksum, and what an older format wrote.
+            "00000000000f4240-0000000000000000-0000000000000000",
+            "0000000000000001-0000000000000000-0000000000000000",
+            "8000019b76dec6b0-019b76dee8f37000-80013882838b2ab9",
+        ]
+    )
+    func otherLedger(position: String) async throws {
+        try await withShop { _, scene in
+            try await scene.database.query(
+                "UPDATE reprise.checkpoint SET position = $1",
+                [.text(position)]
+            )
+            let before = try await scene.shopDigest()
+            expect(
+                try await ShopProjector.python.run(in: scene, ["--until-caught-up"]),
+                exits: 1,
+                saying: ["The ledger has no event at \(position)", "Nothing was written."]
             )
             #expect(try await scene.shopDigest() == before)
         }

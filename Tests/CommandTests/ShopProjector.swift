@@ -1,4 +1,5 @@
 import Foundation
+import LedgerKit
 import Ledgers
 import Postgres
 import TestSupport

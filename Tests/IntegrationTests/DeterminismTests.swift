@@ -69,10 +69,9 @@ struct DeterminismTests {
 
     @Test("an event that is committed late between the two folds is no difference")
     func lateEvent() async throws {
-        try await withRebuildScene { scene in
+        try await withLateScene { scene, _ in
             try scene.append(counted(1...5))
             let late = NewEvent(
-                id: EventID(high: 0x0000_0000_0001_7000, low: 0x8000_0000_0000_0001),
                 time: Timestamp(milliseconds: 1),
                 stream: "tally-9",
                 type: "Counted",

@@ -24,7 +24,7 @@ struct EveryType: TableRow {
     var bytes: [UInt8]?
     var data: Data?
     var uuid: UUID?
-    var eventID: EventID?
+    var eventID: UUIDWords?
     var date: Day?
     var timestamp: Timestamp?
     var timestamptz: Timestamp?
@@ -130,7 +130,7 @@ extension EveryType {
         bytes: [],
         data: Data(),
         uuid: UUID(uuid: (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)),
-        eventID: EventID(high: 0, low: 0),
+        eventID: UUIDWords(high: 0, low: 0),
         date: Day(daysSince1970: -2_440_588),
         timestamp: Timestamp(microseconds: -210_866_803_200_000_000),
         timestamptz: Timestamp(microseconds: -210_866_803_200_000_000),
@@ -167,7 +167,7 @@ extension EveryType {
         bytes: Array(0...255),
         data: Data(Array(0...255)),
         uuid: UUID(uuidString: "ffffffff-ffff-ffff-ffff-ffffffffffff"),
-        eventID: EventID(high: .max, low: .max),
+        eventID: UUIDWords(high: .max, low: .max),
         date: Day(year: 9_999, month: 12, day: 31),
         timestamp: Timestamp("9999-12-31T23:59:59.999999Z"),
         timestamptz: Timestamp(microseconds: .max),

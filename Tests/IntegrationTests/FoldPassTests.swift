@@ -1,5 +1,6 @@
 import Foundation
 import FulfilmentProjection
+import LedgerKit
 import Ledgers
 import ProjectionKit
 import Rebuilder
@@ -29,7 +30,7 @@ struct FoldPassTests {
         let end = try #require(try ledger.safePosition())
         return try await FoldPass(ledger: ledger, folds: folds) { _, _, _ in }.run(
             over: PositionSpan(through: end),
-            adding: BucketTally(keepsIDs: false)
+            adding: BucketTally(keepsPositions: false)
         )
     }
 
@@ -76,7 +77,7 @@ struct FoldPassTests {
             let rest = FoldPass(ledger: ledger, folds: folds) { _, _, _ in }
             let outcome = try await rest.run(
                 over: PositionSpan(after: middle, through: end),
-                adding: BucketTally(keepsIDs: false)
+                adding: BucketTally(keepsPositions: false)
             )
             #expect(outcome.tally.events == 4_000)
             expectSame(folds[0], folds[1])
@@ -143,7 +144,7 @@ struct FoldPassTests {
             let shares = Collected<Double>()
             _ = try await FoldPass(ledger: ledger, folds: [Shop.makeFold()]) { _, share, _ in
                 if let share { shares.append(share) }
-            }.run(over: PositionSpan(through: end), adding: BucketTally(keepsIDs: false))
+            }.run(over: PositionSpan(through: end), adding: BucketTally(keepsPositions: false))
             let found = shares.all
             #expect(found.count >= 4 && found == found.sorted())
             #expect((0.8...1).contains(try #require(found.last)))

@@ -1,3 +1,4 @@
+import LedgerKit
 import Ledgers
 import LoansProjection
 import Postgres
@@ -30,7 +31,7 @@ struct FollowTests {
         caughtUp.endsAtEnd = true
         try await Follow(
             of: projection,
-            from: try SQLiteLedger(path: scene.ledgerPath),
+            from: try scene.ledger(),
             into: scene.target,
             options: options ?? caughtUp,
             progress: progress
@@ -120,7 +121,7 @@ struct FollowTests {
                 var shorter = scene
                 shorter.ledgerPath = "\(folder)/shorter.db"
                 try SQLiteLedger.create(path: shorter.ledgerPath)
-                for events in [[], [late(1)]] {
+                for events in [[], counted([1])] {
                     try shorter.append(events)
                     let error = await #expect(throws: RebuildError.self) {
                         try await follow(Tally.self, in: shorter)
@@ -174,12 +175,12 @@ struct FollowTests {
 
     @Test("What a rebuild has made right since is not warned of")
     func rebuiltSince() async throws {
-        let now = LedgerWriter.systemClock()
+        let now = LedgerClock.now()
         var options = FollowOptions()
         options.endsAtEnd = true
         // So that a slow machine does not leave the bucket behind.
         options.lateness.horizon = 3_600
-        try await withRebuildScene { scene in
+        try await withLateScene { scene, _ in
             try scene.append([late(2, at: now)] + counted(1...5))
             _ = try await scene.rebuild(Tally.self)
             try scene.append(counted([1]))
@@ -240,9 +241,9 @@ struct FollowTests {
                 group.cancelAll()
                 try await group.waitForAll()
             }
-            let ledger = try SQLiteLedger(path: scene.ledgerPath)
+            let ledger = try scene.ledger()
             let end = try #require(try ledger.safePosition())
-            let events = try ledger.bucketCounts(in: PositionSpan(through: end))
+            let events = try ledger.buckets(in: PositionSpan(through: end))
             let sum = try await scene.database.query("SELECT sum(events) AS sum FROM public.tally")
             #expect(try sum.first?.int("sum") == Int64(events.map(\.events).reduce(0, +)))
             try await expectFresh(Tally.self, ["tally", "tally_day"], in: scene)
@@ -251,7 +252,7 @@ struct FollowTests {
 
     /// Waits until the checkpoint is at the end of the ledger.
     private func untilCaughtUp(_ scene: RebuildScene) async throws {
-        let end = try SQLiteLedger(path: scene.ledgerPath).safePosition().map { "\($0)" }
+        let end = try scene.ledger().safePosition().map { "\($0)" }
         try await scene.database.waitUntil(
             "the end of the ledger",
             "SELECT FROM reprise.checkpoint WHERE position = $1",
@@ -292,7 +293,7 @@ struct FollowTests {
     @Test("Late events are applied behind the others, or stop the follower by name")
     func lateEvents() async throws {
         for policy in [LatenessPolicy.accept, .fail] {
-            try await withRebuildScene { scene in
+            try await withLateScene { scene, _ in
                 try scene.append(counted(1...5))
                 _ = try await scene.rebuild(Tally.self)
                 var options = FollowOptions()
@@ -326,15 +327,15 @@ struct FollowTests {
         }
     }
 
-    /// An event of the time that was a second ago, filed in front of the newest ones.
+    /// An event of the time that was 20 seconds ago, filed in front of the newest ones.
     private func late(
         _ id: Int,
         number: UInt64 = 1,
-        at now: Int64 = LedgerWriter.systemClock()
+        at now: Int64 = LedgerClock.now()
     ) -> NewEvent {
-        let time = Timestamp(milliseconds: now - 20_000)
+        let time = Timestamp(microseconds: now - 20_000_000)
         return NewEvent(
-            id: EventID(high: UInt64(time.milliseconds) << 16 | 0x7000, low: 1 << 63 | number),
+            id: "\(number)",
             time: time,
             stream: "tally-\(id)",
             type: "Counted",
@@ -395,7 +396,7 @@ struct FollowTests {
             let error = await #expect(throws: ReadModelError.self) {
                 try await Follow(
                     of: Tally.self,
-                    from: try SQLiteLedger(path: scene.ledgerPath),
+                    from: try scene.ledger(),
                     into: target
                 ).run()
             }

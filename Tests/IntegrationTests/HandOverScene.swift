@@ -1,3 +1,4 @@
+import LedgerKit
 import Ledgers
 import Postgres
 import ProjectionKit
@@ -30,7 +31,7 @@ struct HandOverScene: Sendable {
         change(&options)
         return try await Rebuild(
             of: Tally.self,
-            from: try ledger ?? SQLiteLedger(path: scene.ledgerPath),
+            from: try ledger ?? scene.ledger(),
             into: target,
             options: options
         ).run()
@@ -39,7 +40,7 @@ struct HandOverScene: Sendable {
     func plan(_ ledger: (any Ledger)? = nil) async throws -> ReadModelPlan {
         try await Rebuild(
             of: Tally.self,
-            from: try ledger ?? SQLiteLedger(path: scene.ledgerPath),
+            from: try ledger ?? scene.ledger(),
             into: target
         ).plan().readModel
     }

@@ -1,3 +1,4 @@
+import LedgerKit
 import Ledgers
 import ProjectionKit
 import ReadModels
@@ -8,11 +9,11 @@ import Testing
 @Suite("Hazards of a swap: events that come late")
 struct HazardLateEventTests {
     @Test(
-        "H54: an event of an earlier id that is committed during the load stops the swap",
+        "H54: an event of an earlier place that is committed during the load stops the swap",
         arguments: [Strategy.swap, .truncate]
     )
     func lateEvent(strategy: Strategy) async throws {
-        try await withRebuildScene { scene in
+        try await withLateScene { scene, _ in
             try scene.append(counted([1]))
             _ = try await scene.rebuild(Tally.self)
             try scene.append(counted([2]))
@@ -20,7 +21,6 @@ struct HazardLateEventTests {
             var options = RebuildOptions()
             options.strategy = strategy
             let late = NewEvent(
-                id: EventID(high: 0x0000_0000_0001_7000, low: 0x8000_0000_0000_0001),
                 time: Timestamp(milliseconds: 1),
                 stream: "tally-3",
                 type: "Counted",

@@ -1,3 +1,4 @@
+import LedgerKit
 import Ledgers
 import Postgres
 import ProjectionKit

@@ -1,4 +1,5 @@
-@testable import Ledgers
+import LedgerKit
+import Ledgers
 import ProjectionKit
 import ReadModels
 import Rebuilder
@@ -8,10 +9,11 @@ import Testing
 
 @Suite("Late events")
 struct LateEventTests {
-    /// An event that is filed in front of all others, and has its place in the order in its id.
+    /// An event that is filed in front of all others, and has its place among those of its time in
+    /// its id.
     private static func late(_ id: Int, number: UInt64 = 1, at time: Int64 = 1) -> NewEvent {
         NewEvent(
-            id: EventID(high: UInt64(time) << 16 | 0x7000, low: 1 << 63 | number),
+            id: "\(number)",
             time: Timestamp(milliseconds: time),
             stream: "order",
             type: "Appended",
@@ -52,7 +54,7 @@ struct LateEventTests {
         arguments: [RebuildStage.loading, .checking, .catchingUp, .cuttingOver]
     )
     func fail(stage: RebuildStage) async throws {
-        try await withRebuildScene { scene in
+        try await withLateScene { scene, _ in
             try scene.append([Self.event(10), Self.event(20)])
             _ = try await scene.rebuild(Sequencing.self)
             let before = try await live(scene)
@@ -89,7 +91,7 @@ struct LateEventTests {
 
     @Test("restart: the ledger is folded again, and late events take their place in its order")
     func restart() async throws {
-        try await withRebuildScene { scene in
+        try await withLateScene { scene, _ in
             try scene.append([Self.event(10), Self.event(20)])
             let report = try await rebuild(scene, .restart, late: [Self.late(1)])
             #expect(report.restarts == 1)
@@ -104,7 +106,7 @@ struct LateEventTests {
 
     @Test("accept: late events are applied behind the others, and reported")
     func accept() async throws {
-        try await withRebuildScene { scene in
+        try await withLateScene { scene, _ in
             try scene.append([Self.event(10), Self.event(20), Self.late(5, number: 5)])
             let late = [Self.late(1), Self.late(2, number: 9), Self.late(3, at: 20_000)]
             let report = try await rebuild(scene, .accept, late: late)
@@ -128,7 +130,7 @@ struct LateEventTests {
         arguments: [LatenessPolicy.restart, .accept]
     )
     func beforeCutOver(policy: LatenessPolicy) async throws {
-        try await withRebuildScene { scene in
+        try await withLateScene { scene, _ in
             try scene.append([Self.event(10), Self.event(20)])
             let report = try await rebuild(scene, policy, late: [Self.late(1)], at: .cuttingOver)
             #expect(report.events == 3)
@@ -144,7 +146,7 @@ struct LateEventTests {
 
     @Test("Events behind the lateness horizon are not looked for, those inside are")
     func horizon() async throws {
-        try await withRebuildScene { scene in
+        try await withLateScene { scene, _ in
             try scene.append([Self.late(10, at: 10_000_000), Self.late(20, at: 20_000_000)])
             let report = try await rebuild(
                 scene,
@@ -168,18 +170,14 @@ struct LateEventTests {
         "Events that were taken away behind the fold stop the rebuild, whatever the policy accepts"
     )
     func gone() async throws {
-        try await withRebuildScene { scene in
+        try await withLateScene { scene, ledger in
             try scene.append([Self.late(10, at: 10_000_000), Self.late(20, at: 20_000_000)])
             var options = RebuildOptions()
             options.lateness.policy = .accept
             await #expect(throws: RebuildError.self) {
                 _ = try await scene.rebuild(Sequencing.self, options: options) { progress in
                     guard case .stage(.checking) = progress else { return }
-                    try? SQLiteDatabase.withDatabase(
-                        path: scene.ledgerPath,
-                        mode: .write,
-                        patience: 5_000
-                    ) { try $0.execute("DELETE FROM events WHERE ts = 10000000") }
+                    ledger.remove { $0.time == Timestamp(milliseconds: 10_000_000) }
                 }
             }
         }
@@ -188,9 +186,9 @@ struct LateEventTests {
     @Test("A writer whose clock goes back appends in order: nothing is late")
     func clockGoesBack() async throws {
         try await withRebuildScene { scene in
-            let clock = Mutex(Int64(1_767_225_600_000))
+            let clock = Mutex(Int64(1_767_225_600_000_000))
             @Sendable func append(_ id: Int, after milliseconds: Int64) throws {
-                clock.withLock { $0 += milliseconds }
+                clock.withLock { $0 += milliseconds * 1_000 }
                 try LedgerWriter.withWriter(
                     path: scene.ledgerPath,
                     clock: { clock.withLock { $0 } }
@@ -211,7 +209,7 @@ struct LateEventTests {
 
     @Test("Two events of one millisecond are two, in the order of their ids; one id twice is one")
     func sameMillisecond() async throws {
-        try await withRebuildScene { scene in
+        try await withLateScene { scene, _ in
             let first = Self.late(1, number: 1, at: 5_000)
             let second = Self.late(2, number: 2, at: 5_000)
             try scene.append([second])
@@ -226,7 +224,7 @@ struct LateEventTests {
 
     @Test("The newest events are left for the rounds after the first pass, and are not lost")
     func settleTime() async throws {
-        try await withRebuildScene { scene in
+        try await withLateScene { scene, _ in
             try scene.append([Self.late(1, at: 5_000), Self.event(2), Self.event(3)])
             var options = RebuildOptions()
             options.lateness.settleTime = 3_600

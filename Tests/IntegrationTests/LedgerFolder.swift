@@ -1,4 +1,5 @@
 import Foundation
+import LedgerKit
 import Ledgers
 import ProjectionKit
 
@@ -44,7 +45,7 @@ struct LedgerFolder {
     }
 }
 
-/// Event by event: id, time, stream, type and payload, in the ledger's order.
+/// Event by event: id or `-`, time, stream, type and payload, in the ledger's order.
 func contents(of path: String) throws -> [String] {
     let ledger = try SQLiteLedger(path: path)
     guard let last = try ledger.safePosition() else { return [] }
@@ -54,7 +55,8 @@ func contents(of path: String) throws -> [String] {
         while try reader.fill(batch) {
             batch.forEach { event in
                 lines.append(
-                    "\(event.id) \(event.time) \(event.stream) \(event.type) \(event.payload.json)"
+                    "\(event.id ?? "-") \(event.time) \(event.stream) \(event.type) "
+                        + event.payload.json
                 )
             }
         }

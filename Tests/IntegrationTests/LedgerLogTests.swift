@@ -1,6 +1,7 @@
 import Dispatch
 import Foundation
 import Postgres
+import LedgerKit
 import ProjectionKit
 import TestSupport
 import Testing
@@ -23,7 +24,7 @@ struct LedgerLogTests {
                 ledger: ledger,
                 folds: [Tally.makeFold()],
                 progress: { _, _, _ in pass.hold() }
-            ).run(over: PositionSpan(through: end), adding: BucketTally(keepsIDs: false))
+            ).run(over: PositionSpan(through: end), adding: BucketTally(keepsPositions: false))
             await pass.waitUntilHeld()
             let largest = try pass.releasing { try appendMuch(to: ledger) }
             #expect(try await folding.tally.events == 20_000)
@@ -36,7 +37,7 @@ struct LedgerLogTests {
     func openTransaction() async throws {
         try await withLedger { ledger, _ in
             let largest = try LedgerFile.withLedger(path: ledger.path, mode: .read) { database, _ in
-                let statement = try database.prepare("SELECT ts FROM main.events")
+                let statement = try database.prepare("SELECT time FROM main.events")
                 #expect(try statement.step())
                 defer { statement.reset() }
                 return try appendMuch(to: ledger)

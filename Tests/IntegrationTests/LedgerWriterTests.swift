@@ -12,7 +12,7 @@ struct LedgerWriterTests {
             let path = folder.file("a.ledger")
             try SQLiteLedger.create(path: path)
             // A clock that stands still, then goes back: the worst an append can meet.
-            for time: Int64 in [1_000_000, 1_000_000, 999_000, 10] {
+            for time: Int64 in [1_000_000_000, 1_000_000_000, 999_000_000, 10] {
                 try LedgerWriter.withWriter(path: path, clock: { time }) { writer in
                     try writer.append((0..<500).map { _ in event("A") })
                     try writer.append([event("B")])
@@ -30,20 +30,20 @@ struct LedgerWriterTests {
     }
 
     @Test(
-        "an appended event stands behind an imported id, however great that is",
+        "an appended event stands behind one with an id of its own, however great that is",
         arguments: [
             "00000000-0000-4000-8000-000000000000", "ffffffff-ffff-4fff-bfff-ffffffffffff",
             "ffffffff-ffff-ffff-ffff-ffffffffffff", "000000f4-2400-7fff-bfff-ffffffffffff",
+            "zzz", "order/1",
         ]
     )
     func appendBehindForeignID(_ id: String) throws {
         try withLedgerFolder { folder in
             let path = folder.file("a.ledger")
             try SQLiteLedger.create(path: path)
-            let uuid = try #require(UUID(uuidString: id))
-            try LedgerWriter.withWriter(path: path, clock: { 16_000_000 }) { writer in
+            try LedgerWriter.withWriter(path: path, clock: { 16_000_000_000 }) { writer in
                 let foreign = NewEvent(
-                    id: EventID(uuid),
+                    id: id,
                     time: Timestamp(milliseconds: 16_000_000),
                     stream: "s",
                     type: "Foreign",
@@ -75,25 +75,48 @@ struct LedgerWriterTests {
         }
     }
 
-    @Test("an id is stored once, whatever comes later under it")
+    @Test("L2: an id is stored once; the same id with other content is refused")
     func idempotent() throws {
         try withLedgerFolder { folder in
             let path = folder.file("a.ledger")
             try SQLiteLedger.create(path: path)
             let time = try #require(Timestamp("2026-01-01T00:00:00Z"))
-            let id = EventID.version7(milliseconds: time.milliseconds, number: 1, hash: 1)
-            let first = NewEvent(id: id, time: time, stream: "s", type: "A", data: "{}")
+            let first = NewEvent(id: "a 1", time: time, stream: "s", type: "A", data: "{}")
+            var timeless = first
+            timeless.time = nil
             try LedgerWriter.withWriter(path: path) { writer in
-                var other = first
-                other.data = #"{"other":true}"#
-                var elsewhere = first
-                elsewhere.time = Timestamp("2026-06-01T00:00:00Z")
-                let appended = try writer.append([first, first, other, elsewhere])
-                #expect(appended.map(\.wasPresent) == [false, true, true, true])
+                let appended = try writer.append([first, event("B"), first, timeless])
+                #expect(appended.map(\.wasPresent) == [false, false, true, true])
+                #expect(appended.map(\.sequence) == [1, 2, 1, 1])
+                #expect(appended.map(\.time).last == time)
             }
-            let events = try contents(of: path)
-            #expect(events.count == 1)
-            #expect(events.first?.hasSuffix("{}") == true)
+            let before = try contents(of: path)
+            #expect(before.count == 2)
+            let changes: [(String, (inout NewEvent) -> Void)] = [
+                ("time is", { $0.time = Timestamp("2026-06-01T00:00:00Z") }),
+                ("stream is", { $0.stream = "t" }), ("type is", { $0.type = "B" }),
+                ("data is", { $0.data = "{ }" }), ("metadata is", { $0.metadata = "{}" }),
+                (
+                    "stream, type are",
+                    {
+                        $0.stream = "t"
+                        $0.type = "B"
+                    }
+                ),
+            ]
+            for (clause, change) in changes {
+                var other = first
+                change(&other)
+                let error = #expect(throws: LedgerError.self) {
+                    try LedgerWriter.withWriter(path: path) { try $0.append([event("C"), other]) }
+                }
+                guard case .refused(path, let reason) = error else {
+                    Issue.record("expected refused, got \(String(describing: error))")
+                    return
+                }
+                #expect(reason.contains("is that of event 1") && reason.contains(clause))
+                #expect(try contents(of: path) == before)
+            }
         }
     }
 
@@ -103,6 +126,29 @@ struct LedgerWriterTests {
             (NewEvent(stream: "", type: "A", data: "{}"), "its stream is empty"),
             (NewEvent(stream: "s", type: "", data: "{}"), "its type is empty"),
             (NewEvent(stream: "s\0", type: "A", data: "{}"), "its stream holds U+0000"),
+            (NewEvent(id: "", stream: "s", type: "A", data: "{}"), "its id is empty"),
+            (
+                NewEvent(
+                    id: String(repeating: "i", count: 256),
+                    stream: "s",
+                    type: "A",
+                    data: "{}"
+                ),
+                "its id is longer than 255 bytes"
+            ),
+            (
+                NewEvent(stream: "s", type: "A", data: "{}", metadata: "[]"),
+                "its metadata is an array, not an object"
+            ),
+            (
+                NewEvent(
+                    time: Timestamp("9999-01-01T00:00:00Z"),
+                    stream: "s",
+                    type: "A",
+                    data: "{}"
+                ),
+                "its time, 9999-01-01T00:00:00.000Z, is more than a day ahead of the clock"
+            ),
             (NewEvent(stream: "s", type: "A", data: "[]"), "its data is an array, not an object"),
             (NewEvent(stream: "s", type: "A", data: "{"), "its data is not valid JSON"),
             (NewEvent(stream: "s", type: "A", data: ""), "its data is not valid JSON"),

@@ -1,4 +1,5 @@
 import Foundation
+import LedgerKit
 import Ledgers
 import Postgres
 import ProjectionKit
@@ -45,6 +46,26 @@ struct LiveProjectorExampleTests {
             let outcome = try await withProjector(in: scene) { _ in }.outcome
             #expect(outcome.status == 1)
             #expect(outcome.standardOutput.contains("run 'reprise rebuild tally' first"))
+        }
+    }
+
+    @Test(
+        "a position that the ledger does not hold stops it before it writes",
+        arguments: ["00000000000000ff-0000000000000000-0000000000000000", "no position"]
+    )
+    func otherLedger(position: String) async throws {
+        try await withRebuildScene { scene in
+            try scene.append(counted(1...5))
+            _ = try await scene.rebuild(Tally.self)
+            try await scene.database.query(
+                "UPDATE reprise.checkpoint SET position = $1",
+                [.text(position)]
+            )
+            let before = try await rows(of: scene)
+            let outcome = try await withProjector(in: scene) { _ in }.outcome
+            #expect(outcome.status == 1)
+            #expect(outcome.standardOutput.contains("The ledger has no event at \(position)"))
+            #expect(try await rows(of: scene) == before)
         }
     }
 

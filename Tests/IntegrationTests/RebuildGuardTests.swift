@@ -12,7 +12,13 @@ struct RebuildGuardTests {
     func rejectedEvent() async throws {
         try await withNotes { scene in
             let time = Timestamp(milliseconds: 1_767_225_600_000)
-            let wrong = NewEvent(time: time, stream: "note-3", type: "Noted", data: #"{"id": "x"}"#)
+            let wrong = NewEvent(
+                id: "note 3",
+                time: time,
+                stream: "note-3",
+                type: "Noted",
+                data: #"{"id": "x"}"#
+            )
             let stored = try LedgerWriter.withWriter(path: scene.ledgerPath) {
                 try $0.append([wrong])
             }
@@ -22,7 +28,7 @@ struct RebuildGuardTests {
             }
             let found = try #require(rejection)
             #expect(found.projection == "notes")
-            #expect(found.eventID == stored.first?.id)
+            #expect(found.eventID == "note 3")
             #expect(found.position == stored.first?.position)
             #expect(found.bucket == Bucket(containing: time.milliseconds, width: 15_000))
             #expect(found.stream == "note-3")

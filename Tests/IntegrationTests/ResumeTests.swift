@@ -92,7 +92,7 @@ struct ResumeTests {
 
     @Test("A lateness horizon does not make late what an earlier process has folded")
     func horizon() async throws {
-        try await withRebuildScene { scene in
+        try await withLateScene { scene, _ in
             try scene.append([late(1), late(2, number: 2)] + counted(1...3))
             try await leaveGeneration(of: Tally.self, in: scene)
             try scene.append(counted(1...2))
@@ -105,7 +105,7 @@ struct ResumeTests {
     /// An event that is filed in front of all others.
     private func late(_ id: Int, number: UInt64 = 1) -> NewEvent {
         NewEvent(
-            id: EventID(high: 1 << 16 | 0x7000, low: 1 << 63 | number),
+            id: "\(number)",
             time: Timestamp(milliseconds: 1),
             stream: "tally-\(id)",
             type: "Counted",
@@ -162,7 +162,7 @@ struct ResumeTests {
         [0, 2]
     )
     func late(policy: LatenessPolicy, behindThem appended: Int) async throws {
-        try await withRebuildScene { scene in
+        try await withLateScene { scene, _ in
             try scene.append(counted(1...5))
             try await leaveGeneration(of: Tally.self, in: scene)
             try scene.append([late(1)] + counted(Array(repeating: 2, count: appended)))

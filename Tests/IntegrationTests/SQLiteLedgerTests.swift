@@ -1,4 +1,6 @@
 import Foundation
+import LedgerConformance
+import LedgerKit
 import ProjectionKit
 import TestSupport
 import Testing
@@ -9,15 +11,21 @@ import Testing
 struct SQLiteLedgerTests {
     @Test("it passes the conformance suite of ledgers")
     func conformance() throws {
-        try ledgerConformance { check in
-            try withLedgerFolder { folder in
-                let path = folder.file("a.ledger")
-                let ledger = try SQLiteLedger.create(path: path, bucketWidth: 15_000)
-                try check(
-                    LedgerSubject(ledger: ledger) { events in
-                        try LedgerWriter.withWriter(path: path) { _ = try $0.append(events) }
-                    }
-                )
+        try withLedgerFolder { folder in
+            for bucketWidth: Int64 in [1, 15_000, 86_400_000] {
+                let conformance = LedgerConformance {
+                    let path = folder.file(UUID().uuidString)
+                    try SQLiteLedger.create(path: path, bucketWidth: bucketWidth)
+                    return LedgerSubject(
+                        open: { try SQLiteLedger(path: path) },
+                        append: { events in
+                            try LedgerWriter.withWriter(path: path) {
+                                _ = try $0.append(events.map(NewEvent.init))
+                            }
+                        }
+                    )
+                }
+                #expect(conformance.violations() == [], "buckets of \(bucketWidth) ms")
             }
         }
     }
@@ -84,9 +92,24 @@ struct SQLiteLedgerTests {
             try SQLiteDatabase.withDatabase(path: path, mode: .write, patience: 0) {
                 try $0.execute("PRAGMA user_version = 7")
             }
-            let expected = LedgerError.newerFormat(path: path, found: 7, supported: 1)
+            let expected = LedgerError.newerFormat(path: path, found: 7, supported: 2)
             #expect(throws: expected) { try SQLiteLedger(path: path) }
             #expect(throws: expected) { try LedgerWriter.withWriter(path: path) { _ in } }
+        }
+    }
+
+    @Test("a ledger of the older format is refused, and the way to copy it is named")
+    func olderFormat() throws {
+        try withLedgerFolder { folder in
+            let path = folder.file("a.ledger")
+            try SQLiteLedger.create(path: path)
+            try SQLiteDatabase.withDatabase(path: path, mode: .write, patience: 0) {
+                try $0.execute("PRAGMA user_version = 1")
+            }
+            let expected = LedgerError.olderFormat(path: path)
+            #expect(throws: expected) { try SQLiteLedger(path: path) }
+            #expect(throws: expected) { try LedgerWriter.withWriter(path: path) { _ in } }
+            #expect(expected.description.contains("ledger upgrade \(path)"))
         }
     }
 
@@ -124,7 +147,7 @@ struct SQLiteLedgerTests {
                 try database.transaction {
                     try database.execute(
                         """
-                        INSERT INTO events VALUES (99999990000, zeroblob(16), 99999990000, 's', 't', '{}')
+                        INSERT INTO events VALUES (2, 99999990000, 's', 't', '{}', NULL, NULL, 7)
                         """
                     )
                     #expect(try ledger.safePosition() == before)
@@ -158,5 +181,19 @@ struct SQLiteLedgerTests {
                 #expect(try reader.fill(batch))
             }
         }
+    }
+}
+
+extension NewEvent {
+    /// The same event, as the suite of ledgers has it.
+    fileprivate init(_ event: AppendableEvent) {
+        self.init(
+            id: event.id,
+            time: event.time,
+            stream: event.stream,
+            type: event.type,
+            data: event.payload,
+            metadata: event.metadata
+        )
     }
 }

@@ -1,3 +1,4 @@
+internal import LedgerKit
 internal import Ledgers
 internal import Postgres
 internal import ProjectionKit
@@ -58,7 +59,7 @@ struct ShopIndependentRouteTests {
 
     /// Copies every event into `route.event`, as it is read through the ledger.
     private func copyEvents(of scene: RebuildScene) async throws -> Int64 {
-        let ledger: any Ledger = try SQLiteLedger(path: scene.ledgerPath)
+        let ledger: any Ledger = try scene.ledger()
         var copied: [CopiedEvents] = []
         try ledger.withReader(of: PositionSpan(through: #require(try ledger.safePosition()))) {
             let batch = EventBatch()
@@ -77,13 +78,13 @@ struct ShopIndependentRouteTests {
                 try await connection.query(
                     """
                     INSERT INTO route.event (at, type, data)
-                    SELECT 'epoch'::timestamptz + e.milliseconds * interval '1 millisecond',
+                    SELECT 'epoch'::timestamptz + e.microseconds * interval '1 microsecond',
                         e.type, e.data::jsonb
                     FROM unnest($1::bigint[], $2::text[], $3::text[])
-                        WITH ORDINALITY AS e (milliseconds, type, data, place)
+                        WITH ORDINALITY AS e (microseconds, type, data, place)
                     ORDER BY e.place
                     """,
-                    [.ints(piece.milliseconds), .texts(piece.types), .texts(piece.payloads)]
+                    [.ints(piece.microseconds), .texts(piece.types), .texts(piece.payloads)]
                 )
             }
         }
@@ -122,13 +123,13 @@ struct ShopIndependentRouteTests {
 
 /// The columns of the events of a batch.
 private struct CopiedEvents {
-    var milliseconds: [Int64] = []
+    var microseconds: [Int64] = []
     var types: [String] = []
     var payloads: [String] = []
 
     init(_ batch: EventBatch) {
         batch.forEach { event in
-            milliseconds.append(event.time.milliseconds)
+            microseconds.append(event.time.microseconds)
             types.append(event.type.name)
             payloads.append(event.payload.json)
         }

@@ -15,23 +15,25 @@ package struct LedgerBuilder {
     /// A builder with no events.
     package init() {}
 
-    /// Adds an event; the ledger assigns its id, so that events of one millisecond keep this order.
+    /// Adds an event.
     ///
     /// - Parameters:
     ///   - type: The event's type.
     ///   - stream: The stream.
     ///   - time: RFC 3339.
     ///   - data: A JSON object.
+    ///   - id: Nil for an event without one.
     package mutating func add(
         _ type: String,
         to stream: String,
         at time: String,
-        _ data: String = "{}"
+        _ data: String = "{}",
+        id: String? = nil
     ) {
         guard let timestamp = Timestamp(time) else {
             preconditionFailure("'\(time)' is not an RFC 3339 time")
         }
-        events.append(NewEvent(time: timestamp, stream: stream, type: type, data: data))
+        events.append(NewEvent(id: id, time: timestamp, stream: stream, type: type, data: data))
     }
 
     /// Makes a ledger of the events.

@@ -1,3 +1,4 @@
+package import LedgerKit
 package import Ledgers
 package import ProjectionKit
 
@@ -8,6 +9,8 @@ package struct NumberedLedger: Ledger {
     package let place = "a numbered ledger"
     /// Milliseconds.
     package let bucketWidth: Int64 = 15_000
+    /// What is given once does not change.
+    package let arrival = Arrival.inOrder
 
     private let events: [NewEvent]
     private let isPaired: Bool
@@ -31,26 +34,26 @@ package struct NumberedLedger: Ledger {
         events.isEmpty ? nil : position(of: events.count)
     }
 
-    package func lastPosition(before time: Int64) throws -> Position? { try safePosition() }
+    package func identity() -> String { "numbered" }
 
-    package func bucket(of position: Position) -> Bucket { Bucket(start: 0, width: bucketWidth) }
-
-    package func span(of bucket: Bucket) -> PositionSpan {
-        PositionSpan(through: Position(.max, .max, .max))
+    package func holds(_ position: Position) -> Bool {
+        events.indices.contains { self.position(of: $0 + 1) == position }
     }
+
+    package func lastPosition(before time: Timestamp) throws -> Position? { try safePosition() }
 
     package func watch() throws -> any LedgerWatch { ConstantWatch() }
 
-    package func bucketCounts(in span: PositionSpan) throws -> [BucketCount] {
-        let events = numbers(in: span).count
-        return events == 0
-            ? [] : [BucketCount(bucket: Bucket(start: 0, width: bucketWidth), events: events)]
-    }
-
-    package func typeCounts(in span: PositionSpan) throws -> [TypeCount] {
-        Dictionary(grouping: numbers(in: span)) { events[$0 - 1].type }
-            .map { TypeCount(type: $0.key, events: $0.value.count) }
-            .sorted { $0.events > $1.events }
+    package func buckets(in span: PositionSpan) throws -> [BucketCount] {
+        let numbers = numbers(in: span)
+        guard let last = numbers.last else { return [] }
+        return [
+            BucketCount(
+                bucket: Bucket(start: 0, width: bucketWidth),
+                events: numbers.count,
+                last: position(of: last)
+            )
+        ]
     }
 
     package func withReader<Result>(
@@ -89,19 +92,17 @@ private final class NumberedReader: LedgerReader {
         batch.bucketWidth = ledger.bucketWidth
         guard let number = numbers.popFirst() else { return false }
         let event = ledger.event(number)
-        Array(event.stream.utf8).withUnsafeBytes { stream in
-            Array(event.data.utf8).withUnsafeBytes { payload in
-                batch.append(
-                    id: EventID(high: 0, low: UInt64(number)),
-                    position: ledger.position(of: number),
-                    bucketStart: 0,
-                    time: Int64(number),
-                    type: EventType(event.type),
-                    stream: stream,
-                    payload: payload
-                )
-            }
-        }
+        batch.append(
+            LedgerEvent(
+                position: ledger.position(of: number),
+                time: Timestamp(milliseconds: Int64(number)),
+                bucketStart: 0,
+                type: event.type,
+                stream: event.stream,
+                payload: event.data,
+                id: "\(number)"
+            )
+        )
         return true
     }
 }

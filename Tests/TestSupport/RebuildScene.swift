@@ -1,3 +1,4 @@
+package import LedgerKit
 package import Ledgers
 import Postgres
 package import ProjectionKit
@@ -7,16 +8,23 @@ package import Rebuilder
 /// A scratch database and a ledger file beside it, for tests that rebuild.
 package struct RebuildScene: Sendable {
     /// The database.
-    package let database: ScratchDatabase
-    /// The ledger's path.
+    package private(set) var database: ScratchDatabase
+    /// The path of the embedded ledger.
     package var ledgerPath: String
+    /// The ledger to use instead of the embedded one; nil for that one.
+    package var memory: MemoryLedger?
     /// The schema of the live tables.
     package var liveSchema = "public"
 
     /// The same scene, where everything connects as `database` says.
     package func connecting(to database: ScratchDatabase) -> RebuildScene {
-        RebuildScene(database: database, ledgerPath: ledgerPath, liveSchema: liveSchema)
+        var scene = self
+        scene.database = database
+        return scene
     }
+
+    /// The ledger, opened anew.
+    package func ledger() throws -> any Ledger { try memory ?? SQLiteLedger(path: ledgerPath) }
 
     /// The same database as a rebuild sees it.
     package var target: ReadModelDatabase {
@@ -43,6 +51,7 @@ package struct RebuildScene: Sendable {
 
     /// Appends events as they are given.
     package func append(_ events: [NewEvent]) throws {
+        if let memory { return memory.append(events) }
         _ = try LedgerWriter.withWriter(path: ledgerPath) { try $0.append(events) }
     }
 
@@ -54,7 +63,7 @@ package struct RebuildScene: Sendable {
     ) async throws -> RebuildReport {
         try await Rebuild(
             of: projection,
-            from: try SQLiteLedger(path: ledgerPath),
+            from: try ledger(),
             into: target,
             options: options,
             progress: progress
@@ -91,6 +100,18 @@ package func withRebuildScene<Result: Sendable>(
 ) async throws -> Result {
     try await withScratchDatabase {
         try await withRebuildScene(on: $0, liveSchema: liveSchema, body)
+    }
+}
+
+/// Runs `body` with a database and an empty ledger in memory, in which events come late.
+package func withLateScene<Result: Sendable>(
+    _ body: (RebuildScene, MemoryLedger) async throws -> Result
+) async throws -> Result {
+    try await withScratchDatabase { database in
+        var scene = RebuildScene(database: database, ledgerPath: "none")
+        let ledger = MemoryLedger(.late)
+        scene.memory = ledger
+        return try await body(scene, ledger)
     }
 }
 

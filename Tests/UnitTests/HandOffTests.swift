@@ -1,6 +1,7 @@
 import Ledgers
 import Synchronization
 import TestSupport
+import LedgerKit
 import Testing
 
 @Suite("Handing over between threads")

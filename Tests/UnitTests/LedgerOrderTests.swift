@@ -5,22 +5,22 @@ import Testing
 
 @Suite("Order of a ledger")
 struct LedgerOrderTests {
-    @Test("positions, and their texts by byte, sort as bucket and id do", arguments: [1, 2, 3])
-    func positionsSortLikeKeys(seed: UInt64) throws {
+    @Test("positions, and their texts by byte, sort as sequences do", arguments: [1, 2, 3])
+    func positionsSortLikeSequences(seed: UInt64) throws {
         print("seed \(seed)")
         var random = SplitMix64(seed: seed)
-        let keys = (0..<500).map { _ in
-            EventKey(
-                bucketStart: Int64(random.below(9)) * 15_000 - 60_000,
-                id: EventID(high: random.next() >> UInt64(random.below(64)), low: random.next())
-            )
+        let sequences = (0..<500).map { _ in
+            Int64(bitPattern: random.next() >> 1) >> Int64(random.below(63))
         }
-        let sorted = keys.sorted()
-        let positions = sorted.map(\.position)
+        let sorted = Set(sequences).sorted()
+        let positions = sorted.map {
+            Position(UInt64(bitPattern: $0), UInt64(bitPattern: Int64(bitPattern: random.next())))
+        }
         #expect(positions == positions.sorted())
         let texts = positions.map { Array($0.description.utf8) }
         #expect(texts == texts.sorted { $0.lexicographicallyPrecedes($1) })
-        #expect(positions.map { EventKey($0) } == sorted, "a position does not give its key back")
+        #expect(positions.map(\.sequence) == sorted, "a position does not give its sequence back")
+        #expect(Position(.max, .max, .max).sequence == .max)
     }
 
     @Test("a bucket holds its time, is aligned, and touches the next", arguments: [4, 5])
@@ -38,50 +38,28 @@ struct LedgerOrderTests {
         }
     }
 
-    @Test("ids of a later millisecond, or of a later line, are greater", arguments: [6, 7])
-    func idsFollowTimeThenNumber(seed: UInt64) {
+    @Test(
+        "an event is filed in the bucket of its time, or in the newest one where that is later",
+        arguments: [6, 7]
+    )
+    func filing(seed: UInt64) {
         print("seed \(seed)")
         var random = SplitMix64(seed: seed)
-        for sign: Int64 in [1, -1] {
-            let places = (0..<500).map { _ in
-                (time: sign * Int64(1 + random.below(5)), number: UInt64(random.below(1 << 40)))
-            }
-            let ids = places.sorted { $0 < $1 }.map {
-                EventID.version7(milliseconds: $0.time, number: $0.number, hash: random.next())
-            }
-            #expect(ids == ids.sorted())
-            #expect(ids.allSatisfy { $0.isVersion7 })
+        let width = Int64(1 + random.below(20_000))
+        let filing = Filing(width: width)
+        var newest: Int64?
+        var latest = Int64.min
+        for _ in 0..<2_000 {
+            // Around 1970, so that buckets before it are met as well.
+            let time = Int64(random.below(1 << 37)) - 1 << 36
+            latest = max(latest, time)
+            let start = filing.bucketStart(of: time, after: newest)
+            // Floor division of the latest time, by another way than the product's.
+            let milliseconds = (Double(latest) / 1_000).rounded(.down)
+            let expected = (milliseconds / Double(width)).rounded(.down) * Double(width)
+            #expect(Double(start) == expected)
+            newest = start
         }
-    }
-
-    @Test("an id carries its time")
-    func idCarriesTime() {
-        let id = EventID.version7(milliseconds: 1_767_225_600_123, number: 7, hash: 9)
-        #expect(id.milliseconds == 1_767_225_600_123)
-        #expect(id.description.hasPrefix("019b76da-a87b-7000-8000-"))
-    }
-
-    @Test(
-        "the next UUIDv7 is greater than any id, of whatever version, and the least one",
-        arguments: [
-            ("019b7700-0000-7000-8000-000000000000", "019b7700-0000-7000-8000-000000000001"),
-            ("019b7700-0000-7000-bfff-ffffffffffff", "019b7700-0000-7001-8000-000000000000"),
-            ("019b7700-0000-7fff-bfff-ffffffffffff", "019b7700-0001-7000-8000-000000000000"),
-            ("019b7700-0000-4abc-9000-000000000000", "019b7700-0000-7000-8000-000000000000"),
-            ("019b7700-0000-7abc-1000-000000000000", "019b7700-0000-7abc-8000-000000000000"),
-            ("019b7700-0000-7abc-f000-000000000000", "019b7700-0000-7abd-8000-000000000000"),
-            ("019b7700-0000-8abc-9000-000000000000", "019b7700-0001-7000-8000-000000000000"),
-        ]
-    )
-    func nextID(_ text: String, _ expected: String) throws {
-        let next = try #require(try eventID(text).nextVersion7)
-        #expect(next.description == expected)
-        #expect(next.isVersion7)
-    }
-
-    @Test("behind the greatest id there is none")
-    func noIDBehindTheGreatest() throws {
-        #expect(EventID(high: .max, low: .max).nextVersion7 == nil)
     }
 
     @Test("the generator's random numbers are those of the published algorithm")
@@ -90,10 +68,4 @@ struct LedgerOrderTests {
         #expect(random.next() == 6_457_827_717_110_365_317)
         #expect(random.next() == 3_203_168_211_198_807_973)
     }
-}
-
-private func eventID(_ text: String) throws -> EventID {
-    let bytes = Array("\"\(text)\"".utf8)
-    let uuid = bytes.withUnsafeBytes { JSONValue.uuid($0) }
-    return EventID(try #require(uuid))
 }

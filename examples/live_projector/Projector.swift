@@ -1,4 +1,5 @@
 internal import Foundation
+internal import LedgerKit
 internal import Ledgers
 internal import Postgres
 internal import ProjectionKit
@@ -11,7 +12,7 @@ internal import ProjectionKit
 /// the server rolls back what was not committed, position included.
 @main
 struct LiveProjector {
-    private let ledger: SQLiteLedger
+    private let ledger: any Ledger
     private var generation: Int64?
     private var isAtEnd = false
 
@@ -25,7 +26,7 @@ struct LiveProjector {
             conninfo: arguments[2],
             applicationName: "tally projector"
         )
-        var projector = LiveProjector(ledger: try SQLiteLedger(path: arguments[1]))
+        var projector = LiveProjector(ledger: try LedgerAddress(arguments[1]).open([]))
         while true {
             do {
                 try await PostgresConnection.withConnection(settings) { connection in
@@ -46,7 +47,7 @@ struct LiveProjector {
         }
     }
 
-    private init(ledger: SQLiteLedger) {
+    private init(ledger: any Ledger) {
         self.ledger = ledger
     }
 
@@ -71,17 +72,23 @@ struct LiveProjector {
         ).first
         // Generation 0 without a position stands nobody knows where, and a guess would count twice.
         guard let row, try row.int("generation") > 0 || row["position"] != nil else {
-            say("There is no checkpoint to go on from: run 'reprise rebuild tally' first.")
+            say("There is no checkpoint to start from: run 'reprise rebuild tally' first.")
+            exit(1)
+        }
+        let text = row["position"]
+        let last = text.flatMap { Position($0) }
+        // A restored copy may end before this position, or go on differently. A text that is no
+        // position must not pass for NULL: that would apply everything again.
+        guard try last.map(ledger.holds) ?? (text == nil) else {
+            say("The ledger has no event at \(text ?? ""): is it another one, or an older copy?")
             exit(1)
         }
         if try row.int("generation") != generation {
             // Whoever caches rows forgets them all here. This projector keeps none.
             generation = try row.int("generation")
-            say(
-                "tally: generation \(try row.int("generation")) from \(row["position"] ?? "the start")"
-            )
+            say("tally: generation \(try row.int("generation")) from \(text ?? "the start")")
         }
-        let counts = try Counts(of: ledger, after: row["position"].flatMap { Position($0) })
+        let counts = try Counts(of: ledger, after: last)
         guard let position = counts.position else {
             isAtEnd = true
             return
@@ -110,7 +117,7 @@ private struct Counts {
     /// Of the last of them; nil when there was none.
     private(set) var position: Position?
 
-    init(of ledger: SQLiteLedger, after position: Position?) throws {
+    init(of ledger: any Ledger, after position: Position?) throws {
         guard let end = try ledger.safePosition(), position.map({ $0 < end }) ?? true else {
             return
         }

@@ -38,27 +38,43 @@ class Ledger:
         self.database = sqlite3.connect(uri, uri=True)
 
     def events_after(self, position, limit):
-        """The next events in order: (position, type, stream, milliseconds, payload text) each."""
+        """The next events in order: (position, type, stream, microseconds, payload text) each."""
         rows = self.database.execute(
-            "SELECT time_bucket, event_id, type, stream, ts, message FROM events"
-            " WHERE (time_bucket, event_id) > (?, ?) ORDER BY time_bucket, event_id LIMIT ?",
-            (*key_of(position), limit),
+            "SELECT sequence, checksum, type, stream, time, payload FROM events"
+            " WHERE sequence > ? ORDER BY sequence LIMIT ?",
+            (sequence_of(position), limit),
         )
         # fetchall ends SQLite's read transaction: a reader that keeps one open lets the log grow.
-        return [(position_of(bucket, id), *rest) for bucket, id, *rest in rows.fetchall()]
+        return [
+            (position_of(sequence, checksum), *rest)
+            for sequence, checksum, *rest in rows.fetchall()
+        ]
+
+    def require(self, position):
+        """Raises Stop unless the ledger holds the event of a position, as it was then."""
+        if position is None:
+            return
+        sequence, row = sequence_of(position), None
+        if sequence < 2**63:  # SQLite has no greater numbers.
+            row = self.database.execute(
+                "SELECT checksum FROM events WHERE sequence = ?", (sequence,)
+            ).fetchone()
+        if row is None or position_of(sequence, *row) != position:
+            raise Stop(
+                f"The ledger has no event at {position}, where the live tables stand."
+                "\nNothing was written. Is this another ledger, or an older copy of it?"
+                "\nGive the right one by --ledger, or run 'reprise rebuild' with this one."
+            )
 
 
-def key_of(position):
-    """The primary key that a position stands for: the bucket's start and the event's id."""
-    if position is None:  # Before the first event; no id sorts before the empty one.
-        return -(2**63), b""
-    bucket, high, low = position.split("-")
-    return int(bucket, 16) - 2**63, bytes.fromhex(high + low)
+def sequence_of(position):
+    """The number of the event that a position names; 0 before the first event."""
+    return 0 if position is None else int(position.split("-")[0], 16)
 
 
-def position_of(bucket, id):
-    """Three words of 16 hexadecimal digits; adding 2^63 flips the sign bit."""
-    return f"{bucket + 2**63:016x}-{id[:8].hex()}-{id[8:].hex()}"
+def position_of(sequence, checksum):
+    """Three words of 16 hexadecimal digits; a negative checksum is its two's complement."""
+    return f"{sequence:016x}-{checksum % 2**64:016x}-{0:016x}"
 
 
 # --- The rules of the shop ----------------------------------------------------------------------
@@ -212,9 +228,9 @@ class Shop:
         self.customers.load(cursor, customers | {(order["customer_id"],) for order in found})
 
     def apply(self, event):
-        _, kind, _, milliseconds, data = event
+        _, kind, _, microseconds, data = event
         if kind in self.rules:  # Other types change nothing.
-            self.rules[kind](data, EPOCH + datetime.timedelta(milliseconds=milliseconds))
+            self.rules[kind](data, EPOCH + datetime.timedelta(microseconds=microseconds))
 
     def store(self, cursor):
         for table in self.tables:
@@ -349,6 +365,7 @@ class Projector:
             )
             generation, position = self.checked(cursor.fetchone())
             self.seen = position
+            self.ledger.require(position)
             events = self.read(position)
             if not events:
                 return 0
@@ -391,7 +408,7 @@ class Projector:
 
     def read(self, position):
         events = self.ledger.events_after(position, self.batch)
-        return [(*event, json.loads(message)) for *event, message in events]
+        return [(*event, json.loads(payload)) for *event, payload in events]
 
     def fold(self, cursor, events):
         self.shop.load(cursor, events)
@@ -401,8 +418,8 @@ class Projector:
             except Refused as reason:
                 position, kind, stream, *_ = event
                 raise Stop(
-                    f"An event is refused: {reason}.\n  type      {kind}\n  stream    {stream}"
-                    f"\n  position  {position}\nIts batch is not applied. Mend the rules first."
+                    f"An event is refused: {reason}.\n  type      {kind!r}\n  stream    {stream!r}"
+                    f"\n  position  {position}\nIts batch is not applied. Fix the rules first."
                 )
 
     def say(self, words, now=False):

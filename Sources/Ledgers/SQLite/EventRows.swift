@@ -40,7 +40,7 @@ final class EventRows {
     private var statement: SQLiteStatement
     private var signature: FileSignature
 
-    /// The events behind a sequence up to another.
+    /// The events behind a sequence up to another, which the ledger has.
     init(after: Int64, through: Int64, in database: SQLiteDatabase) throws {
         path = database.path
         self.after = after
@@ -63,7 +63,7 @@ final class EventRows {
     ///
     /// - Parameter body: Gives false when the row it was handed is the last it wants for now.
     /// - Returns: The number of rows handed out; 0 when the span is read to its end.
-    /// - Throws: ``LedgerError``; what `body` throws.
+    /// - Throws: ``LedgerError``, also when an event of the span is missing; what `body` throws.
     func nextPage(_ body: (EventRow) throws -> Bool) throws -> Int {
         guard after < through else { return 0 }
         try reopenIfWritten()
@@ -74,12 +74,19 @@ final class EventRows {
         while try statement.step() {
             let row = EventRow(statement)
             guard row.sequence <= through else { break }
+            // Numbers have no gaps, so that what is missing, or comes twice, is noticed here.
+            guard row.sequence == after + 1 else { throw gap() }
             after = row.sequence
             count += 1
             guard try body(row) else { break }
         }
         try assertUnwritten()
+        if count == 0 { throw gap() }
         return count
+    }
+
+    private func gap() -> LedgerError {
+        .damaged(path: path, reason: "event \(after + 1) is not where it was appended")
     }
 
     /// A file that nobody wrote may be written by now; its log is not read by the connection of

@@ -25,7 +25,7 @@ package enum LedgerError: Error, Equatable, Sendable {
     case failed(path: String, reason: String)
     /// An address has a scheme that this program does not know.
     case unknownScheme(String, known: [String])
-    /// A command that writes was given the address of a ledger that is only read.
+    /// A command that writes, or looks into the file, was given the address of another kind of ledger.
     case readOnlyKind(String)
     /// `create` found something where the ledger should go.
     case exists(path: String)
@@ -118,7 +118,7 @@ extension LedgerError: CustomStringConvertible {
             )
         case .readOnlyKind(let name):
             (
-                "A ledger of the kind '\(name)' is only read; this command writes.",
+                "A ledger of the kind '\(name)' is only read; this command needs an embedded one.",
                 "Give the path of an embedded ledger (--ledger FILE)."
             )
         case .exists(let path):

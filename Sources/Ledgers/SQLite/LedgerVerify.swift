@@ -78,7 +78,7 @@ package struct LedgerVerify: Hashable, Sendable {
         var result = LedgerVerify()
         do {
             try LedgerFile.withLedger(path: path, mode: .read, demanding: .readable) {
-                var work = LedgerCheck($0, $1, result)
+                var work = try LedgerCheck($0, $1, result)
                 try work.run(progress)
                 result = work.result
             }
@@ -106,16 +106,22 @@ private struct LedgerCheck {
 
     private let database: SQLiteDatabase
     private let header: LedgerFile.Header
+    private let findOne: SQLiteStatement
     /// What the index of ids must have, as a sum; ids are counted in `ids`.
     private var idSum: UInt64 = 0
     private var ids = 0
     /// Of the last event when the check began; what comes later is not looked at.
     private var end: Int64 = 0
+    /// Whether an event was found by its number alone.
+    private var hasLostItsWay = false
     /// The newest bucket when the check began.
     private var lastBucket: Filing.Row?
 
-    init(_ database: SQLiteDatabase, _ header: LedgerFile.Header, _ result: LedgerVerify) {
+    init(_ database: SQLiteDatabase, _ header: LedgerFile.Header, _ result: LedgerVerify) throws {
         self.database = database
+        findOne = try database.prepare(
+            "SELECT \(EventRows.columns) FROM main.events WHERE sequence = ?1"
+        )
         self.header = header
         self.result = result
     }
@@ -171,14 +177,12 @@ extension LedgerCheck {
             do {
                 let rows = try EventRows(after: last, through: end, in: database)
                 while try rows.nextPage({ row in
-                    check(row, after: last, &buckets)
-                    last = max(last, row.sequence)
+                    check(row, &buckets)
+                    last = row.sequence
                     return true
                 }) > 0 {
                     try progress(Int(last))
                 }
-                if last < end { missing((last + 1)...end) }
-                last = end
             } catch LedgerError.damaged(_, let reason) {
                 last = try skipDamage(after: last, reason, &buckets)
             }
@@ -202,16 +206,7 @@ extension LedgerCheck {
         }
     }
 
-    private mutating func check(_ row: EventRow, after last: Int64, _ buckets: inout BucketCheck) {
-        if row.sequence > last + 1 { missing((last + 1)...(row.sequence - 1)) }
-        if row.sequence <= last {
-            result.add(
-                .order,
-                "it does not stand behind its predecessor",
-                events: row.sequence...row.sequence
-            )
-            return
-        }
+    private mutating func check(_ row: EventRow, _ buckets: inout BucketCheck) {
         let isWhole = row.computedChecksum == row.checksum
         let bucket = buckets.add(row, isWhole: isWhole)
         guard isWhole else {
@@ -231,7 +226,28 @@ extension LedgerCheck {
     }
 
     private mutating func missing(_ events: ClosedRange<Int64>) {
-        result.add(.order, events.count == 1 ? "it is missing" : "they are missing", events: events)
+        result.add(
+            .order,
+            events.count == 1 ? "it is missing" : "they are missing",
+            events: events,
+            bucket: listedBucket(of: events.lowerBound)
+        )
+    }
+
+    private mutating func unreadable(_ events: ClosedRange<Int64>, _ reason: String) {
+        result.add(
+            .file,
+            "\(events.count == 1 ? "it" : "they") cannot be read: \(reason)",
+            events: events,
+            bucket: listedBucket(of: events.lowerBound)
+        )
+    }
+
+    /// The bucket that an event is filed in by the table of buckets; nil where that cannot be read.
+    private func listedBucket(of sequence: Int64) -> Bucket? {
+        // The event is reported either way.
+        let row = try? Filing.bucket(at: sequence, in: database)
+        return row.map { Bucket(start: $0.start, width: header.bucketWidth) }
     }
 
     /// Goes to the next event that can be read behind a place that cannot.
@@ -240,37 +256,51 @@ extension LedgerCheck {
         _ reason: String,
         _ buckets: inout BucketCheck
     ) throws -> Int64 {
+        // An event may be found by its number where going on from the one before it fails.
+        if let row = try readable(last + 1) {
+            if !hasLostItsWay {
+                result.add(
+                    .order,
+                    "it is whole, and reading does not get to it from the one before it",
+                    events: row.sequence...row.sequence,
+                    bucket: listedBucket(of: row.sequence)
+                )
+            }
+            // The next ones are likely to share the page.
+            hasLostItsWay = true
+            check(row, &buckets)
+            return last + 1
+        }
         buckets.forget()
         var step: Int64 = 1
-        var next = last
+        var next = last + 1
         while next < end {
             next = min(end, next + step)
             step *= 2
-            guard try canRead(next) else { continue }
+            guard try readable(next) != nil else { continue }
             // The first one that can be read lies between the last two.
-            var (low, high) = (max(last, next - step / 2), next)
+            var (low, high) = (max(last + 1, next - step / 2), next)
             while low + 1 < high {
                 let middle = low + (high - low) / 2
-                if try canRead(middle) { high = middle } else { low = middle }
+                if try readable(middle) != nil { high = middle } else { low = middle }
             }
-            result.add(.file, "they cannot be read: \(reason)", events: (last + 1)...(high - 1))
+            unreadable((last + 1)...(high - 1), reason)
             return high - 1
         }
-        result.add(.file, "they cannot be read: \(reason)", events: (last + 1)...end)
+        unreadable((last + 1)...end, reason)
         return end
     }
 
-    private func canRead(_ sequence: Int64) throws -> Bool {
+    /// The event of a number, found by that alone; nil when it cannot be read.
+    private func readable(_ sequence: Int64) throws -> EventRow? {
         do {
-            let statement = try database.prepare(
-                "SELECT \(EventRows.columns) FROM main.events WHERE sequence >= ?1 "
-                    + "ORDER BY sequence LIMIT 1"
-            )
-            statement.bind(sequence, at: 1)
-            guard try statement.step() else { return false }
-            return EventRow(statement).sequence == sequence
+            findOne.reset()
+            findOne.bind(sequence, at: 1)
+            guard try findOne.step() else { return nil }
+            let row = EventRow(findOne)
+            return row.sequence == sequence ? row : nil
         } catch LedgerError.damaged {
-            return false
+            return nil
         }
     }
 }
@@ -538,7 +568,8 @@ extension LedgerCheck {
             "non-unique", "NULL value", "malformed", "unable to get", "btreeInitPage", "invalid page",
             "unexpected row",
         ]
-        if astray.contains(where: { line.contains($0) }) {
+        let isOfFreeSpace = line.hasPrefix("Main freelist") || line.hasPrefix("Freelist")
+        if !isOfFreeSpace, astray.contains(where: { line.contains($0) }) {
             result.add(.file, "SQLite's integrity check says: \(line)")
         } else if result.remarks.count < LedgerVerify.listed {
             result.remarks.append(String(line))

@@ -184,11 +184,12 @@ package final class LedgerWriter {
     ) throws -> AppendCounts {
         var counts = AppendCounts()
         var end = try LedgerEnd(newestBucket, database)
+        let now = clock()
         try ids.begin()
         for index in batch.records.indices {
             let record = batch.records[index]
             do throws(Refusal) {
-                let event = try store(record, of: batch, at: &end)
+                let event = try store(record, of: batch, at: &end, now: now)
                 if event.wasPresent { counts.present += 1 } else { counts.stored += 1 }
                 done(event)
             } catch {
@@ -214,10 +215,10 @@ package final class LedgerWriter {
     private func store(
         _ record: NewEventBatch.Record,
         of batch: NewEventBatch,
-        at end: inout LedgerEnd
+        at end: inout LedgerEnd,
+        now: Int64
     ) throws(Refusal) -> AppendedEvent {
         let (texts, type) = (batch.texts(of: record), batch.type(of: record))
-        let now = record.time == nil || !allowsFuture ? clock() : 0
         let time = record.time ?? now
         do {
             var hash: UInt64 = 0
@@ -395,18 +396,25 @@ extension LedgerWriter {
         }
     }
 
-    /// Merges the log into the file, and says there that there is none; where others use the ledger,
+    /// Merges the log into the file, then says there that there is none; where others use the ledger,
     /// the log stays for the last of them.
     private func mergeLog() {
         do {
             try database.execute("PRAGMA busy_timeout = 0")
+            // What is merged is written page after page, so the mark may go only when all others are
+            // there: a copy made by then, or a machine that stops, must not look whole.
+            guard try database.integer("SELECT is_open FROM main.log_state") == 1 else { return }
+            guard try database.integer("PRAGMA main.wal_checkpoint(TRUNCATE)") == 0 else {
+                return database.keepLog()
+            }
+            let merged = try newest()?.sequence
             try database.transaction {
-                try database.execute("UPDATE main.log_state SET is_open = 0 WHERE is_open = 1")
+                guard try newest()?.sequence == merged else { throw LedgerError.locked(path: place) }
+                try database.execute("UPDATE main.log_state SET is_open = 0")
             }
             _ = try database.integer("PRAGMA main.wal_checkpoint(TRUNCATE)")
         } catch {
-            // What is in the log stays there, and whoever closes the ledger last must not take it for
-            // merged.
+            // What is in the log stays there, for the writer that closes the ledger last.
             database.keepLog()
         }
     }

@@ -193,6 +193,40 @@ final class SQLiteDatabase {
         return try finishing(body)
     }
 
+    /// Copies every page into an empty file, of the snapshot that this connection's transaction has.
+    ///
+    /// - Parameters:
+    ///   - copy: A connection to the empty file.
+    ///   - progress: Called with the share that is copied, 0 to 1, some hundred times a gigabyte.
+    ///     What it throws ends the copying.
+    /// - Throws: ``LedgerError`` of the file that refuses; what `progress` throws.
+    func copyPages(to copy: SQLiteDatabase, progress: (Double) throws -> Void) throws {
+        guard let backup = sqlite3_backup_init(copy.handle, "main", handle, "main") else {
+            throw copy.failure(sqlite3_errcode(copy.handle))
+        }
+        var code = SQLITE_OK
+        do {
+            while code == SQLITE_OK {
+                code = sqlite3_backup_step(backup, 256)
+                let (left, all) = (
+                    sqlite3_backup_remaining(backup), sqlite3_backup_pagecount(backup)
+                )
+                if all > 0 { try progress(1 - Double(left) / Double(all)) }
+            }
+        } catch {
+            sqlite3_backup_finish(backup)
+            throw error
+        }
+        sqlite3_backup_finish(backup)
+        switch code & 0xff {
+        case SQLITE_DONE: return
+        case SQLITE_CORRUPT, SQLITE_NOTADB:
+            throw LedgerError.damaged(path: path, reason: String(cString: sqlite3_errstr(code)))
+        default:
+            throw LedgerError.failed(path: copy.path, reason: String(cString: sqlite3_errstr(code)))
+        }
+    }
+
     /// Leaves the log beside the file when the connection is closed.
     func keepLog() {
         _ = csqlite_configure(handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
@@ -205,13 +239,33 @@ final class SQLiteDatabase {
         return Int((pages - free) * (try integer("PRAGMA main.page_size") ?? 0))
     }
 
+    /// That a file is shorter than it says, as a clause; nil when it is not, or when a log may have the
+    /// rest.
+    private static func cutOff(_ path: String) -> String? {
+        guard !hasLog(path) else { return nil }
+        // Closing the file gives up this process' locks on it
+        // (https://www.sqlite.org/howtocorrupt.html, section 2.2), which a damaged file is past.
+        let file = Glibc.open(path, O_RDONLY | O_CLOEXEC)
+        guard file >= 0 else { return nil }
+        defer { close(file) }
+        var status = stat()
+        var header = [UInt8](repeating: 0, count: 100)
+        guard fstat(file, &status) == 0, pread(file, &header, 100, 0) == 100 else { return nil }
+        // https://www.sqlite.org/fileformat2.html, section 1.3: page size and number of pages.
+        func number(_ bytes: Range<Int>) -> Int { header[bytes].reduce(0) { $0 << 8 | Int($1) } }
+        let pageSize = number(16..<18) == 1 ? 65_536 : number(16..<18)
+        let bytes = pageSize * number(28..<32)
+        guard bytes > Int(status.st_size) else { return nil }
+        return "it is cut off: it has \(status.st_size) bytes of \(bytes)"
+    }
+
     /// The error for a result code, in the ledger's terms.
     func failure(_ code: Int32) -> LedgerError {
         let reason = String(cString: sqlite3_errmsg(handle))
         return switch code & 0xff {
         case SQLITE_BUSY, SQLITE_LOCKED: .locked(path: path)
         case SQLITE_NOTADB: .notALedger(path: path, reason: "it is not an SQLite database")
-        case SQLITE_CORRUPT: .damaged(path: path, reason: reason)
+        case SQLITE_CORRUPT: .damaged(path: path, reason: Self.cutOff(path) ?? reason)
         case SQLITE_READONLY: .failed(path: path, reason: "it, or its folder, may not be written")
         default: .failed(path: path, reason: reason)
         }
@@ -285,7 +339,10 @@ final class SQLiteStatement {
     /// Binds a copy of a text.
     func bind(copying text: String?, at index: Int32) {
         guard var text else { return bindNull(at: index) }
-        let transient = unsafeBitCast(OpaquePointer(bitPattern: -1), to: sqlite3_destructor_type.self)
+        let transient = unsafeBitCast(
+            OpaquePointer(bitPattern: -1),
+            to: sqlite3_destructor_type.self
+        )
         text.withUTF8 { bytes in
             _ = sqlite3_bind_text64(
                 handle,
@@ -300,7 +357,10 @@ final class SQLiteStatement {
 
     /// Binds a copy of bytes.
     func bind(copying bytes: [UInt8], at index: Int32) {
-        let transient = unsafeBitCast(OpaquePointer(bitPattern: -1), to: sqlite3_destructor_type.self)
+        let transient = unsafeBitCast(
+            OpaquePointer(bitPattern: -1),
+            to: sqlite3_destructor_type.self
+        )
         bytes.withUnsafeBytes {
             _ = sqlite3_bind_blob64(handle, index, $0.baseAddress, UInt64($0.count), transient)
         }

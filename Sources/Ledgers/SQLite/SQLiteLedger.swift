@@ -137,6 +137,38 @@ package struct SQLiteLedger: Ledger {
     }
 }
 
+extension SQLiteLedger: NumberedLedger {
+    package func number(of position: Position) -> Int64 { position.sequence }
+
+    package func span(ofNumbers numbers: ClosedRange<Int64>) -> PositionSpan {
+        // Only the numbers are looked at where a span begins and ends.
+        let before = max(0, numbers.lowerBound &- 1)
+        return PositionSpan(
+            after: before == 0 ? nil : Position(UInt64(before)),
+            through: Position(UInt64(max(0, numbers.upperBound)), .max)
+        )
+    }
+}
+
+extension SQLiteLedger: IDLookup {
+    package func span(ofID id: String) throws -> PositionSpan? {
+        try LedgerFile.withLedger(path: path, mode: .read) { database, header in
+            try database.reading {
+                let index = try IDIndex(database: database, seed: header.idSeed)
+                try index.begin()
+                var id = id
+                let found = try id.withUTF8 { bytes in
+                    let bytes = UnsafeRawBufferPointer(bytes)
+                    return try index.find(index.hash(bytes)).first { sequence in
+                        try database.hasID(bytes, at: sequence)
+                    }
+                }
+                return found.map { span(ofNumbers: $0...$0) }
+            }
+        }
+    }
+}
+
 /// How events are filed: in the bucket of their time, or in the newest one where that is later.
 struct Filing {
     /// Milliseconds.
@@ -228,6 +260,13 @@ extension SQLiteDatabase {
         )
         statement.bind(sequence, at: 1)
         return try statement.step() ? Self.position(statement) : nil
+    }
+
+    /// Whether the event of a sequence has an id.
+    fileprivate func hasID(_ id: UnsafeRawBufferPointer, at sequence: Int64) throws -> Bool {
+        let statement = try prepare("SELECT id FROM main.events WHERE sequence = ?1")
+        statement.bind(sequence, at: 1)
+        return try statement.step() && statement.text(0).elementsEqual(id)
     }
 
     private static func position(_ statement: SQLiteStatement) -> Position {

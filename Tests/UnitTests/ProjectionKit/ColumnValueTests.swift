@@ -62,7 +62,7 @@ struct ColumnValueTests {
         #expect(try field(Data([1, 0]), as: .bytea) == "0100")
         let uuid = try #require(UUID(uuidString: "7d444840-9dc0-11d1-b245-5ffdce74fad2"))
         #expect(try field(uuid, as: .uuid) == "7d4448409dc011d1b2455ffdce74fad2")
-        #expect(try field(EventID(uuid), as: .uuid) == "7d4448409dc011d1b2455ffdce74fad2")
+        #expect(try field(UUIDWords(uuid), as: .uuid) == "7d4448409dc011d1b2455ffdce74fad2")
     }
 
     @Test("encodes arrays as the server does")

@@ -26,7 +26,7 @@ struct EveryValue: TableRow, Equatable {
     var bytes: [UInt8]
     var data: Data
     var uuid: UUID
-    var eventID: EventID
+    var eventID: UUIDWords
     var day: Day?
     var time: Timestamp
     var texts: [String]
@@ -85,8 +85,8 @@ extension EveryValue {
         jsonb = Bool.random(using: &random) ? JSONText(.random(using: &random)) : nil
         bytes = (0..<Int.random(in: 0...50, using: &random)).map { UInt8($0) }
         data = Data(bytes.reversed())
-        eventID = EventID(high: random.next(), low: random.next())
-        uuid = EventID(high: random.next(), low: random.next()).uuid
+        eventID = UUIDWords(high: random.next(), low: random.next())
+        uuid = UUIDWords(high: random.next(), low: random.next()).uuid
         let days = Int32.random(in: -2_440_588..<2_145_042_906, using: &random)
         day = Bool.random(using: &random) ? Day(daysSince1970: days) : nil
         time = Timestamp(
@@ -95,7 +95,7 @@ extension EveryValue {
         let count = Int.random(in: 0...5, using: &random)
         texts = (0..<count).map { _ in .random(using: &random) }
         numbers = count == 1 ? nil : (0..<count).map { Int64($0) << 60 }
-        uuids = (0..<count).map { EventID(high: UInt64($0), low: .max).uuid }
+        uuids = (0..<count).map { UUIDWords(high: UInt64($0), low: .max).uuid }
     }
 }
 

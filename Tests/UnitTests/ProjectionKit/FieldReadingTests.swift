@@ -66,8 +66,8 @@ struct FieldReadingTests {
     func lengths() throws {
         for (value, type) in [
             (true, .bool), (Int16(1), .int2), (Int32(1), .int4), (Int64(1), .int8), (1, .int8),
-            (Float(1), .float4), (1.0, .float8), (EventID(high: 1, low: 2), .uuid),
-            (EventID(high: 1, low: 2).uuid, .uuid), (Day(daysSince1970: 1), .date),
+            (Float(1), .float4), (1.0, .float8), (UUIDWords(high: 1, low: 2), .uuid),
+            (UUIDWords(high: 1, low: 2).uuid, .uuid), (Day(daysSince1970: 1), .date),
             (Timestamp(microseconds: 1), .timestamp), (Decimal(12), .numeric),
             (["a"], .textArray), ([1] as [Int64], .int8Array),
         ] as [(any ColumnValue, ColumnType)] {

@@ -24,7 +24,11 @@ struct FoldTests {
                 #expect(event.stream == expected[index].stream)
                 #expect(try event.payload.string("t") == expected[index].text)
                 #expect(try event.payload.int64("n") == Int64(index))
-                #expect(event.id == EventID(high: 7, low: UInt64(index)))
+                #expect(event.id == (index % 3 > 0 ? "event-\(index)" : nil))
+                #expect(event.hasMetadata == (index % 3 > 0))
+                #expect(
+                    try event.metadata.int64IfPresent("by") == (index % 3 > 0 ? Int64(index) : nil)
+                )
                 #expect(event.position == Position(UInt64(index)))
                 #expect(event.time == Timestamp(milliseconds: Int64(index)))
                 #expect(event.bucket == Bucket(start: 0, width: 15_000))
@@ -69,7 +73,7 @@ struct FoldTests {
         put("s-2", "{\"n\":\"x\"}", at: 30_001, into: batch)
         let rejection = try #require(throws: EventRejection.self) { try fold.apply(batch) }
         #expect(rejection.projection == "numbers")
-        #expect(rejection.eventID == EventID(high: 7, low: 30_001))
+        #expect(rejection.eventID == "event-30001")
         #expect(rejection.position == Position(30_001))
         #expect(rejection.bucket == Bucket(start: 30_000, width: 15_000))
         #expect(rejection.stream == "s-2")
@@ -78,28 +82,29 @@ struct FoldTests {
         #expect(rejection.reason == "is a text, not a whole number of 64 bits")
         #expect(
             rejection.description == """
-                projection 'numbers' refuses event 00000000-0000-0007-0000-000000007531: type \
-                Numbered, stream s-2, bucket [1970-01-01T00:00:30.000Z, \
-                1970-01-01T00:00:45.000Z), position 0000000000007531-0000000000000000-\
-                0000000000000000: $.n is a text, not a whole number of 64 bits
+                projection 'numbers' refuses the event at position \
+                0000000000007531-0000000000000000-0000000000000000: type Numbered, stream s-2, \
+                id event-30001, bucket [1970-01-01T00:00:30.000Z, 1970-01-01T00:00:45.000Z): \
+                $.n is a text, not a whole number of 64 bits
                 """
         )
     }
 
     private func put(_ stream: String, _ payload: String, at number: Int, into batch: EventBatch) {
-        Array(stream.utf8).withUnsafeBytes { stream in
-            Array(payload.utf8).withUnsafeBytes { payload in
-                batch.append(
-                    id: EventID(high: 7, low: UInt64(number)),
-                    position: Position(UInt64(number)),
-                    bucketStart: Bucket(containing: Int64(number), width: 15_000).start,
-                    time: Int64(number),
-                    type: EventType("Numbered"),
-                    stream: stream,
-                    payload: payload
-                )
-            }
-        }
+        // Every third event has neither an id nor metadata.
+        let isNamed = number % 3 > 0
+        batch.append(
+            LedgerEvent(
+                position: Position(UInt64(number)),
+                time: Timestamp(milliseconds: Int64(number)),
+                bucketStart: Bucket(containing: Int64(number), width: 15_000).start,
+                type: "Numbered",
+                stream: stream,
+                payload: payload,
+                id: isNamed ? "event-\(number)" : nil,
+                metadata: isNamed ? "{\"by\":\(number)}" : nil
+            )
+        )
     }
 }
 

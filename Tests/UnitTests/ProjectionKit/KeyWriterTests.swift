@@ -11,17 +11,17 @@ struct KeyWriterTests {
         let types = OrderSummary.table.columns.compactMap(\.value.types.first)
         #expect(
             try bytes(OrderSummary.self, id, types)
-                == [0, 0, 0, 16] + EventID(id).bytes
+                == [0, 0, 0, 16] + UUIDWords(id).bytes
         )
     }
 
     @Test("a key of several values is their fields in the order in which the table names them")
     func composite() throws {
-        let key = OrderLine.Key(orderID: EventID(high: 1, low: 2).uuid, line: 3)
+        let key = OrderLine.Key(orderID: UUIDWords(high: 1, low: 2).uuid, line: 3)
         let types = OrderLine.table.columns.compactMap(\.value.types.first)
         #expect(
             try bytes(OrderLine.self, key, types)
-                == [0, 0, 0, 16] + EventID(high: 1, low: 2).bytes + [0, 0, 0, 4, 0, 0, 0, 3]
+                == [0, 0, 0, 16] + UUIDWords(high: 1, low: 2).bytes + [0, 0, 0, 4, 0, 0, 0, 3]
         )
     }
 
@@ -80,7 +80,7 @@ struct KeyWriterTests {
     }
 }
 
-extension EventID {
+extension UUIDWords {
     fileprivate var bytes: [UInt8] {
         [high, low].flatMap { word in
             (0..<8).map { UInt8(truncatingIfNeeded: word >> (56 - 8 * UInt64($0))) }

@@ -179,7 +179,7 @@ struct PayloadTextTests {
         print("UUIDs: seed \(seed)")
         var random = SeededRandom(seed: seed)
         for round in 0..<1_000 {
-            let value = EventID(high: random.next(), low: random.next())
+            let value = UUIDWords(high: random.next(), low: random.next())
             let text = round % 2 == 0 ? value.description : value.description.uppercased()
             try withPayload("{\"a\":\"\(text)\"}") { payload throws in
                 #expect(try payload.uuid("a") == value.uuid)

@@ -18,11 +18,10 @@ func withEvent<Result>(
     let batch = EventBatch(capacity: 1, bytes: 1)
     bytes.withUnsafeBytes {
         batch.append(
-            id: EventID(high: 1, low: 2),
             position: Position(1),
+            time: Timestamp(microseconds: 0),
             bucketStart: 0,
-            time: 0,
-            type: EventType("Test"),
+            type: UnsafeRawBufferPointer(start: nil, count: 0),
             stream: UnsafeRawBufferPointer(start: nil, count: 0),
             payload: $0
         )

@@ -3,7 +3,7 @@ import ProjectionKit
 import TestSupport
 import Testing
 
-@Suite("Position, EventID, Bucket and EventType")
+@Suite("Position, UUIDWords, Bucket and EventType")
 struct PositionTests {
     @Test("position texts compare as positions do", arguments: [31] as [UInt64])
     func positionOrder(seed: UInt64) {
@@ -42,21 +42,21 @@ struct PositionTests {
         #expect(Position(text) == nil)
     }
 
-    @Test("ids keep a UUID's bytes and compare as bytes", arguments: [32] as [UInt64])
-    func eventIDs(seed: UInt64) {
-        print("event ids: seed \(seed)")
+    @Test("the words of a UUID keep its bytes and compare as bytes", arguments: [32] as [UInt64])
+    func uuidWords(seed: UInt64) {
+        print("uuids: seed \(seed)")
         var random = SeededRandom(seed: seed)
         for _ in 0..<1_000 {
-            let left = EventID(high: random.next() & 3, low: random.next())
-            let right = EventID(high: random.next() & 3, low: random.next())
-            #expect(EventID(left.uuid) == left)
+            let left = UUIDWords(high: random.next() & 3, low: random.next())
+            let right = UUIDWords(high: random.next() & 3, low: random.next())
+            #expect(UUIDWords(left.uuid) == left)
             #expect((left < right) == (left.description < right.description))
         }
         let text = "7d444840-9dc0-11d1-b245-5ffdce74fad2"
-        #expect(UUID(uuidString: text).map { EventID($0).description } == text)
+        #expect(UUID(uuidString: text).map { UUIDWords($0).description } == text)
         #expect(
-            UUID(uuidString: text).map { EventID($0) }
-                == EventID(high: 0x7d44_4840_9dc0_11d1, low: 0xb245_5ffd_ce74_fad2)
+            UUID(uuidString: text).map { UUIDWords($0) }
+                == UUIDWords(high: 0x7d44_4840_9dc0_11d1, low: 0xb245_5ffd_ce74_fad2)
         )
     }
 

@@ -207,18 +207,16 @@ private struct Chain: Projection {
     }
 
     static func append(_ type: String, _ key: Int64, _ value: Int64, to batch: EventBatch) {
-        let data = Array(#"{"k":\#(key),"v":\#(value)}"#.utf8)
-        data.withUnsafeBytes { payload in
-            batch.append(
-                id: EventID(high: 1, low: UInt64(batch.count)),
+        batch.append(
+            LedgerEvent(
                 position: Position(UInt64(batch.count)),
+                time: Timestamp(microseconds: 0),
                 bucketStart: 0,
-                time: 0,
-                type: EventType(type),
-                stream: UnsafeRawBufferPointer(start: nil, count: 0),
-                payload: payload
+                type: type,
+                stream: "",
+                payload: #"{"k":\#(key),"v":\#(value)}"#
             )
-        }
+        )
     }
 
     static func rows(of table: any LoadableTable) -> [Int64: Int64] {

@@ -27,7 +27,7 @@ struct TableTests {
         print("table model with usual keys: seed \(seed)")
         var numbers = TableModel<Int64>(seed: seed, keys: 500)
         var uuids = TableModel<UUID>(seed: seed, keys: 500)
-        var ids = TableModel<EventID>(seed: seed, keys: 500)
+        var ids = TableModel<UUIDWords>(seed: seed, keys: 500)
         for step in 0..<5_000 {
             try numbers.step(step)
             try uuids.step(step)
@@ -256,11 +256,11 @@ extension Int64: ModelKey {
 }
 
 extension UUID: ModelKey {
-    fileprivate var id: Int64 { Int64(bitPattern: EventID(self).low) }
-    fileprivate init(_ id: Int64) { self = EventID(id).uuid }
+    fileprivate var id: Int64 { Int64(bitPattern: UUIDWords(self).low) }
+    fileprivate init(_ id: Int64) { self = UUIDWords(id).uuid }
 }
 
-extension EventID: ModelKey {
+extension UUIDWords: ModelKey {
     fileprivate var id: Int64 { Int64(bitPattern: low) }
     fileprivate init(_ id: Int64) { self.init(high: 7, low: UInt64(bitPattern: id)) }
 }

@@ -1,30 +1,32 @@
+import FoundationEssentials
 import ProjectionKit
 import ProjectionTesting
 import Testing
 
 @Suite("ProjectionTesting")
 struct ProjectionTestingTests {
-    @Test("events get ascending times and ids unless they bring their own")
+    @Test("events get ascending times unless they bring their own, and only the ids they bring")
     func defaults() throws {
-        let own = EventID(high: 1, low: 2)
+        let own = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
         let folded = try given(
             EventLog.self,
             GivenEvent("One"),
             GivenEvent("Two"),
             GivenEvent("Three", at: "2026-02-01T00:00:00.1234Z"),
-            GivenEvent("Four", id: own),
+            GivenEvent("Four", id: own, metadata: #"{"by":"me"}"#),
             GivenEvent("Five")
         )
         let rows = folded.events.rows
         #expect(
             rows.map(\.time.description) == [
                 "2026-01-01T00:00:00.000Z", "2026-01-01T00:00:01.000Z",
-                "2026-02-01T00:00:00.123Z", "2026-02-01T00:00:01.123Z", "2026-02-01T00:00:02.123Z",
+                "2026-02-01T00:00:00.123400Z", "2026-02-01T00:00:01.123Z",
+                "2026-02-01T00:00:02.123Z",
             ]
         )
-        #expect(rows[3].id == own)
-        let ids = rows.map(\.id).filter { $0 != own }
-        #expect(ids == ids.sorted() && Set(ids).count == 4)
+        #expect(rows.map(\.eventID) == [nil, nil, nil, own, nil])
+        #expect(rows.map(\.uuid) == [nil, nil, nil, UUID(uuidString: own), nil])
+        #expect(rows.map(\.by) == [nil, nil, nil, "me", nil])
         #expect(rows.map(\.type) == ["One", "Two", "Three", "Four", "Five"])
     }
 
@@ -39,6 +41,7 @@ struct ProjectionTestingTests {
             (GivenEvent("A", at: "yesterday"), "its time is not RFC 3339"),
             (GivenEvent("A", data: "[1]"), "its data is not a JSON object"),
             (GivenEvent("A", data: "5"), "its data is not a JSON object"),
+            (GivenEvent("A", metadata: "[]"), "its metadata is not a JSON object"),
         ]
     )
     func unfit(event: GivenEvent, reason: String) {
@@ -66,7 +69,7 @@ struct ProjectionTestingTests {
             try given(
                 EventLog.self,
                 GivenEvent("A"),
-                GivenEvent("A", stream: "s-9", data: #"{"refuse":"because"}"#)
+                GivenEvent("A", stream: "s-9", id: "event 2", data: #"{"refuse":"because"}"#)
             )
         }
         #expect(rejected.number == 2)
@@ -75,8 +78,9 @@ struct ProjectionTestingTests {
         #expect(rejected.path == "$.refuse")
         #expect(rejected.reason == "is a text, not true or false")
         #expect(rejected.bucket == Bucket(containing: 1_767_225_601_000, width: 15_000))
-        #expect(rejected.description.contains("projection 'event_log' refuses event"))
-        #expect(rejected.description.contains(rejected.eventID.description))
+        #expect(rejected.description.contains("projection 'event_log' refuses the event at"))
+        #expect(rejected.eventID == "event 2")
+        #expect(rejected.description.contains("id event 2"))
     }
 }
 
@@ -91,18 +95,33 @@ private struct EventLog: Projection {
 
     mutating func reduce(_ event: borrowing Event) throws {
         _ = try event.payload.boolIfPresent("refuse")
-        events[event.id] = EventRow(id: event.id, time: event.time, type: event.type.name)
+        let metadata = event.metadata
+        let row = EventRow(
+            number: Int64(event.position.words.0),
+            eventID: event.id,
+            uuid: event.uuid,
+            by: try metadata.stringIfPresent("by"),
+            time: event.time,
+            type: event.type.name
+        )
+        events[row.number] = row
     }
 }
 
 private struct EventRow: TableRow {
-    let id: EventID
+    let number: Int64
+    let eventID: String?
+    let uuid: UUID?
+    let by: String?
     let time: Timestamp
     let type: String
-    var key: EventID { id }
+    var key: Int64 { number }
 
-    static let table = TableDefinition<EventRow>("event", key: "id") {
-        Column("id", \.id)
+    static let table = TableDefinition<EventRow>("event", key: "number") {
+        Column("number", \.number)
+        Column("event_id", \.eventID)
+        Column("uuid", \.uuid)
+        Column("by", \.by)
         Column("time", \.time)
         Column("type", \.type)
     }

@@ -1,0 +1,1 @@
+"""Measuring the ledger itself: filling it, checking it, and reading it."""

@@ -1,0 +1,42 @@
+internal import Foundation
+internal import Ledgers
+
+/// Standard output, for events: it ends well when its reader wants no more.
+enum ResultStream {
+    /// Whether a person is watching.
+    static var isTerminal: Bool { isatty(STDOUT_FILENO) == 1 }
+
+    /// The width of the terminal; nil when it is none.
+    static var columns: Int? {
+        guard isTerminal else { return nil }
+        var size = winsize()
+        guard ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 1 else { return 80 }
+        return Int(size.ws_col)
+    }
+
+    /// Lends standard output.
+    ///
+    /// - Parameters:
+    ///   - compression: Nil for plain bytes.
+    ///   - check: What throws it ends the writing, also while the reader takes nothing.
+    ///   - body: Writes.
+    /// - Returns: Whether the reader took all; false when it ended first.
+    /// - Throws: ``CommandError``; what `body` throws.
+    static func write(
+        compression: ByteSink.Compression? = nil,
+        checking check: @escaping () throws -> Void,
+        _ body: (ByteSink) throws -> Void
+    ) throws -> Bool {
+        ByteSink.ignoreClosedPipes()
+        do {
+            let sink = try ByteSink(to: STDOUT_FILENO, compression: compression, checking: check)
+            try body(sink)
+            try sink.finish()
+            return true
+        } catch is ByteSink.Closed {
+            return false
+        } catch let failure as ByteSink.Failure {
+            throw CommandError.outputFailed(reason: failure.reason)
+        }
+    }
+}

@@ -1,0 +1,185 @@
+import Foundation
+import LedgerKit
+import Migrations
+import TestSupport
+import Testing
+
+@testable import Ledgers
+
+/// A ledger's file: what it takes to read it, and what is said of one that is not what it should be.
+@Suite("The file of a ledger", .serialized)
+struct LedgerFileTests {
+    @Test("L8: a copy without its log is recognised as shorter than it must be")
+    func missingLog() async throws {
+        try await withScratchFolder { folder in
+            let path = "\(folder)/a.ledger"
+            let copy = "\(folder)/copy.ledger"
+            try SQLiteLedger.create(path: path)
+            try await LedgerWriterProcess.killed(path) {
+                // By another process: to open and close the file here would give up SQLite's locks.
+                _ = try await ChildProcess.run("cp", [path, copy])
+            }
+            #expect(FileManager.default.fileExists(atPath: "\(path)-wal"))
+            let whole = try #require(try SQLiteLedger(path: path).safePosition())
+            #expect(throws: LedgerError.logMissing(path: copy)) { try SQLiteLedger(path: copy) }
+            #expect(throws: LedgerError.logMissing(path: copy)) {
+                try LedgerWriter.withWriter(path: copy) { _ in }
+            }
+            #expect(try LedgerVerify.run(path: copy).counts[.log] == 1)
+            // With its log it is whole, and the next writer merges that.
+            _ = try await ChildProcess.run("cp", ["\(path)-wal", "\(copy)-wal"])
+            #expect(try SQLiteLedger(path: copy).safePosition() == whole)
+            try LedgerWriter.withWriter(path: copy) { _ in }
+            #expect(!FileManager.default.fileExists(atPath: "\(copy)-wal"))
+            #expect(try LedgerVerify.run(path: copy).isSound)
+        }
+    }
+
+    @Test("a writer that ends leaves one file, which is whole without a log")
+    func wholeFile() async throws {
+        try await withScratchFolder { folder in
+            let path = "\(folder)/a.ledger"
+            try SQLiteLedger.create(path: path)
+            for _ in 0..<3 {
+                try LedgerWriter.withWriter(path: path) { try $0.append([event(), event()]) }
+                #expect(try FileManager.default.contentsOfDirectory(atPath: folder) == ["a.ledger"])
+            }
+            let sound = try LedgerVerify.run(path: path)
+            #expect(sound.isSound)
+            #expect(sound.events == 6)
+        }
+    }
+
+    @Test("files that are no ledger of this format are named for what they are")
+    func foreignFiles() async throws {
+        try await withScratchFolder { folder in
+            let path = "\(folder)/a.ledger"
+            try SQLiteLedger.create(path: path)
+            try LedgerWriter.withWriter(path: path) { try $0.append((0..<500).map { _ in event() }) }
+            let bytes = try Data(contentsOf: URL(fileURLWithPath: path))
+            func message(_ name: String, _ content: Data) throws -> String {
+                let file = "\(folder)/\(name)"
+                try content.write(to: URL(fileURLWithPath: file))
+                let error = #expect(throws: LedgerError.self) { try SQLiteLedger(path: file) }
+                return error.map { "\($0)" } ?? ""
+            }
+            let half = try message("cut", bytes.prefix(bytes.count / 2))
+            #expect(half.contains("it is cut off: it has \(bytes.count / 2) bytes of \(bytes.count)"))
+            let page = try message("page", bytes.dropLast(16_384))
+            #expect(page.contains("it is cut off"))
+            #expect(try message("text", Data("hello".utf8)).contains("not an SQLite database"))
+            #expect(try message("empty", Data()).contains("it is empty"))
+            // https://www.sqlite.org/fileformat2.html, section 1.3.
+            var newer = bytes
+            newer[63] = 3
+            #expect(try message("newer", newer).contains("has format 3"))
+            var foreign = bytes
+            foreign[68] = 0
+            #expect(try message("foreign", foreign).contains("an SQLite database of something else"))
+            let old = "\(folder)/old"
+            try await Self.makeFormat1(old)
+            let error = #expect(throws: LedgerError.self) { try SQLiteLedger(path: old) }
+            #expect(error == .olderFormat(path: old))
+            let advice = error.map { "\($0)" } ?? ""
+            #expect(advice.contains("reprise ledger upgrade \(old) NEW"))
+        }
+    }
+
+    private static func makeFormat1(_ path: String) async throws {
+        let migration = try #require(Migrations.ledger.first)
+        let outcome = try await ChildProcess.run(
+            "/usr/bin/python3",
+            ["-c", "import sqlite3, sys; sqlite3.connect(sys.argv[1]).executescript(sys.stdin.read())", path],
+            input: migration.sql
+        )
+        #expect(outcome.status == 0, "\(outcome.standardError)")
+    }
+
+    @Test("L9: a reader needs the right to read, and no other")
+    func readingRights() async throws {
+        try await withScratchFolder { folder in
+            let path = "\(folder)/a.ledger"
+            try SQLiteLedger.create(path: path)
+            try LedgerWriter.withWriter(path: path) { try $0.append([event(), event()]) }
+            let other = try OtherUser(in: folder)
+            let refused = try await other.run(["ledger", "info", "--ledger", path])
+            // Who is not root cannot become another than the owner.
+            if geteuid() == 0 { #expect(refused.status == 4, "a new ledger is its owner's alone") }
+            chmod(path, 0o644)
+            for command in ["info", "verify"] {
+                let outcome = try await other.run(["ledger", command, "--ledger", path])
+                #expect(outcome.status == 0, "\(outcome.standardError)")
+                #expect(outcome.standardOutput.contains("2 events"))
+            }
+            #expect(try FileManager.default.contentsOfDirectory(atPath: folder).sorted() == ["a.ledger", "reprise"])
+            // Beside a writer the files that it shares with readers are there.
+            let beside = try await LedgerWriterProcess.killed(path) {
+                try await other.run(["ledger", "info", "--ledger", path])
+            }
+            #expect(beside.status == 0, "\(beside.standardError)")
+            // The log of a dead writer needs one of them made.
+            unlink("\(path)-shm")
+            let left = try await other.run(["ledger", "info", "--ledger", path])
+            #expect(left.status == 4)
+            #expect(left.standardError.contains("'\(path)-shm', and this user may not make that file"))
+            let written = try await other.run([
+                "ledger", "append", "--stream", "s", "--type", "T", "--data", "{}", "--ledger", path,
+            ])
+            #expect(written.status == 4)
+            #expect(written.standardError.contains(path))
+        }
+    }
+
+    private func event() -> NewEvent { NewEvent(stream: "s", type: "T", data: "{}") }
+}
+
+/// A process that writes, and is killed.
+enum LedgerWriterProcess {
+    /// Runs `body` while a process writes into a ledger, then kills the process.
+    static func killed<R: Sendable>(
+        _ path: String,
+        isolation: isolated (any Actor)? = #isolation,
+        _ body: () async throws -> R
+    ) async throws -> R {
+        let watch = try SQLiteLedger(path: path).watch()
+        return try await ChildProcess.withRunning(
+            try BuiltProgram("reprise").path,
+            ["ledger", "generate", "--rate", "2000", "--seed", "1", "--ledger", path]
+        ) { child in
+            // Some batches, so that there is a log with events in it.
+            for _ in 0..<5 { while try !watch.hasChanged() { await Task.yield() } }
+            let result = try await body()
+            child.signal(SIGKILL)
+            return result
+        }.result
+    }
+}
+
+/// The built command as somebody else runs it.
+struct OtherUser {
+    private let program: String
+    private let folder: String
+
+    /// Copies the command to where that user can run it.
+    init(in folder: String) throws {
+        self.folder = folder
+        program = "\(folder)/reprise"
+        chmod(folder, 0o755)
+        try FileManager.default.copyItem(atPath: try BuiltProgram("reprise").path, toPath: program)
+        chmod(program, 0o755)
+    }
+
+    func run(_ arguments: [String]) async throws -> ChildProcess.Outcome {
+        // Root may read and write everything, so the test has to step down; who is not root, gives up
+        // the right to write.
+        guard geteuid() == 0 else {
+            chmod(folder, 0o555)
+            defer { chmod(folder, 0o755) }
+            return try await ChildProcess.run(program, arguments)
+        }
+        return try await ChildProcess.run(
+            "setpriv",
+            ["--reuid=65534", "--regid=65534", "--clear-groups", program] + arguments
+        )
+    }
+}
