@@ -31,22 +31,27 @@ struct LedgerMessageTests {
 
     @Test("a bad line's message names file, line and reason, and says what was stored")
     func badLine() {
-        let counts = ImportProgress(lines: 42, stored: 40, present: 1, setAside: 0)
+        var counts = ImportProgress()
+        counts.records = 42
+        counts.stored = 40
+        counts.present = 1
         let error = ImportError(
-            file: "orders.ndjson",
-            line: 42,
+            kind: .badRecord,
+            file: "'orders.ndjson'",
+            place: "line 42",
             reason: "'time' is missing or null",
+            advice: nil,
             ledger: "a.ledger",
             counts: counts,
             skipBad: 0
         )
         #expect(
             error.description == """
-                orders.ndjson, line 42, is not an event: 'time' is missing or null.
+                'orders.ndjson', line 42, is not an event for this ledger: 'time' is missing or null.
                 Nothing that readers see has changed; 40 events were stored in 'a.ledger', \
                 1 were there already.
-                Correct the line and import the file again; what is stored is not doubled. \
-                Or set bad lines aside with '--skip-bad 1'.
+                Correct it and run the same command again, which continues there; \
+                or set bad records aside with '--skip-bad 1'.
                 """
         )
     }

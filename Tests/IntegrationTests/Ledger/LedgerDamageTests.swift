@@ -1,4 +1,5 @@
 import Foundation
+import ProjectionKit
 import TestSupport
 import Testing
 
