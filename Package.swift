@@ -83,7 +83,8 @@ let package = Package(
             name: "Migrations",
             path: "migrations",
             exclude: [
-                "ledger/0001_events.md", "ledger/0002_append_order.md", "postgres/0001_bookkeeping.md",
+                "ledger/0001_events.md", "ledger/0002_append_order.md",
+                "postgres/0001_bookkeeping.md",
                 "postgres/0002_cut_over_records.md", "postgres/0003_followers.md",
             ],
             resources: [
@@ -183,7 +184,8 @@ let package = Package(
         .executableTarget(
             name: "FoldCost",
             dependencies: [
-                "ProjectionKit", "LedgerKit", "Ledgers", "Rebuilder", "ShopProjection", "FulfilmentProjection",
+                "ProjectionKit", "LedgerKit", "Ledgers", "Rebuilder", "ShopProjection",
+                "FulfilmentProjection",
                 "AllocationCount",
             ],
             path: "Benchmarks/FoldCost",
@@ -209,7 +211,8 @@ let package = Package(
         .testTarget(
             name: "UnitTests",
             dependencies: [
-                "TestSupport", "ProjectionKit", "ProjectionTesting", "LedgerKit", "LedgerConformance",
+                "TestSupport", "ProjectionKit", "ProjectionTesting", "LedgerKit",
+                "LedgerConformance",
                 "Ledgers", "Postgres",
                 "ReadModels", "Rebuilder", "RepriseCommand", "ShopProjection", "LoansProjection",
                 "FulfilmentProjection",
@@ -219,7 +222,8 @@ let package = Package(
         .testTarget(
             name: "IntegrationTests",
             dependencies: [
-                "TestSupport", "ProjectionKit", "LedgerKit", "LedgerConformance", "Ledgers", "Postgres",
+                "TestSupport", "ProjectionKit", "LedgerKit", "LedgerConformance", "Ledgers",
+                "Postgres",
                 "Migrations",
                 "ReadModels", "Rebuilder",
                 "ShopProjection", "LoansProjection", "FulfilmentProjection",

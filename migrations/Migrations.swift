@@ -2,12 +2,17 @@
 ///
 /// They go forward only.
 package enum Migrations {
-    /// For the embedded ledger, an SQLite file: the tables of each format, in a new file. What an
-    /// older format holds is copied into a file of the newest one.
+    /// For the embedded ledger, an SQLite file: the tables of each format, in a new file.
+    ///
+    /// What an older format holds is copied into a file of the newest one.
     package static var ledger: [Migration] {
         [
             Migration(number: 1, name: "events", bytes: PackageResources._001_events_sql),
-            Migration(number: 2, name: "append_order", bytes: PackageResources._002_append_order_sql),
+            Migration(
+                number: 2,
+                name: "append_order",
+                bytes: PackageResources._002_append_order_sql
+            ),
         ]
     }
 

@@ -142,7 +142,8 @@ package struct TypeCount: Hashable, Sendable {
     /// What is worth knowing about so many types, as a sentence; nil when there are not many.
     package static func warning(types: Int) -> String? {
         guard types > manyTypes else { return nil }
-        return "The ledger has \(types) event types, more than \(manyTypes): is something else, such "
+        return
+            "The ledger has \(types) event types, more than \(manyTypes): is something else, such "
             + "as an id, part of their names?"
     }
 }

@@ -12,12 +12,14 @@ public struct LedgerScheme: Sendable {
     /// What stands before the colon: letters, digits, `+`, `-` and `.`, in lower case.
     public let name: String
 
-    /// Opens the ledger of an address, which is given whole. It may block, and it throws what
-    /// messages then say.
+    /// Opens the ledger of an address, which is given whole.
+    ///
+    /// It may block, and what it throws is what messages then say.
     public let open: @Sendable (_ address: String) throws -> any Ledger
 
     /// Describes a kind of ledgers.
-    public init(_ name: String, open: @escaping @Sendable (_ address: String) throws -> any Ledger) {
+    public init(_ name: String, open: @escaping @Sendable (_ address: String) throws -> any Ledger)
+    {
         precondition(
             Self.scheme(of: name + ":") == name,
             "a scheme is letters, digits, '+', '-' and '.', in lower case; it is '\(name)'"

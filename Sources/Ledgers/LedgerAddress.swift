@@ -25,6 +25,7 @@ package struct LedgerAddress: Equatable, Sendable {
     /// Opens the ledger.
     ///
     /// - Parameter schemes: Kinds of ledgers besides the embedded one.
+    /// - Returns: The ledger.
     /// - Throws: ``LedgerError``; what a scheme throws.
     package func open(_ schemes: [LedgerScheme]) throws -> any Ledger {
         if let path { return try SQLiteLedger(path: path) }
@@ -32,7 +33,7 @@ package struct LedgerAddress: Equatable, Sendable {
         guard let scheme = schemes.first(where: { $0.name == name }) else {
             throw LedgerError.unknownScheme(name, known: ["sqlite"] + schemes.map(\.name))
         }
-        return try scheme.open(text)
+        return try SchemeLedger(text, by: scheme)
     }
 
     /// The path, for a command that writes.

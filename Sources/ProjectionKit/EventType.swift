@@ -63,8 +63,10 @@ extension EventType: CustomStringConvertible {
 /// A cache of one reader: not shared between threads. Cost: one look-up an event, however many types
 /// there are.
 package struct EventTypeCache {
-    /// What stands for one name. All that is compared first stands here, so that a look-up waits for
-    /// memory once, and a second time where the name is found.
+    /// What stands for one name.
+    ///
+    /// All that is compared first stands here, so that a look-up waits for memory once, and a second
+    /// time where the name is found.
     private struct Place {
         /// Of the name; its other half says where the place is.
         var hash: UInt32

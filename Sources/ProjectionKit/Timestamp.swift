@@ -22,7 +22,8 @@ public struct Timestamp: Hashable, Comparable, Sendable {
     }
 
     /// Microseconds of the years 0001 to 9999: the times that a ledger holds.
-    package static let ledgerYears: ClosedRange<Int64> = -62_135_596_800_000_000...253_402_300_799_999_999
+    package static let ledgerYears: ClosedRange<Int64> =
+        -62_135_596_800_000_000...253_402_300_799_999_999
 
     /// The calendar day in UTC.
     @inlinable

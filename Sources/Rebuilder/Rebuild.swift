@@ -351,7 +351,17 @@ extension Rebuild {
     private func resumable(_ run: Run) async throws -> ResumableGeneration? {
         guard options.resumes else { return nil }
         switch try await database.resumption(of: tables, run: run) {
-        case .generation(let generation): return generation
+        case .generation(let generation):
+            guard let position = generation.position else { return generation }
+            let ledger = ledger
+            if try await onThread({ _ in try ledger.holds(position) }) { return generation }
+            progress(
+                .warning(
+                    "Generation \(generation.number) stands at an event that this ledger does not have. "
+                        + "The rebuild begins from the beginning."
+                )
+            )
+            return nil
         case .nothing(let reason):
             progress(.warning("\(reason) The rebuild begins from the beginning."))
             return nil

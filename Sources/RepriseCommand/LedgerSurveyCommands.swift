@@ -214,7 +214,8 @@ private struct VerifyOutline: Encodable {
 
     var text: String {
         guard !isSound else {
-            return (["\(path): \(Figures.count(events, "event")), all sound."]
+            return
+                (["\(path): \(Figures.count(events, "event")), all sound."]
                 + remarks.map { "  free space: \($0)" }).joined(separator: "\n")
         }
         var fields = FieldList()

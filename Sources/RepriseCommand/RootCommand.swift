@@ -17,7 +17,8 @@ struct RootCommand: AsyncParsableCommand {
         version: Reprise.version,
         subcommands: [
             PlanCommand.self, RebuildCommand.self, SwapCommand.self, RollbackCommand.self,
-            PruneCommand.self, FollowCommand.self, StatusCommand.self, ReplayCommand.self, LedgerCommand.self,
+            PruneCommand.self, FollowCommand.self, StatusCommand.self, ReplayCommand.self,
+            LedgerCommand.self,
         ]
     )
 }

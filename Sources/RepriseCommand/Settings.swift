@@ -41,7 +41,9 @@ struct Settings: Sendable {
             in: values,
             source: "The setting '\(name)' in '\(file.path)'"
         )
-        guard case .string(let text) = own?.content else { return try self.text(.ledger, flag: nil) }
+        guard case .string(let text) = own?.content else {
+            return try self.text(.ledger, flag: nil)
+        }
         return text
     }
 

@@ -237,7 +237,8 @@ struct LedgerCommandTests {
                 try await reprise.run("ledger import events.ndjson"),
                 exits: 6,
                 saying: [
-                    "'events.ndjson', line 2, is not an event for this ledger: ", "1 event was stored",
+                    "'events.ndjson', line 2, is not an event for this ledger: ",
+                    "1 event was stored",
                     "--skip-bad",
                 ]
             )
@@ -245,7 +246,9 @@ struct LedgerCommandTests {
             expect(
                 skipped,
                 exits: 0,
-                saying: ["Warning: 1 bad record set aside in 'ledger.db.bad.ndjson', the reasons in"]
+                saying: [
+                    "Warning: 1 bad record set aside in 'ledger.db.bad.ndjson', the reasons in"
+                ]
             )
             expect(
                 try await reprise.run("ledger import nowhere.ndjson"),

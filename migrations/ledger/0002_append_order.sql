@@ -68,7 +68,7 @@ CREATE TABLE id_chunks (
 -- the events without an id. `checksum` covers the columns before it.
 CREATE TABLE imports (
     import INTEGER PRIMARY KEY,
-    source TEXT UNIQUE,
+    source TEXT,
     file TEXT NOT NULL,
     head_bytes INTEGER NOT NULL,
     head_digest BLOB NOT NULL,

@@ -31,8 +31,9 @@ enum EventChecksum {
         return Int64(bitPattern: hash)
     }
 
-    /// The checksum of a bucket, or of what was read of one: that of the events before, and the next
-    /// event's, hashed together. It begins with 0.
+    /// The checksum of a bucket with its next event.
+    ///
+    /// It begins with 0.
     static func chained(_ before: Int64, _ next: Int64) -> Int64 {
         withUnsafeBytes(of: (before.littleEndian, next.littleEndian)) {
             Int64(bitPattern: XXHash.of($0, seed: 0))

@@ -178,7 +178,8 @@ final class IDIndex {
         try beginMerges()
         var left = budget
         // The small ones first: they are many.
-        for merge in runs.filter({ $0.mergedThrough != nil }).sorted(by: { $0.number < $1.number }) {
+        for merge in runs.filter({ $0.mergedThrough != nil }).sorted(by: { $0.number < $1.number })
+        {
             guard left > 0 else { break }
             left -= try IDMerge(merge, of: runs, in: database).proceed(left, by: insertChunk)
             filter?.note(merge, of: runs)
@@ -189,7 +190,8 @@ final class IDIndex {
     /// Where there are eight runs of a size they become one.
     private func beginMerges() throws {
         let whole = runs.filter { $0.mergedInto == nil && $0.mergedThrough == nil }
-        for (_, inputs) in Dictionary(grouping: whole, by: \.level) where inputs.count >= Self.fanIn {
+        for (_, inputs) in Dictionary(grouping: whole, by: \.level) where inputs.count >= Self.fanIn
+        {
             let ids = inputs.map(\.ids).reduce(0, +)
             var output = IDRun(
                 number: (runs.map(\.number).max() ?? 0) + 1,
@@ -198,7 +200,8 @@ final class IDIndex {
             )
             output.mergedThrough = -1
             try output.record(in: database)
-            for index in runs.indices where inputs.contains(where: { $0.number == runs[index].number }) {
+            for index in runs.indices
+            where inputs.contains(where: { $0.number == runs[index].number }) {
                 runs[index].mergedInto = output.number
                 try runs[index].record(in: database)
             }

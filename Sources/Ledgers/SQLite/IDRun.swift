@@ -249,8 +249,10 @@ struct IDMerge {
     }
 }
 
-/// Says of most hashes that they are in no run (B. H. Bloom, 1970; each hash sets four bits of one
-/// word, as F. Putze et al. describe it, 2007).
+/// Says of most hashes that they are in no run.
+///
+/// A filter as B. H. Bloom describes it (1970); each hash sets four bits of one word (F. Putze et al.,
+/// 2007).
 final class IDFilter {
     private static let bitsPerID = 12
 

@@ -23,6 +23,8 @@ package enum LedgerError: Error, Equatable, Sendable {
     case writtenWhileRead(path: String)
     /// The disk, the file system or SQLite refuses.
     case failed(path: String, reason: String)
+    /// A ledger of a kind that the program brought cannot be read; the reason is what it says.
+    case foreign(place: String, reason: String)
     /// An address has a scheme that this program does not know.
     case unknownScheme(String, known: [String])
     /// A command that writes, or looks into the file, was given the address of another kind of ledger.
@@ -109,6 +111,11 @@ extension LedgerError: CustomStringConvertible {
                 "The ledger '\(path)' cannot be used: \(reason).",
                 "Check the disk and the permissions ('df' and 'ls -l \(path)*'),"
                     + " then run the same command again."
+            )
+        case .foreign(let place, let reason):
+            (
+                "The ledger '\(place)' cannot be read: \(reason)",
+                "Check that the ledger can be reached, then run the same command again."
             )
         case .unknownScheme(let name, let known):
             (

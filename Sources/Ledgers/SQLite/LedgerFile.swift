@@ -68,7 +68,10 @@ enum LedgerFile {
             let header = try header(of: database)
             if demand == .whole {
                 guard header.1 == header.0.checksum else {
-                    throw LedgerError.damaged(path: path, reason: "its header is not what was written")
+                    throw LedgerError.damaged(
+                        path: path,
+                        reason: "its header is not what was written"
+                    )
                 }
                 if try lacksLog(database) { throw LedgerError.logMissing(path: path) }
             }
@@ -180,7 +183,8 @@ enum LedgerFile {
         let names = Set(wanted.keys).union(found.keys).sorted()
         return names.filter { wanted[$0] != found[$0] }.map { name in
             found[name] == nil
-                ? "the file lacks \(name)" : "the file's \(TextForPeople.shown(name)) is not a ledger's"
+                ? "the file lacks \(name)"
+                : "the file's \(TextForPeople.shown(name)) is not a ledger's"
         }
     }
 

@@ -39,7 +39,8 @@ package struct LedgerVerify: Hashable, Sendable {
             guard let events else { return reason }
             let name =
                 events.count == 1
-                ? "Event \(events.lowerBound)" : "Events \(events.lowerBound) to \(events.upperBound)"
+                ? "Event \(events.lowerBound)"
+                : "Events \(events.lowerBound) to \(events.upperBound)"
             return name + (bucket.map { " in the bucket \($0)" } ?? "") + ": \(reason)"
         }
     }
@@ -361,7 +362,8 @@ private struct BucketCheck {
                 "the list of buckets has other numbers than the events of \(bucket)"
             )
         }
-        for row in made.values.sorted(by: { $0.start < $1.start }) where !known.contains(row.start) {
+        for row in made.values.sorted(by: { $0.start < $1.start }) where !known.contains(row.start)
+        {
             let bucket = Bucket(start: row.start, width: filing.width)
             result.add(.buckets, "the bucket \(bucket) is not listed, and has events")
         }
@@ -417,7 +419,8 @@ private struct IDScan {
         let bits = runs.map(\.prefixBits).max() ?? 0
         var cursors = try runs.map { try IDCursor($0, in: database) }
         for group in 0..<(UInt64(1) << UInt64(bits)) {
-            let limit = bits == 0 ? UInt64.max : (group << UInt64(64 - bits)) | (.max >> UInt64(bits))
+            let limit =
+                bits == 0 ? UInt64.max : (group << UInt64(64 - bits)) | (.max >> UInt64(bits))
             var entries: [IDIndex.Entry] = []
             for index in cursors.indices {
                 try cursors[index].take(through: limit, into: &entries)
@@ -565,7 +568,8 @@ extension LedgerCheck {
         guard line != "ok", !line.hasPrefix("*** in database") else { return }
         let astray = [
             "out of order", "missing from index", "wrong # of entries", "depth differs",
-            "non-unique", "NULL value", "malformed", "unable to get", "btreeInitPage", "invalid page",
+            "non-unique", "NULL value", "malformed", "unable to get", "btreeInitPage",
+            "invalid page",
             "unexpected row",
         ]
         let isOfFreeSpace = line.hasPrefix("Main freelist") || line.hasPrefix("Freelist")

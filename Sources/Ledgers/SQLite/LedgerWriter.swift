@@ -290,7 +290,8 @@ package final class LedgerWriter {
         ].filter { !$0.0 }.map(\.1)
         guard differing.isEmpty else {
             throw Refusal(
-                reason: "its id, \(TextForPeople.shown(texts.id)), is that of event \(sequence), of "
+                reason:
+                    "its id, \(TextForPeople.shown(texts.id)), is that of event \(sequence), of "
                     + "\(Timestamp(microseconds: row.time)), whose \(differing.joined(separator: ", "))"
                     + " \(differing.count == 1 ? "is" : "are") different"
             )
@@ -365,14 +366,17 @@ private struct LedgerEnd {
             time - now > LedgerWriter.farAhead
             && (bucket == nil || time - filed > LedgerWriter.farAhead)
         guard isFarAhead else { return nil }
-        return "its time, \(Timestamp(microseconds: time)), is more than a day ahead of the clock and "
+        return
+            "its time, \(Timestamp(microseconds: time)), is more than a day ahead of the clock and "
             + "of the event before it"
     }
 
     /// Adds an event.
     ///
     /// - Returns: The bucket before it, when it begins another.
-    mutating func add(_ time: Int64, _ checksum: Int64, _ bytes: Int, _ filing: Filing) -> Filing.Row? {
+    mutating func add(_ time: Int64, _ checksum: Int64, _ bytes: Int, _ filing: Filing) -> Filing
+        .Row?
+    {
         sequence += 1
         filed = max(filed, time)
         let start = filing.bucketStart(of: time, after: bucket?.start)
@@ -415,7 +419,9 @@ extension LedgerWriter {
             }
             let merged = try newest()?.sequence
             try database.transaction {
-                guard try newest()?.sequence == merged else { throw LedgerError.locked(path: place) }
+                guard try newest()?.sequence == merged else {
+                    throw LedgerError.locked(path: place)
+                }
                 try database.execute("UPDATE main.log_state SET is_open = 0")
             }
             _ = try database.integer("PRAGMA main.wal_checkpoint(TRUNCATE)")

@@ -25,7 +25,8 @@ struct NewEventChecker {
 
     /// Why a time cannot be stored, as a clause; nil when it can.
     static func complaint(aboutTime microseconds: Int64) -> String? {
-        Timestamp.ledgerYears.contains(microseconds) ? nil : "its time is outside the years 0001 to 9999"
+        Timestamp.ledgerYears.contains(microseconds)
+            ? nil : "its time is outside the years 0001 to 9999"
     }
 
     /// Adds the event to the batch unless a ledger cannot take it.

@@ -179,6 +179,7 @@ struct Filing {
     /// - Parameters:
     ///   - time: The event's, in microseconds.
     ///   - newest: Where the bucket of the event before it begins; nil for the first one.
+    /// - Returns: Milliseconds since 1970.
     func bucketStart(of time: Int64, after newest: Int64?) -> Int64 {
         let own = Bucket(containing: Timestamp(microseconds: time).milliseconds, width: width).start
         return max(own, newest ?? own)

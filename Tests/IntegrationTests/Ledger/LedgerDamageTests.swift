@@ -69,7 +69,9 @@ struct LedgerDamageTests {
         case 0: "{}"
         case 1: #"{ "n" : 1234567890123456789012345678901234567890, "n": 1.10 }"#
         case 2: #"{"":"","text":"Zoë 😀 \ud83d\ude00"}"#
-        case 3: #"{"deep":"# + String(repeating: "[", count: 50) + String(repeating: "]", count: 50) + "}"
+        case 3:
+            #"{"deep":"# + String(repeating: "[", count: 50) + String(repeating: "]", count: 50)
+                + "}"
         case 4 where number % 60 == 4:
             #"{"long":"\#(String(repeating: "x", count: Int.random(in: 9_000...50_000, using: &random)))"}"#
         default: #"{"number":\#(number)}"#

@@ -55,7 +55,9 @@ struct LedgerFileTests {
         try await withScratchFolder { folder in
             let path = "\(folder)/a.ledger"
             try SQLiteLedger.create(path: path)
-            try LedgerWriter.withWriter(path: path) { try $0.append((0..<500).map { _ in event() }) }
+            try LedgerWriter.withWriter(path: path) {
+                try $0.append((0..<500).map { _ in event() })
+            }
             let bytes = try Data(contentsOf: URL(fileURLWithPath: path))
             func message(_ name: String, _ content: Data) throws -> String {
                 let file = "\(folder)/\(name)"
@@ -64,7 +66,9 @@ struct LedgerFileTests {
                 return error.map { "\($0)" } ?? ""
             }
             let half = try message("cut", bytes.prefix(bytes.count / 2))
-            #expect(half.contains("it is cut off: it has \(bytes.count / 2) bytes of \(bytes.count)"))
+            #expect(
+                half.contains("it is cut off: it has \(bytes.count / 2) bytes of \(bytes.count)")
+            )
             let page = try message("page", bytes.dropLast(16_384))
             #expect(page.contains("it is cut off"))
             #expect(try message("text", Data("hello".utf8)).contains("not an SQLite database"))
@@ -75,7 +79,9 @@ struct LedgerFileTests {
             #expect(try message("newer", newer).contains("has format 3"))
             var foreign = bytes
             foreign[68] = 0
-            #expect(try message("foreign", foreign).contains("an SQLite database of something else"))
+            #expect(
+                try message("foreign", foreign).contains("an SQLite database of something else")
+            )
             let old = "\(folder)/old"
             try await Self.makeFormat1(old)
             let error = #expect(throws: LedgerError.self) { try SQLiteLedger(path: old) }
@@ -89,7 +95,11 @@ struct LedgerFileTests {
         let migration = try #require(Migrations.ledger.first)
         let outcome = try await ChildProcess.run(
             "/usr/bin/python3",
-            ["-c", "import sqlite3, sys; sqlite3.connect(sys.argv[1]).executescript(sys.stdin.read())", path],
+            [
+                "-c",
+                "import sqlite3, sys; sqlite3.connect(sys.argv[1]).executescript(sys.stdin.read())",
+                path,
+            ],
             input: migration.sql
         )
         #expect(outcome.status == 0, "\(outcome.standardError)")
@@ -111,7 +121,11 @@ struct LedgerFileTests {
                 #expect(outcome.status == 0, "\(outcome.standardError)")
                 #expect(outcome.standardOutput.contains("2 events"))
             }
-            #expect(try FileManager.default.contentsOfDirectory(atPath: folder).sorted() == ["a.ledger", "reprise"])
+            #expect(
+                try FileManager.default.contentsOfDirectory(atPath: folder).sorted() == [
+                    "a.ledger", "reprise",
+                ]
+            )
             // Beside a writer the files that it shares with readers are there.
             let beside = try await LedgerWriterProcess.killed(path) {
                 try await other.run(["ledger", "info", "--ledger", path])
@@ -121,9 +135,12 @@ struct LedgerFileTests {
             unlink("\(path)-shm")
             let left = try await other.run(["ledger", "info", "--ledger", path])
             #expect(left.status == 4)
-            #expect(left.standardError.contains("'\(path)-shm', and this user may not make that file"))
+            #expect(
+                left.standardError.contains("'\(path)-shm', and this user may not make that file")
+            )
             let written = try await other.run([
-                "ledger", "append", "--stream", "s", "--type", "T", "--data", "{}", "--ledger", path,
+                "ledger", "append", "--stream", "s", "--type", "T", "--data", "{}", "--ledger",
+                path,
             ])
             #expect(written.status == 4)
             #expect(written.standardError.contains(path))

@@ -96,7 +96,9 @@ struct LedgerTraffic: Sendable {
         in ledger: LedgerWriter,
         _ random: inout SeededRandom
     ) throws {
-        guard let known = stored.filter({ $0.id != nil }).randomElement(using: &random) else { return }
+        guard let known = stored.filter({ $0.id != nil }).randomElement(using: &random) else {
+            return
+        }
         let again = try ledger.append([known])
         #expect(again.map(\.wasPresent) == [true])
         var other = known
