@@ -73,7 +73,7 @@ extension CommandError: CustomStringConvertible {
             )
         case .ledgerUnsound(let path, let findings):
             (
-                "The ledger '\(path)' is not sound: \(Figures.count(findings)) findings.",
+                "The ledger '\(path)' is not sound: \(Figures.count(findings, "finding")).",
                 "Restore it from a backup; 'reprise ledger backup' makes one that is checked."
             )
         case .noSuchEvent(let id, let ledger):

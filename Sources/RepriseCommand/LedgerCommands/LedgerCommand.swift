@@ -40,8 +40,8 @@ struct LedgerCreateCommand: AsyncParsableCommand {
             """
     )
 
-    @Argument(help: "Where; there must be nothing.")
-    var file: String
+    @Argument(help: "Where, if --ledger does not say; there must be nothing.")
+    var file: String?
 
     @Option(
         help: ArgumentHelp(
@@ -51,8 +51,18 @@ struct LedgerCreateCommand: AsyncParsableCommand {
     )
     var bucketWidth = BucketWidth(milliseconds: 15_000)
 
+    @OptionGroup var ledger: LedgerOptions
+    @OptionGroup var general: GeneralOptions
+
+    func validate() throws {
+        guard file == nil || ledger.ledger == nil else {
+            throw ValidationError("Name the ledger once: as an argument or by --ledger.")
+        }
+    }
+
     func run() async throws {
-        let (file, width) = (file, bucketWidth.milliseconds)
+        let file = try LedgerAddress(file ?? ledger.path(general.settings())).writablePath()
+        let width = bucketWidth.milliseconds
         try await onThread { _ in try EmbeddedLedger.create(path: file, bucketWidth: width) }
         print(
             """
