@@ -15,13 +15,17 @@ CREATE TABLE ledger (
 ) STRICT;
 
 -- One row: 1 from before the first event that is in the file's log alone, until the log is merged
--- and gone. A file that says 1 and has no log beside it has lost it.
+-- and gone. A file that says 1 and has no log beside it has lost it, unless it is the very file that
+-- the log belonged to, which another program can have merged: by inode and name. Both are 0 and ''
+-- with is_open = 0.
 CREATE TABLE log_state (
     only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
-    is_open INTEGER NOT NULL
+    is_open INTEGER NOT NULL,
+    inode INTEGER NOT NULL,
+    name TEXT NOT NULL
 ) STRICT;
 
-INSERT INTO log_state (only_row, is_open) VALUES (1, 0);
+INSERT INTO log_state (only_row, is_open, inode, name) VALUES (1, 0, 0, '');
 
 CREATE TABLE events (
     sequence INTEGER PRIMARY KEY,

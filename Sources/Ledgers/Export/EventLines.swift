@@ -11,7 +11,7 @@ package import ProjectionKit
 ///
 /// - `id` and `metadata` are absent where the event has none; the time has six digits.
 /// - `data` and `metadata` are the bytes that the ledger holds. One that has a line break between its
-///   fields stands as `data_text` or `metadata_text` instead, its text as a JSON string.
+///   fields, or white space around it, stands as `data_text` or `metadata_text` instead, its text as a JSON string.
 ///
 /// Used by one thread. Nothing is allocated for an event.
 package final class EventLines {
@@ -157,7 +157,8 @@ extension EventLines {
         _ name: StaticString,
         _ nameOfText: StaticString
     ) {
-        guard text.isOneLine else {
+        // White space around a value is not a part of it, and a line break would end the line.
+        guard text.isOneLine, text.first == UInt8(ascii: "{"), text.last == UInt8(ascii: "}") else {
             put(nameOfText)
             putEscaped(text)
             return put("\"")

@@ -254,7 +254,8 @@ struct IDMerge {
 /// A filter as B. H. Bloom describes it (1970); each hash sets four bits of one word (F. Putze et al.,
 /// 2007).
 final class IDFilter {
-    private static let bitsPerID = 12
+    /// Each look-up that it lets pass in vain reads a page of every run.
+    private static let bitsPerID = 16
 
     private var capacity: Int
     private var count = 0

@@ -73,18 +73,50 @@ enum LedgerFile {
                         reason: "its header is not what was written"
                     )
                 }
-                if try lacksLog(database) { throw LedgerError.logMissing(path: path) }
+                if try log(of: database) == .missing { throw LedgerError.logMissing(path: path) }
             }
             return try body(database, header.0)
         }
     }
 
+    /// What is known of a file's log.
+    enum Log: Equatable {
+        /// It is there, or there is nothing in it that the file lacks.
+        case complete
+        /// The file is the one that the log belonged to, and the log is gone: another SQLite program has
+        /// merged it, or somebody has taken it away.
+        case merged
+        /// The file is a copy, or has another name: its log is elsewhere.
+        case missing
+    }
+
     /// Whether the file was left to be read with a log that is not there.
-    static func lacksLog(_ database: SQLiteDatabase) throws -> Bool {
-        guard try database.integer("SELECT is_open FROM main.log_state") != 0 else { return false }
-        guard !SQLiteDatabase.hasLog(database.path) else { return false }
-        // A writer may have ended between the two looks.
-        return try database.integer("SELECT is_open FROM main.log_state") != 0
+    static func log(of database: SQLiteDatabase) throws -> Log {
+        // A writer may end between the first two looks.
+        guard try isOpen(database), !SQLiteDatabase.hasLog(database.path), try isOpen(database) else {
+            return .complete
+        }
+        let statement = try database.prepare("SELECT inode, name FROM main.log_state")
+        guard try statement.step() else { return .missing }
+        let own = LogOwner(path: database.path)
+        return statement.integer(0) == own.inode && statement.string(1) == own.name
+            ? .merged : .missing
+    }
+
+    private static func isOpen(_ database: SQLiteDatabase) throws -> Bool {
+        try database.integer("SELECT is_open FROM main.log_state") != 0
+    }
+
+    /// Which file a log belongs to.
+    struct LogOwner {
+        let inode: Int64
+        let name: String
+
+        init(path: String) {
+            var status = stat()
+            inode = stat(path, &status) == 0 ? Int64(bitPattern: UInt64(status.st_ino)) : 0
+            name = URL(fileURLWithPath: path).lastPathComponent
+        }
     }
 
     /// Makes an empty ledger where there is no file.

@@ -132,13 +132,7 @@ private struct LedgerCheck {
         try database.reading {
             end = try database.integer("SELECT max(sequence) FROM main.events") ?? 0
             lastBucket = try Filing.bucket(at: .max, in: database)
-            if try LedgerFile.lacksLog(database) {
-                result.add(
-                    .log,
-                    "its writer left events in the log '\(database.path)-wal', which is not there: "
-                        + "events behind \(end) may be missing"
-                )
-            }
+            try checkLog()
         }
         result.expected = Int(max(end, lastBucket?.lastSequence ?? 0))
         try checkEvents(progress)
@@ -157,6 +151,31 @@ private struct LedgerCheck {
         } catch LedgerError.damaged(_, let reason) {
             result.add(check, "the file cannot be read further: \(reason)")
         }
+    }
+
+    private mutating func checkLog() throws {
+        let log = "'\(database.path)-wal'"
+        switch try LedgerFile.log(of: database) {
+        case .complete: break
+        case .merged:
+            result.remarks.append(
+                "the log \(log) is gone; another SQLite program merged it, if nobody took it away"
+            )
+        case .missing:
+            result.add(
+                .log,
+                "its writer left events in the log \(log), which is not there: events behind "
+                    + "\(end) may be missing"
+            )
+        }
+        let marks = try database.integer(
+            """
+            SELECT count(*) FROM main.log_state
+            WHERE is_open = 1 OR is_open = 0 AND inode = 0 AND name = ''
+            """
+        )
+        if marks != 1 { result.add(.log, "what the file says of its log is not what was written") }
+        if let damage = LogFile(of: database.path).damage() { result.add(.log, damage) }
     }
 
     private mutating func checkFile() throws {
@@ -235,13 +254,25 @@ extension LedgerCheck {
         )
     }
 
-    private mutating func unreadable(_ events: ClosedRange<Int64>, _ reason: String) {
+    /// Events that are not there, or that lie where the file cannot be read.
+    private mutating func lacking(_ events: ClosedRange<Int64>, _ reason: String) {
+        guard isUnreadable(events.lowerBound) else { return missing(events) }
         result.add(
             .file,
             "\(events.count == 1 ? "it" : "they") cannot be read: \(reason)",
             events: events,
             bucket: listedBucket(of: events.lowerBound)
         )
+    }
+
+    private func isUnreadable(_ sequence: Int64) -> Bool {
+        findOne.reset()
+        findOne.bind(sequence, at: 1)
+        do {
+            return try findOne.step()
+        } catch {
+            return true
+        }
     }
 
     /// The bucket that an event is filed in by the table of buckets; nil where that cannot be read.
@@ -285,10 +316,10 @@ extension LedgerCheck {
                 let middle = low + (high - low) / 2
                 if try readable(middle) != nil { high = middle } else { low = middle }
             }
-            unreadable((last + 1)...(high - 1), reason)
+            lacking((last + 1)...(high - 1), reason)
             return high - 1
         }
-        unreadable((last + 1)...end, reason)
+        lacking((last + 1)...end, reason)
         return end
     }
 

@@ -32,6 +32,8 @@ package final class LedgerWriter {
     private let insert: SQLiteStatement
     private let find: SQLiteStatement
     private let writeBucket: SQLiteStatement
+    /// Whether the file itself, its log apart, says that there is a log.
+    private var isMarkMerged = true
     private let newestBucket: SQLiteStatement
 
     /// Opens a ledger for writing, and closes it when `body` returns or throws.
@@ -155,10 +157,7 @@ package final class LedgerWriter {
             let counts: AppendCounts?
             do {
                 counts = try database.finishing {
-                    guard try database.integer("SELECT is_open FROM main.log_state") == 1 else {
-                        try database.execute("UPDATE main.log_state SET is_open = 1")
-                        return nil
-                    }
+                    guard try isLogAnnounced() else { return nil }
                     let counts = try store(batch, refusing: refusing, done: done)
                     try together(counts)
                     return counts
@@ -167,8 +166,12 @@ package final class LedgerWriter {
                 ids.undo()
                 throw error
             }
-            if let counts { return counts }
-            try announceLog()
+            if let counts {
+                // A reader that began before can have kept the mark out of the file until now.
+                if !isMarkMerged { try mergeMark(attempts: 1) }
+                return counts
+            }
+            try mergeMark(attempts: 50)
         }
     }
 
@@ -392,16 +395,39 @@ private struct LedgerEnd {
 }
 
 extension LedgerWriter {
+    /// Whether the ledger says that there is a log; otherwise it says so from the end of this
+    /// transaction on.
+    private func isLogAnnounced() throws -> Bool {
+        let owner = LedgerFile.LogOwner(path: place)
+        let state = try database.prepare("SELECT is_open, inode, name FROM main.log_state")
+        if try state.step(), state.integer(0) == 1, state.integer(1) == owner.inode,
+            state.string(2) == owner.name
+        {
+            return true
+        }
+        let mark = try database.prepare(
+            "UPDATE main.log_state SET is_open = 1, inode = ?1, name = ?2"
+        )
+        mark.bind(owner.inode, at: 1)
+        mark.bind(copying: owner.name, at: 2)
+        try mark.run()
+        isMarkMerged = false
+        return false
+    }
+
     /// Puts into the file itself, past its log, that there is a log from now on: a copy of the file
     /// without it can be told by that.
-    private func announceLog() throws {
-        // A reader of the moment can keep the page from being written; readers are short.
-        for _ in 1...50 {
+    private func mergeMark(attempts: Int) throws {
+        // A reader of the moment keeps the page from being written. Most are short; where one is not,
+        // the next batch tries again.
+        for attempt in 1...attempts {
             let statement = try database.prepare("PRAGMA main.wal_checkpoint(PASSIVE)")
-            guard try statement.step() else { return }
-            if statement.integer(0) == 0, statement.integer(1) == statement.integer(2) { return }
+            isMarkMerged =
+                try statement.step() && statement.integer(0) == 0
+                && statement.integer(1) == statement.integer(2)
             statement.reset()
-            LedgerFile.pause()
+            if isMarkMerged { return }
+            if attempt < attempts { LedgerFile.pause() }
         }
     }
 
@@ -422,7 +448,7 @@ extension LedgerWriter {
                 guard try newest()?.sequence == merged else {
                     throw LedgerError.locked(path: place)
                 }
-                try database.execute("UPDATE main.log_state SET is_open = 0")
+                try database.execute("UPDATE main.log_state SET is_open = 0, inode = 0, name = ''")
             }
             _ = try database.integer("PRAGMA main.wal_checkpoint(TRUNCATE)")
         } catch {

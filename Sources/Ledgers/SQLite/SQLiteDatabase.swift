@@ -67,10 +67,7 @@ final class SQLiteDatabase {
     }
 
     /// Whether a log with something in it lies beside a file.
-    static func hasLog(_ path: String) -> Bool {
-        var status = stat()
-        return stat(path + "-wal", &status) == 0 && status.st_size > 0
-    }
+    static func hasLog(_ path: String) -> Bool { LogFile(of: path).hasFrames }
 
     private static func open(
         _ path: String,

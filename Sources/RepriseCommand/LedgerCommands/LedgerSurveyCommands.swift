@@ -216,7 +216,7 @@ private struct VerifyOutline: Encodable {
         guard !isSound else {
             return
                 (["\(path): \(Figures.count(events, "event")), all sound."]
-                + remarks.map { "  free space: \($0)" }).joined(separator: "\n")
+                + remarks.map { "  remark: \($0)" }).joined(separator: "\n")
         }
         var fields = FieldList()
         let rows = counts.sorted { $0.key < $1.key }.map { [Figures.count($0.value), $0.key] }
