@@ -19,4 +19,14 @@ package enum TextForPeople {
     package static func shown(_ text: UnsafeRawBufferPointer, most: Int = 80) -> String {
         shown(String(decoding: text, as: UTF8.self), most: most)
     }
+
+    /// A word of a command as a shell takes it: in quotes where it has to be.
+    package static func argument(_ word: String) -> String {
+        let plain = word.utf8.allSatisfy { byte in
+            (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte)
+                || "/._-+:,=@%".utf8.contains(byte) || byte > 127
+        }
+        guard !plain || word.isEmpty || word.hasPrefix("-") else { return word }
+        return "'" + word.replacing("'", with: "'\\''") + "'"
+    }
 }

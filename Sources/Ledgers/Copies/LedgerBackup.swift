@@ -43,7 +43,8 @@ package struct LedgerBackup: Hashable, Sendable {
             mode: .read,
             demanding: withoutLog ? .readable : .whole
         ) { ledger, _ in
-            try StagedFile.make(copy) { staged in
+            try LedgerFile.assertNoLog(beside: copy)
+            return try StagedFile.make(copy) { staged in
                 let signature = FileSignature(of: path)
                 let end = try ledger.reading {
                     // The first look makes the snapshot that is copied.

@@ -38,6 +38,7 @@ package struct LedgerUpgrade: Hashable, Sendable {
         progress: (Step) throws -> Void = { _ in }
     ) throws -> LedgerUpgrade {
         let source = try FormatOneFile(path: old)
+        try LedgerFile.assertNoLog(beside: new)
         return try StagedFile.make(new) { staged in
             try CopyError.naming(new, insteadOf: staged) {
                 var upgrade = LedgerUpgrade()

@@ -12,7 +12,8 @@ final class AppendTurn {
     private var file: Int32
 
     init(ledger: String) {
-        path = ledger + "-turn"
+        // Two writers may know the file by two names.
+        path = LogFile.resolved(ledger) + "-turn"
         file = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
     }
 

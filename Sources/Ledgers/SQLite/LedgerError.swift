@@ -17,6 +17,8 @@ package enum LedgerError: Error, Equatable, Sendable {
     case damaged(path: String, reason: String)
     /// The file was left with a log beside it, and that is not there.
     case logMissing(path: String)
+    /// There is a log where that of a new file would be.
+    case strayLog(path: String)
     /// There is a log beside the file, which this process may not read.
     case unreadableLog(path: String)
     /// Another process wrote the file while this one read it without SQLite's locks.
@@ -53,7 +55,7 @@ extension LedgerError: CustomStringConvertible {
         case .missing(let path):
             (
                 "There is no ledger at '\(path)'.",
-                "Check the path, or make a ledger there with 'reprise ledger create \(path)'."
+                "Check the path, or make a ledger there with 'reprise ledger create \(TextForPeople.argument(path))'."
             )
         case .locked(let path):
             (
@@ -65,7 +67,7 @@ extension LedgerError: CustomStringConvertible {
             (
                 "The ledger '\(path)' has format 1, which orders events by their ids;"
                     + " this version keeps them in the order in which they were appended.",
-                "Run 'reprise ledger upgrade \(path) NEW' to copy it into a new file, in the order"
+                "Run 'reprise ledger upgrade \(TextForPeople.argument(path)) NEW' to copy it into a new file, in the order"
                     + " in which it was read until now."
             )
         case .newerFormat(let path, let found, let supported):
@@ -82,7 +84,7 @@ extension LedgerError: CustomStringConvertible {
         case .damaged(let path, let reason):
             (
                 "The ledger '\(path)' is damaged: \(reason).",
-                "Run 'reprise ledger verify --ledger \(path)' to see what is still good, and restore the"
+                "Run 'reprise ledger verify --ledger \(TextForPeople.argument(path))' to see what is still good, and restore the"
                     + " rest from a backup."
             )
         case .logMissing(let path):
@@ -90,7 +92,14 @@ extension LedgerError: CustomStringConvertible {
                 "The ledger '\(path)' is shorter than it must be: its writer left events in the log"
                     + " '\(path)-wal', which is not there.",
                 "Put the log beside the file. Where it is lost, 'reprise ledger backup COPY --ledger"
-                    + " \(path) --without-log' saves what the file has."
+                    + " \(TextForPeople.argument(path)) --without-log' saves what the file has."
+            )
+        case .strayLog(let path):
+            (
+                "There is a log at '\(path)-wal', of a ledger that is not there any more: a new one"
+                    + " would take it for its own.",
+                "Move '\(path)-wal' away and keep it, for it may have events of the old one; then run"
+                    + " the same command again."
             )
         case .unreadableLog(let path):
             (

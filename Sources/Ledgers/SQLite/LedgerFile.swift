@@ -93,7 +93,8 @@ enum LedgerFile {
     /// Whether the file was left to be read with a log that is not there.
     static func log(of database: SQLiteDatabase) throws -> Log {
         // A writer may end between the first two looks.
-        guard try isOpen(database), !SQLiteDatabase.hasLog(database.path), try isOpen(database) else {
+        guard try isOpen(database), !SQLiteDatabase.hasLog(database.path), try isOpen(database)
+        else {
             return .complete
         }
         let statement = try database.prepare("SELECT inode, name FROM main.log_state")
@@ -115,7 +116,7 @@ enum LedgerFile {
         init(path: String) {
             var status = stat()
             inode = stat(path, &status) == 0 ? Int64(bitPattern: UInt64(status.st_ino)) : 0
-            name = URL(fileURLWithPath: path).lastPathComponent
+            name = URL(fileURLWithPath: LogFile.resolved(path)).lastPathComponent
         }
     }
 
@@ -127,6 +128,7 @@ enum LedgerFile {
             header.bucketWidth > 0,
             "a bucket width must be 1 ms or more; it is \(header.bucketWidth)"
         )
+        try assertNoLog(beside: path)
         let file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard file >= 0 else {
             if errno == EEXIST { throw LedgerError.exists(path: path) }
@@ -143,6 +145,14 @@ enum LedgerFile {
 
     /// Waits a moment for another process.
     static func pause() { usleep(2_000) }
+
+    /// Makes sure that no log of another file lies where that of a new ledger would: SQLite would take it
+    /// for the new one's.
+    static func assertNoLog(beside path: String) throws {
+        var status = stat()
+        guard stat(path + "-wal", &status) == 0, status.st_size > 0 else { return }
+        throw LedgerError.strayLog(path: path)
+    }
 
     /// Deletes a ledger and what SQLite keeps beside it.
     static func remove(_ path: String) {

@@ -9,8 +9,16 @@ internal import Glibc
 struct LogFile {
     private let path: String
 
+    /// The log of a ledger: beside its file, not beside a link to it, as SQLite has it.
     init(of ledger: String) {
-        path = ledger + "-wal"
+        path = Self.resolved(ledger) + "-wal"
+    }
+
+    /// The path of a file itself; the path as given where there is none.
+    static func resolved(_ path: String) -> String {
+        guard let found = realpath(path, nil) else { return path }
+        defer { free(found) }
+        return String(cString: found)
     }
 
     private static let headerBytes = 32

@@ -61,6 +61,12 @@ final class SQLiteDatabase {
         (handle, isImmutable) = try Self.open(path, mode, patience)
     }
 
+    /// The path as SQLite takes it for a path: one that begins with `file:` or `:` means something else
+    /// to it.
+    private static func plain(_ path: String) -> String {
+        path.hasPrefix("/") ? path : "./" + path
+    }
+
     deinit {
         // Unlike sqlite3_close, it also succeeds while a statement has not been finalized yet.
         sqlite3_close_v2(handle)
@@ -75,10 +81,10 @@ final class SQLiteDatabase {
         _ patience: Int32
     ) throws -> (OpaquePointer, isImmutable: Bool) {
         if mode == .write {
-            let handle = try connect(path, SQLITE_OPEN_READWRITE, patience)
+            let handle = try connect(plain(path), SQLITE_OPEN_READWRITE, patience, path: path)
             return (handle, false)
         }
-        let handle = try connect(path, SQLITE_OPEN_READONLY, patience)
+        let handle = try connect(plain(path), SQLITE_OPEN_READONLY, patience, path: path)
         // A first look into the file: opening alone touches nothing.
         let code = sqlite3_exec(handle, "SELECT 1 FROM main.sqlite_schema LIMIT 1", nil, nil, nil)
         let isRefused = [SQLITE_CANTOPEN, SQLITE_READONLY, SQLITE_IOERR].contains(code & 0xff)
@@ -263,7 +269,11 @@ final class SQLiteDatabase {
         case SQLITE_BUSY, SQLITE_LOCKED: .locked(path: path)
         case SQLITE_NOTADB: .notALedger(path: path, reason: "it is not an SQLite database")
         case SQLITE_CORRUPT: .damaged(path: path, reason: Self.cutOff(path) ?? reason)
+        case SQLITE_READONLY where access(path, W_OK) == 0 && code & 0xff00 == 0:
+            .damaged(path: path, reason: "its header says that nobody may write it")
         case SQLITE_READONLY: .failed(path: path, reason: "it, or its folder, may not be written")
+        // The statements are the same for every ledger, so that the file's own tables are at fault.
+        case SQLITE_ERROR: .damaged(path: path, reason: reason)
         default: .failed(path: path, reason: reason)
         }
     }

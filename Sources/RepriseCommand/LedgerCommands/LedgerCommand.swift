@@ -67,7 +67,7 @@ struct LedgerCreateCommand: AsyncParsableCommand {
         print(
             """
             Made the ledger '\(file)' with buckets of \(Figures.width(milliseconds: width)).
-            Next: reprise ledger import EVENTS.ndjson --ledger \(file)
+            Next: reprise ledger import EVENTS.ndjson --ledger \(TextForPeople.argument(file))
             """
         )
     }

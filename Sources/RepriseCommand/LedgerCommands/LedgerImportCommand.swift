@@ -104,6 +104,34 @@ struct LedgerImportCommand: AsyncParsableCommand {
         _ = try options()
     }
 
+    private func importing(_ work: LedgerImport, _ meter: LedgerMeter) async throws
+        -> ImportProgress
+    {
+        do {
+            return try await stoppable(meter, storingIn: work.ledger) {
+                try await withProgress({ meter.line }) {
+                    try await onThread { checkCancellation in
+                        try work.run { counts in
+                            let share = counts.bytesTotal.map {
+                                Double(counts.bytesRead) / Double(max(1, $0))
+                            }
+                            meter.advance(to: counts.stored + counts.present, share: share)
+                            try checkCancellation()
+                        }
+                    }
+                }
+            }
+        } catch let error as LedgerError where meter.events > 0 {
+            general.logger.warning(
+                """
+                \(Figures.count(meter.events, "event")) of the file are in '\(work.ledger)'; the same \
+                command continues behind them.
+                """
+            )
+            throw error
+        }
+    }
+
     func run() async throws {
         let work = LedgerImport(
             file: file,
@@ -111,19 +139,7 @@ struct LedgerImportCommand: AsyncParsableCommand {
             options: try options()
         )
         let meter = LedgerMeter(doing: "importing")
-        let counts = try await stoppable(meter, storingIn: work.ledger) {
-            try await withProgress({ meter.line }) {
-                try await onThread { checkCancellation in
-                    try work.run { counts in
-                        let share = counts.bytesTotal.map {
-                            Double(counts.bytesRead) / Double(max(1, $0))
-                        }
-                        meter.advance(to: counts.stored + counts.present, share: share)
-                        try checkCancellation()
-                    }
-                }
-            }
-        }
+        let counts = try await importing(work, meter)
         if let path = counts.badRecordsPath {
             for reason in counts.firstReasons { general.logger.warning("\(reason)") }
             let records = Figures.count(counts.setAside, "bad record")

@@ -35,6 +35,117 @@ struct LedgerFileTests {
         }
     }
 
+    @Test("a log that another SQLite program has merged is not missed; a renamed file's log is")
+    func mergedLog() async throws {
+        try await withScratchFolder { folder in
+            let path = "\(folder)/a.ledger"
+            try SQLiteLedger.create(path: path)
+            try await LedgerWriterProcess.killed(path) {}
+            let renamed = "\(folder)/renamed.ledger"
+            #expect(rename(path, renamed) == 0)
+            #expect(throws: LedgerError.logMissing(path: renamed)) {
+                try SQLiteLedger(path: renamed)
+            }
+            #expect(rename(renamed, path) == 0)
+            let whole = try SQLiteLedger(path: path).safePosition()
+            let python =
+                "import sqlite3,sys; print(sqlite3.connect(sys.argv[1]).execute('SELECT count(*) FROM events').fetchone())"
+            let outcome = try await ChildProcess.run("/usr/bin/python3", ["-c", python, path])
+            #expect(outcome.status == 0, "\(outcome.standardError)")
+            #expect(!FileManager.default.fileExists(atPath: "\(path)-wal"))
+            #expect(try SQLiteLedger(path: path).safePosition() == whole)
+            let verify = try LedgerVerify.run(path: path)
+            #expect(verify.isSound)
+            #expect(verify.remarks.contains { $0.contains("another SQLite program merged it") })
+            try LedgerWriter.withWriter(path: path) { try $0.append([event()]) }
+            #expect(try LedgerVerify.run(path: path).remarks == [])
+        }
+    }
+
+    @Test("damage to the log is found, behind which what was committed is not read any more")
+    func damagedLog() async throws {
+        try await withScratchFolder { folder in
+            let path = "\(folder)/a.ledger"
+            try SQLiteLedger.create(path: path)
+            try await LedgerWriterProcess.killed(path) {}
+            #expect(try LedgerVerify.run(path: path).isSound)
+            let log = try [UInt8](Data(contentsOf: URL(fileURLWithPath: "\(path)-wal")))
+            // https://www.sqlite.org/walformat.html: a header of 32 bytes, then frames.
+            for place in [40, 32 + 24 + 100, log.count / 2] {
+                var damaged = log
+                damaged[place] ^= 4
+                try Data(damaged).write(to: URL(fileURLWithPath: "\(path)-wal"))
+                let found = try LedgerVerify.run(path: path)
+                #expect(found.counts[.log] == 1, "byte \(place): \(found)")
+            }
+            var header = log
+            header[20] ^= 1
+            try Data(header).write(to: URL(fileURLWithPath: "\(path)-wal"))
+            #expect(try LedgerVerify.run(path: path).counts[.log] == 1)
+            // What a process that died was writing is not damage.
+            try Data(log.dropLast(100)).write(to: URL(fileURLWithPath: "\(path)-wal"))
+            #expect(try LedgerVerify.run(path: path).counts[.log] == nil)
+            // A log without a frame is none.
+            try Data(log.prefix(33)).write(to: URL(fileURLWithPath: "\(path)-wal"))
+            unlink("\(path)-shm")
+            let copy = "\(folder)/copy.ledger"
+            _ = try await ChildProcess.run("cp", [path, copy])
+            _ = try await ChildProcess.run("cp", ["\(path)-wal", "\(copy)-wal"])
+            #expect(throws: LedgerError.logMissing(path: copy)) { try SQLiteLedger(path: copy) }
+        }
+    }
+
+    @Test("through a link a ledger is the same ledger, beside a writer as well")
+    func links() async throws {
+        try await withScratchFolder { folder in
+            let (path, link) = ("\(folder)/a.ledger", "\(folder)/link.ledger")
+            try SQLiteLedger.create(path: path)
+            #expect(symlink(path, link) == 0)
+            try await LedgerWriterProcess.killed(path) {
+                #expect(try SQLiteLedger(path: link).safePosition() != nil)
+                try LedgerWriter.withWriter(path: link, patience: .seconds(60)) {
+                    _ = try $0.append([event()])
+                }
+            }
+            #expect(try LedgerVerify.run(path: link).isSound)
+        }
+    }
+
+    @Test("no ledger is made where the log of another one lies")
+    func strayLog() throws {
+        try withLedgerFolder { folder in
+            let (path, old) = (folder.file("a.ledger"), folder.file("old.ledger"))
+            try SQLiteLedger.create(path: old)
+            _ = try folder.write("what was left", to: "a.ledger-wal")
+            #expect(throws: LedgerError.strayLog(path: path)) {
+                try SQLiteLedger.create(path: path)
+            }
+            #expect(throws: LedgerError.strayLog(path: path)) {
+                _ = try LedgerBackup.make(of: old, at: path)
+            }
+            #expect(try folder.text(of: "a.ledger-wal") == "what was left")
+        }
+    }
+
+    @Test(
+        "names that mean something to SQLite are paths",
+        arguments: [":memory:", "file:a.db", "a?b#c%20"]
+    )
+    func names(_ name: String) async throws {
+        try await withScratchFolder { folder in
+            let program = try BuiltProgram("reprise").path
+            // Relative, because an absolute path means nothing else.
+            let script =
+                #"cd "$1" && "$2" ledger create "./$3" && cd "$1" && "$2" ledger append --ledger "./$3" --stream s --type T --data '{}'"#
+            let outcome = try await ChildProcess.run(
+                "sh",
+                ["-c", script, "sh", folder, program, name]
+            )
+            #expect(outcome.status == 0, "\(outcome.standardError)")
+            #expect(try LedgerVerify.run(path: "\(folder)/\(name)").events == 1)
+        }
+    }
+
     @Test("a writer that ends leaves one file, which is whole without a log")
     func wholeFile() async throws {
         try await withScratchFolder { folder in
