@@ -133,6 +133,8 @@ actor LedgerFold {
     func end() async throws -> Position? {
         let ledger = ledger
         let end = try await onThread { _ in try ledger.safePosition() }
+        // A safe position never goes back.
+        if let position, end.map({ $0 < position }) ?? true { throw replaced(position) }
         ends.reach(position)
         ends.see(end)
         return end.flatMap { isAhead($0) ? $0 : nil }
@@ -187,6 +189,7 @@ actor LedgerFold {
         guard source == nil else { return try await advanceOneBatch(to: end) }
         if watch == nil { watch = try await beginWatch() }
         for other in others { try await other.prepare() }
+        try await assertNotReplaced()
         let before = tally.events
         let pass = FoldPass(
             ledger: ledger,
@@ -197,6 +200,7 @@ actor LedgerFold {
             over: PositionSpan(after: position, through: end),
             adding: tally
         )
+        try await assertNotReplaced()
         adopt(outcome, of: 0, at: end)
         for (index, other) in others.enumerated() {
             await other.adopt(outcome, of: index + 1, at: end)
@@ -252,10 +256,25 @@ actor LedgerFold {
     func advanceOneBatch(to end: Position) async throws -> Int {
         if watch == nil { watch = try await beginWatch() }
         let batch = try await nextBatch(through: end)
+        // Behind the reading: a file that was replaced before it is noticed as well.
+        try await assertNotReplaced()
         try await apply(batch)
         tally.add(batch)
         position = batch.lastPosition ?? end
         return batch.count
+    }
+
+    /// Makes sure that what was read follows what was folded before.
+    private func assertNotReplaced() async throws {
+        guard let position else { return }
+        let ledger = ledger
+        guard try await onThread({ _ in try ledger.holds(position) }) else {
+            throw replaced(position)
+        }
+    }
+
+    private func replaced(_ position: Position) -> RebuildError {
+        .ledgerReplaced(projection: fold.projectionName, position: position)
     }
 
     private func nextBatch(through end: Position) async throws -> EventBatch {

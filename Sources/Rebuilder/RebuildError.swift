@@ -16,6 +16,9 @@ package enum RebuildError: Error, Equatable, Sendable {
     )
     /// The event that a generation stands at is not in the ledger any more, or is another one.
     case eventIsAnother(projection: String, generation: Int, position: Position)
+    /// The event up to which a projection was folded is not in the ledger any more: the ledger was
+    /// replaced while it was read.
+    case ledgerReplaced(projection: String, position: Position)
     /// Events are appended faster than they are caught up with.
     case outrun(Outrun)
     /// Two copies of a projection, folded side by side, made a row with the same key.
@@ -52,6 +55,14 @@ extension RebuildError: CustomStringConvertible {
             another event: it is another ledger, or one that was restored and written again.
             The live tables are unchanged.
             Name the ledger that they were made of (--ledger); if this is the one that counts, run \
+            'reprise rebuild \(projection) --allow-older'.
+            """
+        case .ledgerReplaced(let projection, let position):
+            """
+            The ledger of '\(projection)' was replaced while it was read: the event at \(position), up \
+            to which was folded, is not there any more.
+            Of the events behind it nothing has reached the live tables.
+            Name the ledger that counts (--ledger); if it is this one, run \
             'reprise rebuild \(projection) --allow-older'.
             """
         case .outrun(let outrun):

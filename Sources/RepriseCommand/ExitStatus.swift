@@ -53,7 +53,7 @@ enum ExitStatus: Int32, CaseIterable {
         case let error as RebuildError:
             switch error {
             case .ledgerChangedBehind, .outrun, .stoppedByAnother: self = .tryAgain
-            case .ledgerEndsEarly, .eventIsAnother: self = .ledger
+            case .ledgerEndsEarly, .eventIsAnother, .ledgerReplaced: self = .ledger
             case .copiesOverlap: self = .rejected
             }
         case is UnrepeatableFold: self = .checkFailed

@@ -86,7 +86,9 @@ package struct LedgerBackup: Hashable, Sendable {
                 database,
                 _ in
                 try database.transaction {
-                    try database.execute("UPDATE main.log_state SET is_open = 0, inode = 0, name = ''")
+                    try database.execute(
+                        "UPDATE main.log_state SET is_open = 0, inode = 0, name = ''"
+                    )
                 }
                 _ = try database.integer("PRAGMA main.wal_checkpoint(TRUNCATE)")
             }

@@ -193,11 +193,14 @@ private struct FormatOneFile: Sendable {
             }
             rows.end()
             _ = try database.integer("SELECT 1 FROM main.sqlite_schema")
+            // A reader that may not share the log's index reads the log anew each time, and has another
+            // version then, although nobody wrote.
             let isWritten =
-                database.isImmutable
-                ? signature != FileSignature(of: path)
-                : try database.integer("PRAGMA main.data_version") != version
-            if isWritten { throw CopyError.written(path: path) }
+                try database.isImmutable
+                || database.integer("PRAGMA main.data_version") != version
+            if isWritten, signature != FileSignature(of: path) {
+                throw CopyError.written(path: path)
+            }
         }
     }
 }

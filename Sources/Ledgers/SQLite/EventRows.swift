@@ -126,7 +126,7 @@ struct FileSignature: Equatable {
     private let size: Int
     private let seconds: Int
     private let nanoseconds: Int
-    private let hasLog: Bool
+    private let log: [Int]
 
     init(of path: String) {
         var status = stat()
@@ -134,7 +134,10 @@ struct FileSignature: Equatable {
         size = isThere ? Int(status.st_size) : -1
         seconds = status.st_mtim.tv_sec
         nanoseconds = status.st_mtim.tv_nsec
-        hasLog = SQLiteDatabase.hasLog(path)
+        var logStatus = stat()
+        log =
+            stat(LogFile.resolved(path) + "-wal", &logStatus) == 0 && logStatus.st_size > 0
+            ? [Int(logStatus.st_size), logStatus.st_mtim.tv_sec, logStatus.st_mtim.tv_nsec] : []
     }
 
     /// Whether the file itself is as it was, its log apart.

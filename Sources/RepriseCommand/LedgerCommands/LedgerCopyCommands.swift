@@ -114,7 +114,7 @@ struct LedgerUpgradeCommand: AsyncParsableCommand {
             \(Figures.width(milliseconds: upgrade.bucketWidth)), all sound\(repeated): \
             \(Figures.seconds(copying.seconds)), \
             \(Figures.rate(upgrade.events, in: copying.seconds)).
-            Next: reprise ledger info --ledger \(new)
+            Next: reprise ledger info --ledger \(TextForPeople.argument(new))
             """
         )
     }

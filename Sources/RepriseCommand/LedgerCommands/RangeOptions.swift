@@ -80,6 +80,12 @@ struct RangeOptions: ParsableArguments {
             )
         }
         guard number > 0 else { return .beginning }
+        let last = try ledger.safePosition()?.words.0 ?? 0
+        guard UInt64(number) <= last else {
+            throw ValidationError(
+                "--after must be an event that is there; '\(ledger.place)' ends with event \(last)."
+            )
+        }
         return .after(numbered.span(ofNumbers: 1...number).through)
     }
 }

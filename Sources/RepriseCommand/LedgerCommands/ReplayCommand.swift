@@ -160,7 +160,12 @@ struct ReplayCommand: AsyncParsableCommand {
     }
 
     private var command: String {
-        "reprise replay" + (ledger.ledger.map { " --ledger \($0)" } ?? "")
+        // A value may begin with a hyphen, so it is joined to its option.
+        (["reprise replay"]
+            + (ledger.ledger.map { ["--ledger=\(TextForPeople.argument($0))"] } ?? [])
+            + filter.type.map { "--type=\(TextForPeople.argument($0))" }
+            + filter.stream.map { "--stream=\(TextForPeople.argument($0))" }
+            + (rate.map { ["--rate=\($0)"] } ?? [])).joined(separator: " ")
     }
 }
 
