@@ -48,6 +48,8 @@ package struct RebuildPlan: Sendable {
     package let types: [TypeCount]
     /// What would happen in the database.
     package let readModel: ReadModelPlan
+    /// Why the ledger is not the one that the live tables were made of; nil when it is.
+    package let misfit: RebuildError?
     /// What the last rebuild took; nil when there was none.
     package let lastRebuild: PastRebuild?
     /// What the next one is expected to take; nil for an empty ledger, and where a sample of it is
@@ -111,18 +113,20 @@ package struct Rebuild: Sendable {
         let events = buckets.map(\.events).reduce(0, +)
         let lastRebuild = try await database.lastRebuild(of: tables.name)
         let (forecast, rejection) = try await forecast(of: events, through: end, after: lastRebuild)
+        let readModel = try await database.plan(
+            tables,
+            strategy: options.strategy,
+            consent: options.consent,
+            patience: options.patience,
+            ledgerEnd: end
+        )
         return RebuildPlan(
             events: events,
             buckets: buckets.count,
             bucketRange: range,
             types: types,
-            readModel: try await database.plan(
-                tables,
-                strategy: options.strategy,
-                consent: options.consent,
-                patience: options.patience,
-                ledgerEnd: end
-            ),
+            readModel: readModel,
+            misfit: try await misfit(of: readModel),
             lastRebuild: lastRebuild,
             forecast: forecast,
             rejection: rejection
@@ -290,7 +294,36 @@ extension Rebuild {
         guard plan.refusals.isEmpty else {
             throw ReadModelError.refusedByPlan(projection: tables.name, reasons: plan.refusals)
         }
+        if let error = try await misfit(of: plan) { throw error }
         return plan
+    }
+
+    /// Why the ledger is not the one that the live tables were made of, or an older state of it; nil when
+    /// it is the one, and where that is consented to.
+    private func misfit(of plan: ReadModelPlan) async throws -> RebuildError? {
+        // What a projector writes itself need not be all of a position.
+        guard !options.patience.allowsOlder, database.positionTemplates[tables.name] == nil,
+            let generation = plan.liveGeneration,
+            let position = plan.livePosition.flatMap({ Position($0) })
+        else { return nil }
+        let ledger = ledger
+        let (end, holds) = try await onThread { _ in
+            (try ledger.safePosition(), try ledger.holds(position))
+        }
+        if holds { return nil }
+        guard let end, end >= position else {
+            return .ledgerEndsEarly(
+                projection: tables.name,
+                generation: generation,
+                position: position,
+                end: end
+            )
+        }
+        return .eventIsAnother(
+            projection: tables.name,
+            generation: generation,
+            position: position
+        )
     }
 
     private func safePosition() async throws -> Position? {

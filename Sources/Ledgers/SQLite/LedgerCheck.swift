@@ -75,6 +75,9 @@ struct LedgerCheck {
             """
         )
         if marks != 1 { result.add(.log, "what the file says of its log is not what was written") }
+        if let reason = try LedgerFile.foreignLog(of: database) {
+            result.add(.log, "the log \(log) is older than the file, or another's: \(reason)")
+        }
         if let damage = LogFile(of: database.path).damage() { result.add(.log, damage) }
     }
 

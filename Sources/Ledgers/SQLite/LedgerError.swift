@@ -17,6 +17,8 @@ package enum LedgerError: Error, Equatable, Sendable {
     case damaged(path: String, reason: String)
     /// The file was left with a log beside it, and that is not there.
     case logMissing(path: String)
+    /// The log beside the file is older than the file, or another's.
+    case foreignLog(path: String, reason: String)
     /// There is a log where that of a new file would be.
     case strayLog(path: String)
     /// There is a log beside the file, which this process may not read.
@@ -93,6 +95,12 @@ extension LedgerError: CustomStringConvertible {
                     + " '\(path)-wal', which is not there.",
                 "Put the log beside the file. Where it is lost, 'reprise ledger backup COPY --ledger"
                     + " \(TextForPeople.argument(path)) --without-log' saves what the file has."
+            )
+        case .foreignLog(let path, let reason):
+            (
+                "The log '\(path)-wal' is not that of the ledger '\(path)': \(reason).",
+                "Nothing was written. Move '\(path)-wal' and '\(path)-shm' away and keep them, then"
+                    + " run the same command again."
             )
         case .strayLog(let path):
             (

@@ -74,6 +74,9 @@ enum LedgerFile {
                     )
                 }
                 if try log(of: database) == .missing { throw LedgerError.logMissing(path: path) }
+                if let reason = try foreignLog(of: database) {
+                    throw LedgerError.foreignLog(path: path, reason: reason)
+                }
             }
             return try body(database, header.0)
         }
@@ -102,6 +105,19 @@ enum LedgerFile {
         let own = LogOwner(path: database.path)
         return statement.integer(0) == own.inode && statement.string(1) == own.name
             ? .merged : .missing
+    }
+
+    /// That the log beside a file is not the one that continues it, as a clause; nil when it may be.
+    ///
+    /// A log holds what came behind the file's own events, so that the ledger never ends earlier with it.
+    static func foreignLog(of database: SQLiteDatabase) throws -> String? {
+        guard SQLiteDatabase.hasLog(database.path), !database.isImmutable,
+            // In this order: what is merged in between is in the log's events, too.
+            let merged = try MergedEvents(in: database).last(),
+            let last = try database.integer("SELECT coalesce(max(sequence), 0) FROM main.events"),
+            last < merged
+        else { return nil }
+        return "with it the ledger ends with event \(last), and without it with event \(merged)"
     }
 
     private static func isOpen(_ database: SQLiteDatabase) throws -> Bool {

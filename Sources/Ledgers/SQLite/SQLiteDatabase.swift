@@ -230,6 +230,15 @@ final class SQLiteDatabase {
         }
     }
 
+    /// Fills bytes from the file itself, past its log.
+    ///
+    /// - Returns: False when the file does not have them.
+    func readFile(_ bytes: inout [UInt8], at offset: Int64) -> Bool {
+        bytes.withUnsafeMutableBytes {
+            csqlite_read_file(handle, $0.baseAddress, Int32($0.count), offset) == SQLITE_OK
+        }
+    }
+
     /// Leaves the log beside the file when the connection is closed.
     func keepLog() {
         _ = csqlite_configure(handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)

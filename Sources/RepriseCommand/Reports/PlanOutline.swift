@@ -88,7 +88,8 @@ struct PlanOutline: Encodable {
         findings =
             model.findings.map {
                 FindingLine(level: $0.level.rawValue, subject: $0.subject, note: $0.note)
-            } + (plan.rejection.map { [FindingLine($0)] } ?? [])
+            } + (plan.misfit.map { [FindingLine($0)] } ?? [])
+            + (plan.rejection.map { [FindingLine($0)] } ?? [])
             + (TypeCount.warning(types: plan.types.count).map { [FindingLine(types: $0)] } ?? [])
         expected = plan.forecast.map { Expectation($0) }
         lastRebuild = plan.lastRebuild.map {
@@ -132,6 +133,15 @@ extension PlanOutline.Expectation {
 }
 
 extension PlanOutline.FindingLine {
+    /// A ledger that a rebuild would refuse.
+    init(_ misfit: RebuildError) {
+        self.init(
+            level: Finding.Level.warn.rawValue,
+            subject: "the ledger",
+            note: misfit.description.split(separator: "\n").first.map(String.init) ?? ""
+        )
+    }
+
     /// So many event types that they are likely not to be types.
     init(types note: String) {
         self.init(level: Finding.Level.warn.rawValue, subject: "event types", note: note)

@@ -95,6 +95,34 @@ struct LedgerFileTests {
         }
     }
 
+    @Test("an old log beside a newer file is noticed before it shortens the ledger")
+    func oldLog() async throws {
+        try await withScratchFolder { folder in
+            let path = "\(folder)/a.ledger"
+            try SQLiteLedger.create(path: path)
+            try await LedgerWriterProcess.killed(path) {}
+            let log = try Data(contentsOf: URL(fileURLWithPath: "\(path)-wal"))
+            try LedgerWriter.withWriter(path: path) {
+                _ = try ShopWorkload(events: 5_000, seed: 3).write(to: $0)
+            }
+            let whole = try SQLiteLedger(path: path).safePosition()
+            try log.write(to: URL(fileURLWithPath: "\(path)-wal"))
+            let read = #expect(throws: LedgerError.self) { try SQLiteLedger(path: path) }
+            let written = #expect(throws: LedgerError.self) {
+                try LedgerWriter.withWriter(path: path) { try $0.append([event()]) }
+            }
+            for error in [read, written] {
+                let isForeign = if case .foreignLog = error { true } else { false }
+                #expect(isForeign, "\(String(describing: error))")
+            }
+            #expect(try LedgerVerify.run(path: path).counts[.log] != nil)
+            // What the message advises.
+            unlink("\(path)-wal")
+            unlink("\(path)-shm")
+            #expect(try SQLiteLedger(path: path).safePosition() == whole)
+        }
+    }
+
     @Test("through a link a ledger is the same ledger, beside a writer as well")
     func links() async throws {
         try await withScratchFolder { folder in
