@@ -65,6 +65,8 @@ enum LedgerFile {
         _ body: (SQLiteDatabase, Header) throws -> Result
     ) throws -> Result {
         try SQLiteDatabase.withDatabase(path: path, mode: mode, patience: patience) { database in
+            // A log that turns out to be another's must not be merged by closing the file.
+            database.keepsLog(true)
             let header = try header(of: database)
             if demand == .whole {
                 guard header.1 == header.0.checksum else {

@@ -439,10 +439,10 @@ extension LedgerWriter {
             // What is merged is written page after page, so the mark may go only when all others are
             // there: a copy made by then, or a machine that stops, must not look whole. The log keeps
             // its length until the mark is gone, for by that it is known to be there.
-            guard try database.integer("SELECT is_open FROM main.log_state") == 1 else { return }
-            guard try database.integer("PRAGMA main.wal_checkpoint(FULL)") == 0 else {
-                return database.keepLog()
+            guard try database.integer("SELECT is_open FROM main.log_state") == 1 else {
+                return database.keepsLog(false)
             }
+            guard try database.integer("PRAGMA main.wal_checkpoint(FULL)") == 0 else { return }
             let merged = try newest()?.sequence
             try database.transaction {
                 guard try newest()?.sequence == merged else {
@@ -451,9 +451,9 @@ extension LedgerWriter {
                 try database.execute("UPDATE main.log_state SET is_open = 0, inode = 0, name = ''")
             }
             _ = try database.integer("PRAGMA main.wal_checkpoint(TRUNCATE)")
+            database.keepsLog(false)
         } catch {
             // What is in the log stays there, for the writer that closes the ledger last.
-            database.keepLog()
         }
     }
 

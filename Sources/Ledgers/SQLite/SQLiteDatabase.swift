@@ -239,9 +239,10 @@ final class SQLiteDatabase {
         }
     }
 
-    /// Leaves the log beside the file when the connection is closed.
-    func keepLog() {
-        _ = csqlite_configure(handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    /// Whether the log stays as it is when the connection is closed, rather than be merged by the last
+    /// one.
+    func keepsLog(_ keeps: Bool) {
+        _ = csqlite_configure(handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keeps ? 1 : 0)
     }
 
     /// Bytes of the pages that are in use.
