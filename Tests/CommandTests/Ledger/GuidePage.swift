@@ -17,7 +17,7 @@ struct GuidePage {
 
     init() throws {
         let file = URL(filePath: #filePath).deletingLastPathComponent()
-            .appending(path: "../../docs/guide/get-your-events-in.md")
+            .appending(path: "../../../docs/guide/get-your-events-in.md")
         var blocks: [Block] = []
         var mark: Substring?
         var commands: [Substring]?
@@ -64,7 +64,7 @@ struct GuidePage {
 /// `kcat`, `aws` or `curl` would, and other files are there for the commands to read.
 struct StoreInputs {
     static let root = URL(filePath: #filePath).deletingLastPathComponent()
-        .appending(path: "../Inputs/GetYourEventsIn").standardizedFileURL
+        .appending(path: "../../Inputs/GetYourEventsIn").standardizedFileURL
     private static let interpreter = "/usr/bin/python3"
 
     let name: String

@@ -50,7 +50,7 @@ enum ShopProjector: CaseIterable, Sendable {
 
     private static let interpreter = "/usr/bin/python3"
     private static let script = URL(filePath: #filePath).deletingLastPathComponent()
-        .appending(path: "../../examples/live_projector/projector.py").path
+        .appending(path: "../../../examples/live_projector/projector.py").path
 
     /// A test without it fails: a skipped test looks exactly like a passing one.
     func requireInstalled() async throws {
