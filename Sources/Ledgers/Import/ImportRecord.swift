@@ -11,6 +11,8 @@ struct ImportRecord: Equatable {
     /// Bytes that `headDigest` is of: the first ones, at most ``RecordReader/headLength``.
     var headBytes = 0
     var headDigest: [UInt8] = []
+    /// What ``RecordEnds`` knows of the records in those bytes.
+    var headEnds: [UInt8] = []
     /// Bytes of the decompressed text through the last record that was read.
     var bytes = 0
     var digest: [UInt8] = []
@@ -29,8 +31,8 @@ struct ImportRecord: Equatable {
     var isSound = true
 
     private static let columns = """
-        import, source, file, head_bytes, head_digest, bytes, digest, records, events, unnamed, \
-        is_complete, began_at, ended_at, checksum
+        import, source, file, head_bytes, head_digest, head_ends, bytes, digest, records, events, \
+        unnamed, is_complete, began_at, ended_at, checksum
         """
 
     /// All rows, in the order in which they were first written; or `most` of those after a number.
@@ -61,16 +63,17 @@ struct ImportRecord: Equatable {
         file = row.string(2)
         headBytes = Int(row.integer(3))
         headDigest = Array(row.blob(4))
-        bytes = Int(row.integer(5))
-        digest = Array(row.blob(6))
-        records = Int(row.integer(7))
-        events = Int(row.integer(8))
-        unnamed = Int(row.integer(9))
-        isComplete = row.integer(10) != 0
-        beganAt = row.integer(11)
-        endedAt = row.integer(12)
+        headEnds = Array(row.blob(5))
+        bytes = Int(row.integer(6))
+        digest = Array(row.blob(7))
+        records = Int(row.integer(8))
+        events = Int(row.integer(9))
+        unnamed = Int(row.integer(10))
+        isComplete = row.integer(11) != 0
+        beganAt = row.integer(12)
+        endedAt = row.integer(13)
         // A flag other than 0 and 1 was not written either.
-        isSound = row.integer(13) == checksum && (0...1).contains(row.integer(10))
+        isSound = row.integer(14) == checksum && (0...1).contains(row.integer(11))
     }
 
     /// XXH3 over the columns before it, as text with a line for each.
@@ -78,7 +81,8 @@ struct ImportRecord: Equatable {
         var text = "\(number)\n"
         // A name can hold a line end, but not be as long as it says and another one.
         text += source.map { "\($0.utf8.count) \($0)\n" } ?? "-\n"
-        text += "\(file.utf8.count) \(file)\n\(headBytes)\n\(headDigest)\n\(bytes)\n\(digest)\n"
+        text += "\(file.utf8.count) \(file)\n\(headBytes)\n\(headDigest)\n\(headEnds)\n"
+        text += "\(bytes)\n\(digest)\n"
         text += "\(records)\n\(events)\n\(unnamed)\n\(isComplete)\n\(beganAt)\n\(endedAt)\n"
         return text.withUTF8 { Int64(bitPattern: XXHash.of(UnsafeRawBufferPointer($0), seed: 0)) }
     }
@@ -92,7 +96,7 @@ struct ImportRecord: Equatable {
         let statement = try database.prepare(
             """
             INSERT OR REPLACE INTO main.imports (\(Self.columns))
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
             """
         )
         statement.bind(number, at: 1)
@@ -100,15 +104,16 @@ struct ImportRecord: Equatable {
         statement.bind(copying: file, at: 3)
         statement.bind(Int64(headBytes), at: 4)
         statement.bind(copying: headDigest, at: 5)
-        statement.bind(Int64(bytes), at: 6)
-        statement.bind(copying: digest, at: 7)
-        statement.bind(Int64(records), at: 8)
-        statement.bind(Int64(events), at: 9)
-        statement.bind(Int64(unnamed), at: 10)
-        statement.bind(isComplete ? 1 : 0, at: 11)
-        statement.bind(beganAt, at: 12)
-        statement.bind(endedAt, at: 13)
-        statement.bind(checksum, at: 14)
+        statement.bind(copying: headEnds, at: 6)
+        statement.bind(Int64(bytes), at: 7)
+        statement.bind(copying: digest, at: 8)
+        statement.bind(Int64(records), at: 9)
+        statement.bind(Int64(events), at: 10)
+        statement.bind(Int64(unnamed), at: 11)
+        statement.bind(isComplete ? 1 : 0, at: 12)
+        statement.bind(beganAt, at: 13)
+        statement.bind(endedAt, at: 14)
+        statement.bind(checksum, at: 15)
         try statement.run()
     }
 

@@ -260,6 +260,7 @@ final class ImportWriting {
             }
             row.headBytes = headBytes
             row.headDigest = digest.value
+            row.headEnds = start.ends.known(through: row.bytes)
         }
         row.digest = start.digest.value
         row.endedAt = LedgerClock.now()

@@ -52,6 +52,54 @@ struct ImportAgainTests {
         }
     }
 
+    @Test("a copy that lost its last line end or its last records is refused, unless it is wanted")
+    func lostEnd() throws {
+        let rows = "time,stream,type,n\r\n" + (0..<3).map { "0,s,Step,\($0)\r\n" }.joined()
+        for (text, cuts) in [
+            (lines(0..<3), [1, line(2).utf8.count, line(2).utf8.count + 1]),
+            (lines(0..<3) + "\n\n", [1, 3]), (rows, [1, 2, 12]),
+            (lines(0..<3_000), [1, 60_000]),
+            (lines(0..<3_000), [lines(10..<3_000).utf8.count]),
+        ] {
+            try ImportScene.with { scene throws in
+                try scene.take(text)
+                let count = try scene.events().count
+                for cut in cuts {
+                    let copy = String(decoding: text.utf8.dropLast(cut), as: UTF8.self)
+                    let error = scene.refusal { try scene.take(copy, as: "copy") }
+                    #expect(error?.kind == .importedBefore, "\(cut)")
+                    #expect(try scene.events().count == count)
+                }
+                #expect(try scene.take(file: "copy") { $0.again = true }.stored > 0)
+            }
+        }
+    }
+
+    @Test("a file with one other record is no shortened copy")
+    func otherEnd() throws {
+        try ImportScene.with { scene throws in
+            try scene.take(lines(0..<5))
+            #expect(try scene.take(lines(0..<2) + line(9), as: "other").stored == 3)
+            #expect(try scene.take(line(1), as: "second").stored == 1)
+        }
+    }
+
+    @Test("an interrupted second copy is completed by the same command")
+    func interruptedAgain() throws {
+        try ImportScene.with { scene throws in
+            try scene.write(Data(lines(0..<50_000).utf8))
+            interrupt(scene)
+            #expect(try scene.take(file: "events") { $0.again = true }.readBefore > 0)
+            #expect(try scene.payloads() == (0..<50_000).map(payload))
+            interrupt(scene) { $0.again = true }
+            let stored = try scene.events().count - 50_000
+            #expect(stored > 0 && stored < 50_000)
+            let rest = try scene.take(file: "events") { $0.again = true }
+            #expect(rest.readBefore == stored && rest.stored == 50_000 - stored)
+            #expect(try scene.payloads() == ((0..<50_000) + (0..<50_000)).map(payload))
+        }
+    }
+
     @Test("L3: a rotated or changed file of a source is refused, and nothing of it is stored")
     func rotated() throws {
         try ImportScene.with { scene throws in
