@@ -22,6 +22,10 @@ struct ImportRecord: Equatable {
     var events = 0
     /// Those of them without an id.
     var unnamed = 0
+    /// Records that were set aside.
+    var setAside = 0
+    /// How much of the files of bad records was written by then.
+    var badFiles = BadFileMarks()
     /// Whether the file was read to its end.
     var isComplete = false
     /// Microseconds since 1970.
@@ -32,7 +36,8 @@ struct ImportRecord: Equatable {
 
     private static let columns = """
         import, source, file, head_bytes, head_digest, head_ends, bytes, digest, records, events, \
-        unnamed, is_complete, began_at, ended_at, checksum
+        unnamed, set_aside, bad_inode, bad_bytes, reasons_inode, reasons_bytes, is_complete, \
+        began_at, ended_at, checksum
         """
 
     /// All rows, in the order in which they were first written; or `most` of those after a number.
@@ -69,11 +74,14 @@ struct ImportRecord: Equatable {
         records = Int(row.integer(8))
         events = Int(row.integer(9))
         unnamed = Int(row.integer(10))
-        isComplete = row.integer(11) != 0
-        beganAt = row.integer(12)
-        endedAt = row.integer(13)
+        setAside = Int(row.integer(11))
+        badFiles.records = FileMark(inode: row.integer(12), bytes: row.integer(13))
+        badFiles.reasons = FileMark(inode: row.integer(14), bytes: row.integer(15))
+        isComplete = row.integer(16) != 0
+        beganAt = row.integer(17)
+        endedAt = row.integer(18)
         // A flag other than 0 and 1 was not written either.
-        isSound = row.integer(14) == checksum && (0...1).contains(row.integer(11))
+        isSound = row.integer(19) == checksum && (0...1).contains(row.integer(16))
     }
 
     /// XXH3 over the columns before it, as text with a line for each.
@@ -83,7 +91,11 @@ struct ImportRecord: Equatable {
         text += source.map { "\($0.utf8.count) \($0)\n" } ?? "-\n"
         text += "\(file.utf8.count) \(file)\n\(headBytes)\n\(headDigest)\n\(headEnds)\n"
         text += "\(bytes)\n\(digest)\n"
-        text += "\(records)\n\(events)\n\(unnamed)\n\(isComplete)\n\(beganAt)\n\(endedAt)\n"
+        text += "\(records)\n\(events)\n\(unnamed)\n\(setAside)\n"
+        for mark in [badFiles.records, badFiles.reasons] {
+            text += "\(mark.inode)\n\(mark.bytes)\n"
+        }
+        text += "\(isComplete)\n\(beganAt)\n\(endedAt)\n"
         return text.withUTF8 { Int64(bitPattern: XXHash.of(UnsafeRawBufferPointer($0), seed: 0)) }
     }
 
@@ -95,8 +107,8 @@ struct ImportRecord: Equatable {
         }
         let statement = try database.prepare(
             """
-            INSERT OR REPLACE INTO main.imports (\(Self.columns))
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+            INSERT OR REPLACE INTO main.imports (\(Self.columns)) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7,
+                ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)
             """
         )
         statement.bind(number, at: 1)
@@ -110,10 +122,15 @@ struct ImportRecord: Equatable {
         statement.bind(Int64(records), at: 9)
         statement.bind(Int64(events), at: 10)
         statement.bind(Int64(unnamed), at: 11)
-        statement.bind(isComplete ? 1 : 0, at: 12)
-        statement.bind(beganAt, at: 13)
-        statement.bind(endedAt, at: 14)
-        statement.bind(checksum, at: 15)
+        statement.bind(Int64(setAside), at: 12)
+        statement.bind(badFiles.records.inode, at: 13)
+        statement.bind(badFiles.records.bytes, at: 14)
+        statement.bind(badFiles.reasons.inode, at: 15)
+        statement.bind(badFiles.reasons.bytes, at: 16)
+        statement.bind(isComplete ? 1 : 0, at: 17)
+        statement.bind(beganAt, at: 18)
+        statement.bind(endedAt, at: 19)
+        statement.bind(checksum, at: 20)
         try statement.run()
     }
 

@@ -243,7 +243,8 @@ struct ImportStartFinder {
             if let refusal = lostEnd() { throw refusal }
             return start(newRecord)
         }
-        guard record.isComplete else {
+        // What was set aside before is not set aside again.
+        guard record.isComplete, record.unnamed > 0 || record.setAside == 0 else {
             record.file = name
             return start(record)
         }

@@ -49,7 +49,10 @@ final class ImportWriting {
             ledger: work.ledger,
             source: work.file == "-"
                 ? "standard input" : TextForPeople.shown(work.file, most: 1_000),
-            header: start.rows?.header
+            header: start.rows?.header,
+            marks: {
+                try ImportRecord.all(in: writer.database).filter(\.isSound).map(\.badFiles)
+            }
         )
     }
 
@@ -157,7 +160,8 @@ final class ImportWriting {
                 )
             }
         }
-        if !setAside.isEmpty { try badRecords.synchronize() }
+        if !setAside.isEmpty, let marks = try badRecords.synchronize() { row.badFiles = marks }
+        row.setAside += setAside.count
         let passed = chunk.length(through: appended.stoppedAt)
         chunk.text.withUnsafeBytes {
             start.digest.add(UnsafeRawBufferPointer(rebasing: $0[..<passed.bytes]))
