@@ -14,6 +14,8 @@ struct ImportStart {
     let record: ImportRecord
     /// The row of the same number as the ledger has it; nil where it is new.
     let known: ImportRecord?
+    /// Whether the file is CSV whose header has no end yet, so that nothing was read.
+    let awaitsHeader: Bool
     /// The number of the newest import that the ledger knew.
     let newest: Int64
 }
@@ -41,6 +43,7 @@ struct ImportStartFinder {
     private let head: [UInt8]
     private let ends: RecordEnds
     private var rows: CSVRows?
+    private var awaitsHeader = false
     private var digest = StreamDigest()
     /// An import of the same first bytes that is longer than this text.
     private var longer: ImportRecord?
@@ -138,13 +141,35 @@ struct ImportStartFinder {
         guard let header else {
             throw Refusal(kind: .otherFormat, reason: "it is empty")
         }
+        awaitsHeader = options.source != nil && !header.hasEnd
+        if awaitsHeader { return }
         digest.add(header.raw)
         do {
-            rows = try CSVRows(header: header.text, delimiter: delimiter)
-        } catch {
+            let rows = try CSVRows(header: header.text, delimiter: delimiter)
+            self.rows = rows
+            if let refusal = refusal(ofColumns: rows) { throw refusal }
+        } catch let error as CSVRows.HeaderError {
             throw Refusal(
                 kind: .otherFormat,
                 reason: "of its header, the first line, \(error.reason)"
+            )
+        }
+    }
+
+    private func refusal(ofColumns rows: CSVRows) -> Refusal? {
+        let row = rows.emptyRow
+        let padded = row + repeatElement(0, count: PayloadParser.padding)
+        let complaint = padded.withUnsafeBytes {
+            RecordParser(options, isCSV: true).complaint(
+                aboutColumns: UnsafeRawBufferPointer(rebasing: $0[..<row.count])
+            )
+        }
+        return complaint.map {
+            Refusal(
+                kind: .otherFormat,
+                reason: "in its header, the first line, \($0)",
+                advice: "If its first line is not a header, put one before it; if it is, name the"
+                    + " columns with '--field'."
             )
         }
     }
@@ -195,6 +220,7 @@ struct ImportStartFinder {
             ends: ends,
             record: record,
             known: history.first { $0.number == record.number },
+            awaitsHeader: awaitsHeader,
             newest: history.last?.number ?? 0
         )
     }
@@ -202,7 +228,7 @@ struct ImportStartFinder {
     /// A row of what stands before the first record.
     private var newRecord: ImportRecord {
         var record = ImportRecord(source: options.source, file: name, beganAt: LedgerClock.now())
-        record.bytes = reader.offset
+        record.bytes = awaitsHeader ? 0 : reader.offset
         return record
     }
 

@@ -65,7 +65,7 @@ final class ImportWriting {
             let end = try storeWhatMay(chunk)
             counts.bytesRead = chunk.bytesRead
             counts.bytesTotal = chunk.bytesTotal
-            counts.leavesUnfinished = chunk.isUnfinished
+            counts.leavesUnfinished = chunk.isUnfinished || start.awaitsHeader
             if !chunk.isLast {
                 pace.adapt(to: .now - since, records: chunk.records, bytes: chunk.text.count)
             }

@@ -163,6 +163,44 @@ struct ImportAgainTests {
         }
     }
 
+    @Test("CSV that grows: a header that is not written completely waits for its rest")
+    func growingHeader() throws {
+        let text = "time,stream,type,n\n0,s,A,1\n"
+        for cut in 5...19 {
+            try ImportScene.with { scene throws in
+                func take(_ text: String) throws -> ImportProgress {
+                    try scene.take(text) { $0.source = "rows" }
+                }
+                let first = try take(String(text.prefix(cut)))
+                #expect(first.stored == 0 && first.leavesUnfinished == (cut < 19), "\(cut)")
+                _ = try take(String(text.prefix(cut)))
+                #expect(try take(text).stored == 1, "\(cut)")
+                #expect(try take(text + "0,s,A,2\n").stored == 1, "\(cut)")
+                #expect(try scene.payloads() == [#"{"n":"1"}"#, #"{"n":"2"}"#])
+            }
+        }
+    }
+
+    @Test("a header without the columns of an event is refused, with rows or without")
+    func columns() throws {
+        try ImportScene.with { scene throws in
+            for text in ["Error: refused, retry later\n", "a,b\n1,2\n", "time,stream\n"] {
+                let error = scene.refusal { try scene.take(text) { $0.skipBad = 9 } }
+                #expect(error?.kind == .otherFormat)
+                #expect(error?.reason.contains("missing; it has") == true, "\(text)")
+            }
+            #expect(try scene.take("time,stream,type\n").stored == 0)
+            let found = try scene.take("at,who\n0,s\n") {
+                _ = $0.fields.add("time=/at")
+                _ = $0.fields.add("stream=/who")
+                _ = $0.fields.add("type==A")
+            }
+            #expect(found.stored == 1)
+            let cloud = "specversion,source,id,type,time\n1.0,/s,1,A,0\n"
+            #expect(try scene.take(cloud, as: "cloud").stored == 1)
+        }
+    }
+
     @Test("an array that got longer continues behind its last element")
     func growingArray() throws {
         try ImportScene.with { scene throws in
