@@ -328,7 +328,7 @@ struct ImportStartFinder {
                 kind: .importedBefore,
                 reason: isAll
                     ? "its content was imported \(origin(of: record))"
-                    : "its \(count) \(units) are the first ones that were imported \(origin(of: record))",
+                    : "it is only the first \(count) \(count == 1 ? String(units.dropLast()) : units) of what was imported \(origin(of: record))",
                 advice: isAll ? nil : advice
             )
         }

@@ -85,8 +85,8 @@ struct ImportBadRecordTests {
                     #expect(found.setAside == 10)
                     #expect(try names.map(scene.text) == whole, "\(records), \(reasons), \(torn)")
                     // What comes later is added, also where it is the same.
-                    try scene.take("{\"bad\":0}\n", as: "next") { $0.skipBad = 99 }
-                    #expect(try scene.text(of: names[0]) == whole[0] + "{\"bad\":0}\n")
+                    try scene.take("{}\n{\"bad\":0}\n", as: "next") { $0.skipBad = 99 }
+                    #expect(try scene.text(of: names[0]) == whole[0] + "{}\n{\"bad\":0}\n")
                 }
             }
         }
