@@ -69,18 +69,26 @@ CREATE TABLE id_chunks (
 
 -- What was imported, so that a file can be told from the same file grown longer. `bytes`, `digest`
 -- and `records` are of the decompressed text through the last record that was read; `unnamed` counts
--- the events without an id. `checksum` covers the columns before it.
+-- the events without an id. `head_ends` has four bytes of a digest for each record in the head, of
+-- the text up to its end. `set_aside` counts bad records; `bad_bytes` and `reasons_bytes` are how
+-- much of the files with them had been written, and stand for the files of those inodes. `checksum` covers the columns before it.
 CREATE TABLE imports (
     import INTEGER PRIMARY KEY,
     source TEXT,
     file TEXT NOT NULL,
     head_bytes INTEGER NOT NULL,
     head_digest BLOB NOT NULL,
+    head_ends BLOB NOT NULL,
     bytes INTEGER NOT NULL,
     digest BLOB NOT NULL,
     records INTEGER NOT NULL,
     events INTEGER NOT NULL,
     unnamed INTEGER NOT NULL,
+    set_aside INTEGER NOT NULL,
+    bad_inode INTEGER NOT NULL,
+    bad_bytes INTEGER NOT NULL,
+    reasons_inode INTEGER NOT NULL,
+    reasons_bytes INTEGER NOT NULL,
     is_complete INTEGER NOT NULL,
     began_at INTEGER NOT NULL,
     ended_at INTEGER NOT NULL,

@@ -1,21 +1,42 @@
 internal import Glibc
 
+/// How much of a file of bad records belongs to transactions that were committed.
+struct FileMark: Equatable {
+    /// 0 where there is no file.
+    var inode: Int64 = 0
+    var bytes: Int64 = 0
+}
+
+/// How much of both files does.
+struct BadFileMarks: Equatable {
+    var records = FileMark()
+    var reasons = FileMark()
+}
+
 /// The files where an import sets bad records aside: the records themselves, so that the file can be
 /// corrected and imported, and beside it the reasons.
 ///
 /// They are made when the first record comes, for their owner alone, and added to when they are there.
+/// What a lost transaction added is found behind the ledger's marks, and not added again.
 final class BadRecordFiles {
     private let ledger: String
     private let source: String
     /// The header of CSV, which the file of records begins with; nil for JSON.
     private let header: [UInt8]?
-    private var records: AppendedFile?
-    private var reasons: AppendedFile?
+    private let marks: () throws -> [BadFileMarks]
+    private var files: (records: AppendedFile, reasons: AppendedFile)?
 
-    init(ledger: String, source: String, header: [UInt8]?) {
+    /// - Parameter marks: Gives what the ledger's imports know of the files.
+    init(
+        ledger: String,
+        source: String,
+        header: [UInt8]?,
+        marks: @escaping () throws -> [BadFileMarks]
+    ) {
         self.ledger = ledger
         self.source = source
         self.header = header
+        self.marks = marks
     }
 
     static func recordsPath(of ledger: String, isCSV: Bool) -> String {
@@ -24,9 +45,9 @@ final class BadRecordFiles {
 
     static func reasonsPath(of ledger: String) -> String { "\(ledger).bad.txt" }
 
-    /// Adds a record.
+    /// Adds a record; in a transaction of the ledger, so that no one else adds one.
     func append(_ record: UnsafeRawBufferPointer, place: String, reason: String) throws {
-        let (records, reasons) = (try openRecords(), try openReasons())
+        let (records, reasons) = try open()
         if header == nil {
             // A line end inside an element of an array is white space, or what is wrong with it.
             try records.append(record.map { $0 == 0x0a || $0 == 0x0d ? 0x20 : $0 } + [0x0a])
@@ -37,24 +58,31 @@ final class BadRecordFiles {
     }
 
     /// Waits until what was added is on the disk.
-    func synchronize() throws {
-        try records?.synchronize()
-        try reasons?.synchronize()
+    ///
+    /// - Returns: How much of the files is to stay; nil where nothing was added.
+    func synchronize() throws -> BadFileMarks? {
+        guard let files else { return nil }
+        return BadFileMarks(
+            records: try files.records.synchronize(),
+            reasons: try files.reasons.synchronize()
+        )
     }
 
-    private func openRecords() throws -> AppendedFile {
-        if let records { return records }
-        let file = try AppendedFile(Self.recordsPath(of: ledger, isCSV: header != nil))
-        if let header { try file.begin(with: header + [0x0a]) }
-        records = file
-        return file
-    }
-
-    private func openReasons() throws -> AppendedFile {
-        if let reasons { return reasons }
-        let file = try AppendedFile(Self.reasonsPath(of: ledger))
-        reasons = file
-        return file
+    private func open() throws -> (records: AppendedFile, reasons: AppendedFile) {
+        if let files { return files }
+        let marks = try marks()
+        let records = try AppendedFile(
+            Self.recordsPath(of: ledger, isCSV: header != nil),
+            marks: marks.map(\.records),
+            header: header.map { $0 + [0x0a] } ?? []
+        )
+        let reasons = try AppendedFile(
+            Self.reasonsPath(of: ledger),
+            marks: marks.map(\.reasons),
+            header: []
+        )
+        files = (records, reasons)
+        return (records, reasons)
     }
 }
 
@@ -62,8 +90,17 @@ final class BadRecordFiles {
 private final class AppendedFile {
     private let path: String
     private let file: Int32
+    private let inode: Int64
+    private var size = 0
+    /// What stands behind the last mark: lines of a transaction that was lost.
+    private var tail: [UInt8] = []
+    /// Bytes of the tail that were to be added again; nil before the first one is found.
+    private var matched: Int?
 
-    init(_ path: String) throws {
+    /// The tail of a lost transaction is shorter; what is longer was written by others.
+    private static let longestTail = 256 << 20
+
+    init(_ path: String, marks: [FileMark], header: [UInt8]) throws {
         self.path = path
         file = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0o600)
         guard file >= 0 else {
@@ -72,16 +109,28 @@ private final class AppendedFile {
                 reason: errno == ELOOP ? "it is a symbolic link" : String(cString: strerror(errno))
             )
         }
+        var status = stat()
+        guard fstat(file, &status) == 0 else {
+            inode = 0
+            throw failure()
+        }
+        inode = Int64(bitPattern: UInt64(status.st_ino))
+        size = Int(status.st_size)
+        try begin(with: header)
+        try findTail(marks, header.count)
     }
 
     deinit { close(file) }
 
     /// Writes the first line of an empty file; one that has another first line is left as it is.
-    func begin(with line: [UInt8]) throws {
-        var found = [UInt8](repeating: 0, count: line.count)
-        let count = found.withUnsafeMutableBytes { pread(file, $0.baseAddress, $0.count, 0) }
-        if count == 0 { return try append(line) }
-        guard count == line.count, found == line else {
+    private func begin(with line: [UInt8]) throws {
+        guard !line.isEmpty else { return }
+        let found = try read(from: 0, count: line.count)
+        if found.count == size, size < line.count, line.starts(with: found) {
+            try cut(to: 0)
+            return try write(line)
+        }
+        guard found == line else {
             throw LedgerError.failed(
                 path: path,
                 reason: "it begins with another header; move it away, so that a new one can be made"
@@ -89,21 +138,91 @@ private final class AppendedFile {
         }
     }
 
-    func append(_ bytes: [UInt8]) throws {
+    private func findTail(_ marks: [FileMark], _ header: Int) throws {
+        let own = marks.filter { $0.inode == inode }.map { Int($0.bytes) }.max()
+        // A file of another inode was edited or moved here, so nothing is known of its lines.
+        let isUnknown = own == nil && marks.contains { $0.inode != 0 }
+        let from = max(own ?? 0, header)
+        guard !isUnknown, from < size, size - from <= Self.longestTail else { return }
+        tail = try read(from: from, count: size - from)
+    }
+
+    /// Adds a line, unless it is there from a transaction that was lost.
+    func append(_ line: [UInt8]) throws {
+        if !tail.isEmpty {
+            let place = matched ?? find(line)
+            if let place {
+                let rest = tail[place...]
+                if rest.starts(with: line) {
+                    matched = place + line.count
+                    return
+                }
+                // Its end was not written any more.
+                if line.starts(with: rest) { try cut(to: size - rest.count) }
+            }
+            tail = []
+            matched = nil
+        }
+        try write(line)
+    }
+
+    /// Where the tail has the line, or at its end the beginning of it.
+    private func find(_ line: [UInt8]) -> Int? {
+        var place = 0
+        while place < tail.count {
+            let rest = tail[place...]
+            if rest.starts(with: line) || line.starts(with: rest) { return place }
+            guard let end = rest.firstIndex(of: 0x0a) else { return nil }
+            place = end + 1
+        }
+        return nil
+    }
+
+    private func write(_ line: [UInt8]) throws {
+        let last = try read(from: max(0, size - 1), count: 1)
+        let bytes = last == [0x0a] || last.isEmpty ? line : [0x0a] + line
         try bytes.withUnsafeBytes { buffer in
             var rest = buffer[...]
             while !rest.isEmpty {
                 let piece = UnsafeRawBufferPointer(rebasing: rest)
-                let count = write(file, piece.baseAddress, piece.count)
+                let count = Glibc.write(file, piece.baseAddress, piece.count)
                 if count < 0, errno == EINTR { continue }
                 guard count >= 0 else { throw failure() }
                 rest = rest.dropFirst(count)
+                size += count
             }
         }
     }
 
-    func synchronize() throws {
+    private func cut(to bytes: Int) throws {
+        guard ftruncate(file, off_t(bytes)) == 0 else { throw failure() }
+        size = bytes
+    }
+
+    private func read(from offset: Int, count: Int) throws -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: count)
+        var filled = 0
+        while filled < count {
+            let found = bytes.withUnsafeMutableBytes {
+                pread(
+                    file,
+                    $0.baseAddress.map { $0 + filled },
+                    count - filled,
+                    off_t(offset + filled)
+                )
+            }
+            if found < 0, errno == EINTR { continue }
+            guard found >= 0 else { throw failure() }
+            if found == 0 { break }
+            filled += found
+        }
+        return Array(bytes[..<filled])
+    }
+
+    func synchronize() throws -> FileMark {
         guard fsync(file) == 0 else { throw failure() }
+        let behind = matched.map { tail.count - $0 } ?? 0
+        return FileMark(inode: inode, bytes: Int64(size - behind))
     }
 
     private func failure() -> LedgerError {

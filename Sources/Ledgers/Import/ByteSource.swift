@@ -73,6 +73,13 @@ final class ByteSource {
         }
     }
 
+    /// Whether it is the file of that name.
+    func isFile(at path: String) -> Bool {
+        var (own, other) = (stat(), stat())
+        guard fstat(file, &own) == 0, stat(path, &other) == 0 else { return false }
+        return own.st_dev == other.st_dev && own.st_ino == other.st_ino
+    }
+
     /// Begins again at the first byte.
     func rewind() throws {
         guard canRewind, lseek(file, origin, SEEK_SET) >= 0 else {

@@ -41,6 +41,18 @@ struct CSVRows {
         self.keys = keys
     }
 
+    /// A row of empty texts, as JSON.
+    var emptyRow: [UInt8] {
+        var row: [UInt8] = []
+        for key in keys {
+            row.append(UInt8(ascii: row.isEmpty ? "{" : ","))
+            row += key
+            row += Array("\"\"".utf8)
+        }
+        row.append(UInt8(ascii: "}"))
+        return row
+    }
+
     /// Reads a row into ``json``.
     ///
     /// - Returns: Why it is none, as a clause; nil when it was read.

@@ -124,12 +124,18 @@ final class GzipDecompressor: Decompressor {
 final class ZstdDecompressor: Decompressor {
     private let context: OpaquePointer
     private(set) var mayEnd = true
+    private var hasFrames = false
+
+    /// The longest window that a 64-bit libzstd takes: 2 GiB, as of `zstd --long=31`.
+    private static let longestWindow: Int32 = 31
 
     init() throws {
         guard let context = ZSTD_createDCtx() else {
             throw ByteSourceError(reason: "there is no memory for zstd")
         }
         self.context = context
+        // Where it is not taken, the limit stays 128 MiB, and a longer window is an error by name.
+        _ = ZSTD_DCtx_setParameter(context, ZSTD_d_windowLogMax, Self.longestWindow)
     }
 
     deinit { ZSTD_freeDCtx(context) }
@@ -146,12 +152,13 @@ final class ZstdDecompressor: Decompressor {
         guard ZSTD_isError(code) == 0 else {
             let reason = String(cString: ZSTD_getErrorName(code))
             throw ByteSourceError(
-                reason: mayEnd && input.pos == 0
+                reason: mayEnd && input.pos == 0 && hasFrames
                     ? "something else follows the end of the zstd data"
                     : "its zstd data are damaged: \(reason)"
             )
         }
         mayEnd = code == 0
+        if mayEnd { hasFrames = true }
         return (input.pos, output.pos)
     }
 }

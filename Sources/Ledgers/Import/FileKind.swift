@@ -59,11 +59,27 @@ enum FileKind: Equatable {
         let bytes = head.starts(with: [0xef, 0xbb, 0xbf]) ? head.dropFirst(3) : head[...]
         if let other = Self.binary(head) {
             self = other
-        } else if delimiter != nil {
-            self = .records(.rows(delimiter: delimiter ?? UInt8(ascii: ",")))
+        } else if let delimiter, !Self.isJSON(bytes) {
+            self = .records(.rows(delimiter: delimiter))
         } else {
             self = Self.text(UnsafeRawBufferPointer(rebasing: bytes))
         }
+        if case .records(.rows) = self, Self.hasOldLineEnds(head) {
+            self = .other(
+                "text whose lines end with CR alone",
+                advice:
+                    "Write its line ends as LF: 'tr \"\\r\" \"\\n\" < FILE | \(Self.importing)'."
+            )
+        }
+    }
+
+    private static func isJSON(_ bytes: Slice<UnsafeRawBufferPointer>) -> Bool {
+        let first = bytes.first { !JSONText.isSpace($0) }
+        return first == UInt8(ascii: "{") || first == UInt8(ascii: "[")
+    }
+
+    private static func hasOldLineEnds(_ head: UnsafeRawBufferPointer) -> Bool {
+        !head.contains(0x0a) && head.dropLast().contains(0x0d)
     }
 
     private static func binary(_ head: UnsafeRawBufferPointer) -> FileKind? {

@@ -11,6 +11,8 @@ struct ImportRecord: Equatable {
     /// Bytes that `headDigest` is of: the first ones, at most ``RecordReader/headLength``.
     var headBytes = 0
     var headDigest: [UInt8] = []
+    /// What ``RecordEnds`` knows of the records in those bytes.
+    var headEnds: [UInt8] = []
     /// Bytes of the decompressed text through the last record that was read.
     var bytes = 0
     var digest: [UInt8] = []
@@ -20,6 +22,10 @@ struct ImportRecord: Equatable {
     var events = 0
     /// Those of them without an id.
     var unnamed = 0
+    /// Records that were set aside.
+    var setAside = 0
+    /// How much of the files of bad records was written by then.
+    var badFiles = BadFileMarks()
     /// Whether the file was read to its end.
     var isComplete = false
     /// Microseconds since 1970.
@@ -29,8 +35,9 @@ struct ImportRecord: Equatable {
     var isSound = true
 
     private static let columns = """
-        import, source, file, head_bytes, head_digest, bytes, digest, records, events, unnamed, \
-        is_complete, began_at, ended_at, checksum
+        import, source, file, head_bytes, head_digest, head_ends, bytes, digest, records, events, \
+        unnamed, set_aside, bad_inode, bad_bytes, reasons_inode, reasons_bytes, is_complete, \
+        began_at, ended_at, checksum
         """
 
     /// All rows, in the order in which they were first written; or `most` of those after a number.
@@ -61,16 +68,20 @@ struct ImportRecord: Equatable {
         file = row.string(2)
         headBytes = Int(row.integer(3))
         headDigest = Array(row.blob(4))
-        bytes = Int(row.integer(5))
-        digest = Array(row.blob(6))
-        records = Int(row.integer(7))
-        events = Int(row.integer(8))
-        unnamed = Int(row.integer(9))
-        isComplete = row.integer(10) != 0
-        beganAt = row.integer(11)
-        endedAt = row.integer(12)
+        headEnds = Array(row.blob(5))
+        bytes = Int(row.integer(6))
+        digest = Array(row.blob(7))
+        records = Int(row.integer(8))
+        events = Int(row.integer(9))
+        unnamed = Int(row.integer(10))
+        setAside = Int(row.integer(11))
+        badFiles.records = FileMark(inode: row.integer(12), bytes: row.integer(13))
+        badFiles.reasons = FileMark(inode: row.integer(14), bytes: row.integer(15))
+        isComplete = row.integer(16) != 0
+        beganAt = row.integer(17)
+        endedAt = row.integer(18)
         // A flag other than 0 and 1 was not written either.
-        isSound = row.integer(13) == checksum && (0...1).contains(row.integer(10))
+        isSound = row.integer(19) == checksum && (0...1).contains(row.integer(16))
     }
 
     /// XXH3 over the columns before it, as text with a line for each.
@@ -78,8 +89,13 @@ struct ImportRecord: Equatable {
         var text = "\(number)\n"
         // A name can hold a line end, but not be as long as it says and another one.
         text += source.map { "\($0.utf8.count) \($0)\n" } ?? "-\n"
-        text += "\(file.utf8.count) \(file)\n\(headBytes)\n\(headDigest)\n\(bytes)\n\(digest)\n"
-        text += "\(records)\n\(events)\n\(unnamed)\n\(isComplete)\n\(beganAt)\n\(endedAt)\n"
+        text += "\(file.utf8.count) \(file)\n\(headBytes)\n\(headDigest)\n\(headEnds)\n"
+        text += "\(bytes)\n\(digest)\n"
+        text += "\(records)\n\(events)\n\(unnamed)\n\(setAside)\n"
+        for mark in [badFiles.records, badFiles.reasons] {
+            text += "\(mark.inode)\n\(mark.bytes)\n"
+        }
+        text += "\(isComplete)\n\(beganAt)\n\(endedAt)\n"
         return text.withUTF8 { Int64(bitPattern: XXHash.of(UnsafeRawBufferPointer($0), seed: 0)) }
     }
 
@@ -91,8 +107,8 @@ struct ImportRecord: Equatable {
         }
         let statement = try database.prepare(
             """
-            INSERT OR REPLACE INTO main.imports (\(Self.columns))
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
+            INSERT OR REPLACE INTO main.imports (\(Self.columns)) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7,
+                ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)
             """
         )
         statement.bind(number, at: 1)
@@ -100,15 +116,21 @@ struct ImportRecord: Equatable {
         statement.bind(copying: file, at: 3)
         statement.bind(Int64(headBytes), at: 4)
         statement.bind(copying: headDigest, at: 5)
-        statement.bind(Int64(bytes), at: 6)
-        statement.bind(copying: digest, at: 7)
-        statement.bind(Int64(records), at: 8)
-        statement.bind(Int64(events), at: 9)
-        statement.bind(Int64(unnamed), at: 10)
-        statement.bind(isComplete ? 1 : 0, at: 11)
-        statement.bind(beganAt, at: 12)
-        statement.bind(endedAt, at: 13)
-        statement.bind(checksum, at: 14)
+        statement.bind(copying: headEnds, at: 6)
+        statement.bind(Int64(bytes), at: 7)
+        statement.bind(copying: digest, at: 8)
+        statement.bind(Int64(records), at: 9)
+        statement.bind(Int64(events), at: 10)
+        statement.bind(Int64(unnamed), at: 11)
+        statement.bind(Int64(setAside), at: 12)
+        statement.bind(badFiles.records.inode, at: 13)
+        statement.bind(badFiles.records.bytes, at: 14)
+        statement.bind(badFiles.reasons.inode, at: 15)
+        statement.bind(badFiles.reasons.bytes, at: 16)
+        statement.bind(isComplete ? 1 : 0, at: 17)
+        statement.bind(beganAt, at: 18)
+        statement.bind(endedAt, at: 19)
+        statement.bind(checksum, at: 20)
         try statement.run()
     }
 

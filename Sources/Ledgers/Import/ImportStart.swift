@@ -9,10 +9,13 @@ struct ImportStart {
     let digest: StreamDigest
     /// The first bytes of the text, at most ``RecordReader/headLength``.
     let head: [UInt8]
+    let ends: RecordEnds
     /// The row to write, with what was read before.
     let record: ImportRecord
     /// The row of the same number as the ledger has it; nil where it is new.
     let known: ImportRecord?
+    /// Whether the file is CSV whose header has no end yet, so that nothing was read.
+    let awaitsHeader: Bool
     /// The number of the newest import that the ledger knew.
     let newest: Int64
 }
@@ -38,8 +41,12 @@ struct ImportStartFinder {
 
     private let form: RecordForm
     private let head: [UInt8]
+    private let ends: RecordEnds
     private var rows: CSVRows?
+    private var awaitsHeader = false
     private var digest = StreamDigest()
+    /// An import of the same first bytes that is longer than this text.
+    private var longer: ImportRecord?
 
     init(
         _ reader: RecordReader,
@@ -59,8 +66,9 @@ struct ImportStartFinder {
         self.progress = progress
         let head = try reader.head()
         self.head = Array(head)
+        let form: RecordForm
         switch FileKind(of: head, delimiter: options.delimiter) {
-        case .records(let form): self.form = form
+        case .records(let found): form = found
         case .other("empty", _) where options.source != nil: form = .lines
         case .other(let kind, let advice):
             let shown =
@@ -72,6 +80,8 @@ struct ImportStartFinder {
                 advice: advice.replacing("FILE", with: shown)
             )
         }
+        self.form = form
+        ends = self.head.withUnsafeBytes { RecordEnds(of: $0, form: form) }
     }
 
     mutating func find() throws -> ImportStart {
@@ -110,8 +120,12 @@ struct ImportStartFinder {
         if let known = history.first(where: { $0.source == options.source && $0.source != nil }) {
             return [known]
         }
-        if options.again { return [] }
-        return history.filter { $0.records > 0 && $0.matches(head: head) }
+        // Content that is wanted once more is stored from its beginning, unless a copy of it was
+        // interrupted.
+        if options.again, options.source != nil { return [] }
+        return history.filter {
+            $0.records > 0 && !(options.again && $0.isComplete) && $0.matches(head: head)
+        }
     }
 
     /// Reads what stands before the first record.
@@ -127,13 +141,35 @@ struct ImportStartFinder {
         guard let header else {
             throw Refusal(kind: .otherFormat, reason: "it is empty")
         }
+        awaitsHeader = options.source != nil && !header.hasEnd
+        if awaitsHeader { return }
         digest.add(header.raw)
         do {
-            rows = try CSVRows(header: header.text, delimiter: delimiter)
-        } catch {
+            let rows = try CSVRows(header: header.text, delimiter: delimiter)
+            self.rows = rows
+            if let refusal = refusal(ofColumns: rows) { throw refusal }
+        } catch let error as CSVRows.HeaderError {
             throw Refusal(
                 kind: .otherFormat,
                 reason: "of its header, the first line, \(error.reason)"
+            )
+        }
+    }
+
+    private func refusal(ofColumns rows: CSVRows) -> Refusal? {
+        let row = rows.emptyRow
+        let padded = row + repeatElement(0, count: PayloadParser.padding)
+        let complaint = padded.withUnsafeBytes {
+            RecordParser(options, isCSV: true).complaint(
+                aboutColumns: UnsafeRawBufferPointer(rebasing: $0[..<row.count])
+            )
+        }
+        return complaint.map {
+            Refusal(
+                kind: .otherFormat,
+                reason: "in its header, the first line, \($0)",
+                advice: "If its first line is not a header, put one before it; if it is, name the"
+                    + " columns with '--field'."
             )
         }
     }
@@ -142,7 +178,11 @@ struct ImportStartFinder {
     private mutating func longestMatch(_ candidates: [ImportRecord]) throws -> ImportRecord? {
         var match: ImportRecord?
         for candidate in candidates.sorted(by: { $0.bytes < $1.bytes }) {
-            guard candidate.bytes >= reader.offset, try advance(to: candidate) else { continue }
+            guard candidate.bytes >= reader.offset else { continue }
+            guard try advance(to: candidate) else {
+                longer = longer ?? candidate
+                continue
+            }
             guard digest.value == candidate.digest else { continue }
             // Of imports of the same beginning the newest counts, and one that is complete.
             let isBetter =
@@ -177,8 +217,10 @@ struct ImportStartFinder {
             rows: rows,
             digest: digest,
             head: head,
+            ends: ends,
             record: record,
             known: history.first { $0.number == record.number },
+            awaitsHeader: awaitsHeader,
             newest: history.last?.number ?? 0
         )
     }
@@ -186,7 +228,7 @@ struct ImportStartFinder {
     /// A row of what stands before the first record.
     private var newRecord: ImportRecord {
         var record = ImportRecord(source: options.source, file: name, beganAt: LedgerClock.now())
-        record.bytes = reader.offset
+        record.bytes = awaitsHeader ? 0 : reader.offset
         return record
     }
 
@@ -223,8 +265,12 @@ struct ImportStartFinder {
     }
 
     private func startOfFile(_ match: ImportRecord?) throws -> ImportStart {
-        guard var record = match else { return start(newRecord) }
-        guard record.isComplete else {
+        guard var record = match else {
+            if let refusal = lostEnd() { throw refusal }
+            return start(newRecord)
+        }
+        // What was set aside before is not set aside again.
+        guard record.isComplete, record.unnamed > 0 || record.setAside == 0 else {
             record.file = name
             return start(record)
         }
@@ -238,24 +284,55 @@ struct ImportStartFinder {
             if record.source == nil { new.number = record.number }
             return finder.start(new)
         }
-        let when = Timestamp(microseconds: record.beganAt)
-        let events = "\(record.events) event\(record.events == 1 ? "" : "s")"
         guard try hasMore() else {
             throw Refusal(
                 kind: .importedBefore,
-                reason:
-                    "its content was imported on \(when), as \(TextForPeople.shown(record.file)), with"
-                    + " \(events), of which \(record.unnamed) have no id"
+                reason: "its content was imported \(origin(of: record))"
             )
         }
-        let unit = form == .array ? "elements" : "lines"
         throw Refusal(
             kind: .importedBefore,
-            reason: "it begins with the \(record.records) \(unit) that were imported on \(when), as"
-                + " \(TextForPeople.shown(record.file)), with \(events), of which \(record.unnamed) have no id",
+            reason: "it begins with the \(record.records) \(units) that were imported"
+                + " \(origin(of: record))",
             advice: "To import only what is new, now and later, name the file with '--source NAME'."
                 + " To store all its events, add '--again'."
         )
+    }
+
+    private var units: String { form == .array ? "elements" : "lines" }
+
+    private func origin(of record: ImportRecord) -> String {
+        let when = Timestamp(microseconds: record.beganAt)
+        let events = "\(record.events) event\(record.events == 1 ? "" : "s")"
+        return "on \(when), as \(TextForPeople.shown(record.file)), with \(events), of which"
+            + " \(record.unnamed) have no id"
+    }
+
+    /// Refuses a copy of what was imported that lost its last line end or its last records.
+    private func lostEnd() -> Refusal? {
+        guard !options.again else { return nil }
+        let advice = "If its events are other ones, add '--again' to store them."
+        if let longer, longer.unnamed > 0, longer.headBytes == RecordReader.headLength {
+            return Refusal(
+                kind: .importedBefore,
+                reason:
+                    "it begins like what was imported \(origin(of: longer)), but ends earlier: it"
+                    + " is a copy that was shortened or changed",
+                advice: advice
+            )
+        }
+        for record in history where record.isSound && record.unnamed > 0 {
+            guard let count = ends.recordsThatBegin(record) else { continue }
+            let isAll = record.isComplete && count == record.records
+            return Refusal(
+                kind: .importedBefore,
+                reason: isAll
+                    ? "its content was imported \(origin(of: record))"
+                    : "it is only the first \(count) \(count == 1 ? String(units.dropLast()) : units) of what was imported \(origin(of: record))",
+                advice: isAll ? nil : advice
+            )
+        }
+        return nil
     }
 
     private func hasMore() throws -> Bool {

@@ -49,7 +49,10 @@ final class ImportWriting {
             ledger: work.ledger,
             source: work.file == "-"
                 ? "standard input" : TextForPeople.shown(work.file, most: 1_000),
-            header: start.rows?.header
+            header: start.rows?.header,
+            marks: {
+                try ImportRecord.all(in: writer.database).filter(\.isSound).map(\.badFiles)
+            }
         )
     }
 
@@ -62,7 +65,7 @@ final class ImportWriting {
             let end = try storeWhatMay(chunk)
             counts.bytesRead = chunk.bytesRead
             counts.bytesTotal = chunk.bytesTotal
-            counts.leavesUnfinished = chunk.isUnfinished
+            counts.leavesUnfinished = chunk.isUnfinished || start.awaitsHeader
             if !chunk.isLast {
                 pace.adapt(to: .now - since, records: chunk.records, bytes: chunk.text.count)
             }
@@ -157,7 +160,8 @@ final class ImportWriting {
                 )
             }
         }
-        if !setAside.isEmpty { try badRecords.synchronize() }
+        if !setAside.isEmpty, let marks = try badRecords.synchronize() { row.badFiles = marks }
+        row.setAside += setAside.count
         let passed = chunk.length(through: appended.stoppedAt)
         chunk.text.withUnsafeBytes {
             start.digest.add(UnsafeRawBufferPointer(rebasing: $0[..<passed.bytes]))
@@ -260,6 +264,7 @@ final class ImportWriting {
             }
             row.headBytes = headBytes
             row.headDigest = digest.value
+            row.headEnds = start.ends.known(through: row.bytes)
         }
         row.digest = start.digest.value
         row.endedAt = LedgerClock.now()

@@ -89,6 +89,17 @@ package struct LedgerImport: Sendable {
         } catch let failure as ByteSourceError {
             throw error(.unopened, failure.reason)
         }
+        let isBadFile = [true, false].contains {
+            source.isFile(at: BadRecordFiles.recordsPath(of: ledger, isCSV: $0))
+        }
+        if options.skipBad > 0, isBadFile {
+            throw error(
+                .otherContent,
+                "it is the file to which bad records are added",
+                advice:
+                    "Give it another name with 'mv' and import that, or leave '--skip-bad' away."
+            )
+        }
         guard source.compression != nil else { return source }
         do {
             if !source.canRewind {

@@ -95,6 +95,21 @@ final class RecordParser {
         }
     }
 
+    /// Why rows with these columns cannot be events, as a clause; nil where they can.
+    ///
+    /// - Parameter row: A row of empty texts, readable as in ``parse(_:number:into:)``.
+    func complaint(aboutColumns row: UnsafeRawBufferPointer) -> String? {
+        scratch.removeAll()
+        others.removeAll(keepingCapacity: true)
+        parts = Parts()
+        do throws(RecordError) {
+            try collect(of: try opened(row))
+        } catch {
+            return error.reason
+        }
+        return [ImportFields.Name.time, .stream, .type].first { parts[$0] == nil }.map(missing)
+    }
+
     /// Opens the record, with what cannot be stored replaced where that was asked for.
     private func opened(_ text: Bytes) throws(RecordError) -> Bytes {
         guard let complaint = reader.open(text) else { return text }

@@ -32,7 +32,8 @@ package struct TimeReading: Sendable {
         self.unit = unit
     }
 
-    /// A zone by its IANA name, or by its offset, such as `+02:00`; nil for anything else.
+    /// A zone by its IANA name, or by its offset, such as `+02:00`; nil for anything else, also for
+    /// an abbreviation such as `BST`.
     package static func zone(named name: String) -> TimeZone? {
         var text = name
         let seconds = text.withUTF8 { bytes -> Int? in
@@ -41,8 +42,23 @@ package struct TimeReading: Sendable {
             return seconds
         }
         if let seconds { return TimeZone(secondsFromGMT: seconds) }
+        // Others without a slash are ICU's abbreviations, and mean zones that few expect: its BST is
+        // Bangladesh's.
+        guard namesWithoutSlash.contains(name) || name.contains("/"),
+            !name.hasPrefix("SystemV/")
+        else { return nil }
         return TimeZone(identifier: name)
     }
+
+    /// The names of the IANA time zone database that have no slash.
+    private static let namesWithoutSlash: Set<String> = [
+        "CET", "CST6CDT", "Cuba", "EET", "EST", "EST5EDT", "Egypt", "Eire", "GB", "GB-Eire", "GMT",
+        "GMT+0", "GMT-0", "GMT0", "Greenwich", "HST", "Hongkong", "Iceland", "Iran", "Israel",
+        "Jamaica", "Japan", "Kwajalein", "Libya", "MET", "MST", "MST7MDT", "NZ", "NZ-CHAT",
+        "Navajo",
+        "PRC", "PST8PDT", "Poland", "Portugal", "ROC", "ROK", "Singapore", "Turkey", "UCT", "UTC",
+        "Universal", "W-SU", "WET", "Zulu",
+    ]
 
     /// What a text says, in microseconds since 1970.
     ///

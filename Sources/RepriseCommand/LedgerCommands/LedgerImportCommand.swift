@@ -191,7 +191,8 @@ struct LedgerImportCommand: AsyncParsableCommand {
             options.times.zone = TimeReading.zone(named: timeZone)
             guard options.times.zone != nil else {
                 throw ValidationError(
-                    "--time-zone must be an IANA name or an offset; it is \(TextForPeople.shown(timeZone))."
+                    "--time-zone must be an IANA name, such as Europe/London, or an offset, such as"
+                        + " --time-zone=-05:30; it is \(TextForPeople.shown(timeZone))."
                 )
             }
         }

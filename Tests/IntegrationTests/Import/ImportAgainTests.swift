@@ -52,6 +52,57 @@ struct ImportAgainTests {
         }
     }
 
+    @Test("a copy that lost its last line end or its last records is refused, unless it is wanted")
+    func lostEnd() throws {
+        let rows = "time,stream,type,n\r\n" + (0..<3).map { "0,s,Step,\($0)\r\n" }.joined()
+        for (text, cuts) in [
+            (lines(0..<3), [1, line(2).utf8.count, line(2).utf8.count + 1]),
+            (lines(0..<3) + "\n\n", [1, 3]), (rows, [1, 2, 12]),
+            (lines(0..<3_000), [1, 60_000]),
+            (lines(0..<3_000), [lines(10..<3_000).utf8.count]),
+        ] {
+            try ImportScene.with { scene throws in
+                try scene.take(text)
+                let count = try scene.events().count
+                for cut in cuts {
+                    let copy = String(decoding: text.utf8.dropLast(cut), as: UTF8.self)
+                    let error = scene.refusal { try scene.take(copy, as: "copy") }
+                    #expect(error?.kind == .importedBefore, "\(cut)")
+                    #expect(try scene.events().count == count)
+                }
+                let again = try scene.take(file: "copy") {
+                    $0.again = true; $0.skipBad = 1
+                }
+                #expect(again.stored > 0)
+            }
+        }
+    }
+
+    @Test("a file with one other record is no shortened copy")
+    func otherEnd() throws {
+        try ImportScene.with { scene throws in
+            try scene.take(lines(0..<5))
+            #expect(try scene.take(lines(0..<2) + line(9), as: "other").stored == 3)
+            #expect(try scene.take(line(1), as: "second").stored == 1)
+        }
+    }
+
+    @Test("an interrupted second copy is completed by the same command")
+    func interruptedAgain() throws {
+        try ImportScene.with { scene throws in
+            try scene.write(Data(lines(0..<50_000).utf8))
+            interrupt(scene)
+            #expect(try scene.take(file: "events") { $0.again = true }.readBefore > 0)
+            #expect(try scene.payloads() == (0..<50_000).map(payload))
+            interrupt(scene) { $0.again = true }
+            let stored = try scene.events().count - 50_000
+            #expect(stored > 0 && stored < 50_000)
+            let rest = try scene.take(file: "events") { $0.again = true }
+            #expect(rest.readBefore == stored && rest.stored == 50_000 - stored)
+            #expect(try scene.payloads() == (0..<100_000).map { payload($0 % 50_000) })
+        }
+    }
+
     @Test("L3: a rotated or changed file of a source is refused, and nothing of it is stored")
     func rotated() throws {
         try ImportScene.with { scene throws in
@@ -112,6 +163,44 @@ struct ImportAgainTests {
             #expect(first.stored == 1 && first.leavesUnfinished)
             #expect(try take(header + "0,s,A,1\n0,s,A,123\n").stored == 1)
             #expect(try scene.payloads() == [#"{"n":"1"}"#, #"{"n":"123"}"#])
+        }
+    }
+
+    @Test("CSV that grows: a header that is not written completely waits for its rest")
+    func growingHeader() throws {
+        let text = "time,stream,type,n\n0,s,A,1\n"
+        for cut in 5...19 {
+            try ImportScene.with { scene throws in
+                func take(_ text: String) throws -> ImportProgress {
+                    try scene.take(text) { $0.source = "rows" }
+                }
+                let first = try take(String(text.prefix(cut)))
+                #expect(first.stored == 0 && first.leavesUnfinished == (cut < 19), "\(cut)")
+                _ = try take(String(text.prefix(cut)))
+                #expect(try take(text).stored == 1, "\(cut)")
+                #expect(try take(text + "0,s,A,2\n").stored == 1, "\(cut)")
+                #expect(try scene.payloads() == [#"{"n":"1"}"#, #"{"n":"2"}"#])
+            }
+        }
+    }
+
+    @Test("a header without the columns of an event is refused, with rows or without")
+    func columns() throws {
+        try ImportScene.with { scene throws in
+            for text in ["Error: refused, retry later\n", "a,b\n1,2\n", "time,stream\n"] {
+                let error = scene.refusal { try scene.take(text) { $0.skipBad = 9 } }
+                #expect(error?.kind == .otherFormat)
+                #expect(error?.reason.contains("missing; it has") == true, "\(text)")
+            }
+            #expect(try scene.take("time,stream,type\n").stored == 0)
+            let found = try scene.take("at,who\n0,s\n") {
+                _ = $0.fields.add("time=/at")
+                _ = $0.fields.add("stream=/who")
+                _ = $0.fields.add("type==A")
+            }
+            #expect(found.stored == 1)
+            let cloud = "specversion,source,id,type,time\n1.0,/s,1,A,0\n"
+            #expect(try scene.take(cloud, as: "cloud").stored == 1)
         }
     }
 

@@ -47,6 +47,112 @@ struct ImportBadRecordTests {
         }
     }
 
+    private struct Stopped: Error {}
+
+    /// Every third of so many lines is bad.
+    private static func mixed(_ count: Int) -> String {
+        (0..<count).map { $0 % 3 == 0 ? "{\"bad\":\($0)}\n" : line($0) }.joined()
+    }
+
+    @Test("a transaction that was lost leaves no record set aside twice, torn or missing")
+    func lostTransaction() throws {
+        let count = 30
+        for (records, reasons) in [(3, 3), (10, 10), (4, 3), (3, 0), (0, 0)] {
+            for torn in [0, 5] {
+                try ImportScene.with { scene throws in
+                    let names = ["a.ledger.bad.ndjson", "a.ledger.bad.txt"]
+                    // A ledger of the same content elsewhere says what a lost transaction had written.
+                    try scene.write(Data(Self.mixed(count).utf8))
+                    try EmbeddedLedger.create(path: scene.file("other"), bucketWidth: 15_000)
+                    var options = ImportOptions()
+                    options.skipBad = 99
+                    _ = try LedgerImport(
+                        file: scene.file("events"),
+                        ledger: scene.file("other"),
+                        options: options
+                    ).run()
+                    let whole = try ["other.bad.ndjson", "other.bad.txt"].map(scene.text)
+                    for (index, lines) in [records, reasons].enumerated() {
+                        let all = whole[index].split(
+                            separator: "\n",
+                            omittingEmptySubsequences: false
+                        )
+                        var lost = all.prefix(lines).map { $0 + "\n" }.joined(separator: "")
+                        if lines < 10 { lost += all[lines].prefix(torn) }
+                        try scene.write(Data(lost.utf8), to: names[index])
+                    }
+                    let found = try scene.take(file: "events") { $0.skipBad = 99 }
+                    #expect(found.setAside == 10)
+                    #expect(try names.map(scene.text) == whole, "\(records), \(reasons), \(torn)")
+                    // What comes later is added, also where it is the same.
+                    try scene.take("{}\n{\"bad\":0}\n", as: "next") { $0.skipBad = 99 }
+                    #expect(try scene.text(of: names[0]) == whole[0] + "{}\n{\"bad\":0}\n")
+                }
+            }
+        }
+    }
+
+    @Test("an import killed while it sets records aside sets each aside once")
+    func interrupted() throws {
+        try ImportScene.with { scene throws in
+            let count = 60_000
+            try scene.write(Data(Self.mixed(count).utf8))
+            #expect(throws: Stopped.self) {
+                try scene.take(file: "events", { $0.skipBad = count }) { _ in throw Stopped() }
+            }
+            // What the next transaction had added before it was lost.
+            let bad = try scene.text(of: "a.ledger.bad.ndjson")
+            let done = bad.split(separator: "\n").count
+            #expect(done > 0 && done < count / 3)
+            let lost = (done..<min(done + 100, count / 3)).map { "{\"bad\":\($0 * 3)}\n" }.joined()
+            try scene.write(Data((bad + lost.dropLast(4)).utf8), to: "copy")
+            try scene.run([
+                "dd", "if=\(scene.file("copy"))", "of=\(scene.file("a.ledger.bad.ndjson"))",
+                "conv=notrunc", "status=none",
+            ])
+            try scene.take(file: "events") { $0.skipBad = count }
+            let expected = stride(from: 0, to: count, by: 3).map { "{\"bad\":\($0)}" }
+            #expect(
+                try scene.text(of: "a.ledger.bad.ndjson").split(separator: "\n").map(String.init)
+                    == expected
+            )
+            #expect(
+                try scene.text(of: "a.ledger.bad.txt").split(separator: "\n").count == count / 3
+            )
+        }
+    }
+
+    @Test(
+        "a bad record among events with ids is set aside once, however often the file is imported"
+    )
+    func nightly() throws {
+        try ImportScene.with { scene throws in
+            let text = line(1, id: "a") + "{\"bad\":1}\n" + line(2, id: "b")
+            #expect(try scene.take(text) { $0.skipBad = 9 }.setAside == 1)
+            #expect(try scene.take(text) { $0.skipBad = 9 }.setAside == 0)
+            let grown = text + line(3, id: "c") + "{\"bad\":2}\n"
+            let more = try scene.take(grown) { $0.skipBad = 9 }
+            #expect(more.stored == 1 && more.setAside == 1)
+            #expect(try scene.text(of: "a.ledger.bad.ndjson") == "{\"bad\":1}\n{\"bad\":2}\n")
+            let again = try scene.take(file: "events") {
+                $0.skipBad = 9; $0.again = true
+            }
+            #expect(again.present == 3 && again.setAside == 2)
+        }
+    }
+
+    @Test("the file to which bad records are added is not read with --skip-bad")
+    func ownBadFile() throws {
+        try ImportScene.with { scene throws in
+            try scene.take("{\"bad\":1}\n") { $0.skipBad = 9 }
+            let error = scene.refusal {
+                try scene.take(file: "a.ledger.bad.ndjson") { $0.skipBad = 9 }
+            }
+            #expect(error?.reason.contains("bad records are added") == true)
+            #expect(try scene.text(of: "a.ledger.bad.ndjson") == "{\"bad\":1}\n")
+        }
+    }
+
     @Test("an element of an array is set aside on a line of its own")
     func element() throws {
         try ImportScene.with { scene throws in

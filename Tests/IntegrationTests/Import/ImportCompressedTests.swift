@@ -28,6 +28,20 @@ struct ImportCompressedTests {
         }
     }
 
+    @Test("zstd with a long window is read")
+    func longWindow() throws {
+        try ImportScene.with { scene throws in
+            try scene.write(Data(lines(0..<1_000).utf8), to: "a")
+            for window in [28, 31] {
+                // From standard input zstd does not know the size, and keeps the whole window.
+                let data = try scene.run(["zstd", "-q", "--long=\(window)", "-c"], input: "a")
+                try scene.write(data)
+                let found = try scene.take(file: "events") { $0.again = true }
+                #expect(found.stored == 1_000, "\(window)")
+            }
+        }
+    }
+
     @Test(
         "L4: of a compressed file that is damaged anywhere nothing is stored",
         arguments: ["gzip", "zstd"]

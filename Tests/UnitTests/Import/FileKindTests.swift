@@ -26,6 +26,9 @@ struct FileKindTests {
     @Test("a delimiter that is given makes it CSV")
     func delimiter() {
         #expect(kind(Array("a;b\n".utf8), delimiter: 0x3b) == .records(.rows(delimiter: 0x3b)))
+        // JSON is what it is.
+        #expect(kind(Array(" {\"a\":1}\n".utf8), delimiter: 0x3b) == .records(.lines))
+        #expect(kind(Array("[1]".utf8), delimiter: 0x3b) == .records(.array))
     }
 
     private static let others: [([UInt8], String)] = [
@@ -48,6 +51,7 @@ struct FileKindTests {
         (Array("{\n// note\n".utf8), "JSON with comments"),
         (Array("{\n  \"a\": 1\n}\n".utf8), "JSON whose objects go over several lines"),
         (Array("{\"a\":{\n\"b\":1}}".utf8), "JSON whose objects go over several lines"),
+        (Array("a,b\r1,2\r".utf8), "text whose lines end with CR alone"),
         ([], "empty"), (Array(" \n\n".utf8), "empty"),
         (Array("a;b\n".utf8), "text with ';' in its first line"),
         (Array("hello\n".utf8), "neither NDJSON nor a JSON array nor CSV"),

@@ -22,6 +22,27 @@ struct TimeReadingTests {
         }
     }
 
+    @Test("zones have their IANA names, and an abbreviation that is none is refused")
+    func zoneNames() {
+        for name in [
+            "BST", "IST", "CST", "PST", "AST", "SST", "ACT", "ECT", "JST", "VST", "EDT", "PDT",
+            "SystemV/AST4", "GMT+3", "",
+        ] {
+            #expect(TimeReading.zone(named: name) == nil, "\(name)")
+        }
+        // Their offsets on the first of July 2026, as zdump(8) says.
+        for (name, hours) in [
+            ("Europe/London", 1), ("Asia/Kolkata", 5.5), ("America/Halifax", -3), ("UTC", 0),
+            ("EST", -5), ("MST", -7), ("HST", -10), ("CET", 2), ("EET", 3), ("WET", 1),
+            ("EST5EDT", -4), ("GMT", 0), ("Japan", 9), ("Etc/GMT+3", -3), ("US/Eastern", -4),
+            ("America/Argentina/Ushuaia", -3), ("NZ", 12), ("+02:00", 2), ("-05:30", -5.5),
+        ] {
+            let zone = TimeReading.zone(named: name)
+            let date = Date(timeIntervalSince1970: 1_782_864_000)
+            #expect(zone?.secondsFromGMT(for: date) == Int(hours * 3_600), "\(name)")
+        }
+    }
+
     @Test(
         "the ways in which programs write an instant are read",
         arguments: [
