@@ -20,8 +20,11 @@ enum CommandError: Error, Equatable {
     case ledgerUnsound(path: String, findings: Int)
     /// No event has the id that was asked for.
     case noSuchEvent(id: String, ledger: String)
-    /// Standard output takes no more, for another reason than that its reader ended.
-    case outputFailed(reason: String)
+    /// The ledger is another one than at the beginning: the event that was read last is not in it.
+    case ledgerReplaced(ledger: String, position: String)
+    /// Standard output takes no more, for another reason than that its reader ended; what was done
+    /// before, a sentence, stays.
+    case outputFailed(reason: String, done: String?)
 
     /// The exit status that belongs to it.
     var status: ExitStatus {
@@ -29,7 +32,7 @@ enum CommandError: Error, Equatable {
         case .unknownProjection, .unclearProjections, .badSetting, .badSettingsFile: .usage
         case .planRefused, .noCutOverSQL: .refused
         case .ledgerUnsound, .noSuchEvent: .checkFailed
-        case .outputFailed: .ledger
+        case .outputFailed, .ledgerReplaced: .ledger
         }
     }
 }
@@ -37,7 +40,14 @@ enum CommandError: Error, Equatable {
 extension CommandError: CustomStringConvertible {
     var description: String {
         let (what, next) = parts
-        return "\(what)\nThe live tables are unchanged.\n\(next)"
+        return "\(what)\n\(state)\n\(next)"
+    }
+
+    private var state: String {
+        guard case .outputFailed(_, let done?) = self else {
+            return "The live tables are unchanged."
+        }
+        return "\(done) Only the report of it is lost."
     }
 
     private var parts: (what: String, next: String) {
@@ -82,10 +92,18 @@ extension CommandError: CustomStringConvertible {
                 "Check the id; 'reprise ledger show --ledger \(ledger) --json' lists the newest events"
                     + " with theirs."
             )
-        case .outputFailed(let reason):
+        case .ledgerReplaced(let ledger, let position):
+            (
+                "The ledger '\(ledger)' was replaced while it was read: the event at \(position), the"
+                    + " last one that was shown, is not there any more.",
+                "Run the same command again to see the events of the new one."
+            )
+        case .outputFailed(let reason, let done):
             (
                 "Standard output cannot be written: \(reason).",
-                "Check where it goes ('df'), then run the same command again."
+                done == nil
+                    ? "Check where it goes ('df'), then run the same command again."
+                    : "Check where it goes ('df'); do not run the command a second time."
             )
         }
     }

@@ -86,7 +86,7 @@ struct FollowCommand: AsyncParsableCommand {
             options: options
         ) { meter.take($0) }
         try await withProgress({ meter.line }) { try await follow.run() }
-        print(meter.end)
+        try ResultStream.print(meter.end, done: "The events are applied.")
     }
 }
 

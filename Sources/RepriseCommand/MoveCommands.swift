@@ -59,7 +59,10 @@ struct SwapCommand: AsyncParsableCommand {
         }
         result.warnings.forEach { logger.warning("\($0)") }
         let report = MoveReport(projection: projection, kind: .swap, result, patience: patience)
-        print(json ? try report.json : MoveText(report).text)
+        try ResultStream.print(
+            json ? report.json : MoveText(report).text,
+            done: "The generation is live."
+        )
     }
 }
 
@@ -118,7 +121,10 @@ struct RollbackCommand: AsyncParsableCommand {
         }
         result.warnings.forEach { logger.warning("\($0)") }
         let report = MoveReport(projection: projection, kind: .rollback, result, patience: patience)
-        print(json ? try report.json : MoveText(report).text)
+        try ResultStream.print(
+            json ? report.json : MoveText(report).text,
+            done: "The generation is live."
+        )
     }
 }
 

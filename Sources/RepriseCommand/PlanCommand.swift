@@ -70,7 +70,7 @@ struct PlanCommand: AsyncParsableCommand {
                     consent: consent,
                     patience: patience
                 )
-                print(try plan.approvedSQL)
+                try ResultStream.print(plan.approvedSQL)
             }
             return
         }
@@ -93,9 +93,9 @@ struct PlanCommand: AsyncParsableCommand {
         }
         if json {
             let objects = try outlines.map { try JSONOutput.text($0) }
-            print(JSONOutput.list(objects, asArray: projections.count != 1))
+            try ResultStream.print(JSONOutput.list(objects, asArray: projections.count != 1))
         } else {
-            print(outlines.map(\.text).joined(separator: "\n\n"))
+            try ResultStream.print(outlines.map(\.text).joined(separator: "\n\n"))
         }
         let refused = outlines.filter(\.isRefused).map(\.projection)
         guard refused.isEmpty else { throw CommandError.planRefused(projections: refused) }

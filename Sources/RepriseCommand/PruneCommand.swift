@@ -43,9 +43,17 @@ struct PruneCommand: AsyncParsableCommand {
             result.warnings.forEach { general.logger.warning("\($0)") }
             outlines.append(PruneOutline(projection: projection.name, result))
         }
-        guard json else { return print(outlines.map(\.text).joined(separator: "\n")) }
+        guard json else {
+            return try ResultStream.print(
+                outlines.map(\.text).joined(separator: "\n"),
+                done: "What was to be dropped is dropped."
+            )
+        }
         let objects = try outlines.map { try JSONOutput.text($0) }
-        print(JSONOutput.list(objects, asArray: projections.count != 1))
+        try ResultStream.print(
+            JSONOutput.list(objects, asArray: projections.count != 1),
+            done: "What was to be dropped is dropped."
+        )
     }
 }
 

@@ -6,6 +6,7 @@ internal import Logging
 internal import ProjectionKit
 internal import ReadModels
 internal import Rebuilder
+internal import Synchronization
 
 /// `reprise rebuild`: the whole of it.
 struct RebuildCommand: AsyncParsableCommand {
@@ -149,16 +150,30 @@ struct RebuildCommand: AsyncParsableCommand {
             )
         }
         let watched = opened
+        // A report that is lost must not stop the others.
+        let lost = Mutex<(any Error)?>(nil)
         let results = try await withProgress({ watched.line }) {
             await RebuildGroup(watched.map(\.rebuild)).run { report in
                 if json { return }
                 Console.standardError.clearProgress()
-                print(ReportText(report, kept: options.keep).text)
+                do {
+                    try ResultStream.print(
+                        ReportText(report, kept: options.keep).text,
+                        done: "The rebuild is done."
+                    )
+                } catch {
+                    lost.withLock { $0 = error }
+                }
             }
         }
         let reports = results.compactMap { try? $0.get() }
-        if json && !reports.isEmpty { try show(reports) }
-        guard let failure = watched.failure(in: results) else { return }
+        if json && !reports.isEmpty {
+            do { try show(reports) } catch { lost.withLock { $0 = error } }
+        }
+        guard let failure = watched.failure(in: results) else {
+            if let error = lost.withLock({ $0 }) { throw error }
+            return
+        }
         if !reports.isEmpty {
             let done = reports.map(\.projection).joined(separator: ", ")
             logger.notice("Rebuilt before the failure, and not undone: \(done).")
@@ -167,8 +182,9 @@ struct RebuildCommand: AsyncParsableCommand {
     }
 
     private func show(_ reports: [RebuildReport]) throws {
-        print(
-            JSONOutput.list(try reports.map { try $0.json }, asArray: projections.count != 1)
+        try ResultStream.print(
+            JSONOutput.list(try reports.map { try $0.json }, asArray: projections.count != 1),
+            done: "The rebuild is done."
         )
     }
 

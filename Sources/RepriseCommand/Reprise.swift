@@ -80,8 +80,12 @@ public enum Reprise {
         let message = RootCommand.fullMessage(for: error)
         switch RootCommand.exitCode(for: error) {
         case .success:
-            print(message)
-            return ExitStatus.done.rawValue
+            do {
+                try ResultStream.print(message)
+                return ExitStatus.done.rawValue
+            } catch {
+                return report(error, signal: nil)
+            }
         case .validationFailure:
             Console.standardError.write(line: message)
             return ExitStatus.usage.rawValue

@@ -33,9 +33,11 @@ struct StatusCommand: AsyncParsableCommand {
             let control = GenerationControl(of: projection, in: database)
             outlines.append(StatusOutline(try await control.status()))
         }
-        guard json else { return print(outlines.map(\.text).joined(separator: "\n\n")) }
+        guard json else {
+            return try ResultStream.print(outlines.map(\.text).joined(separator: "\n\n"))
+        }
         let objects = try outlines.map { try JSONOutput.text($0) }
-        print(JSONOutput.list(objects, asArray: projections.count != 1))
+        try ResultStream.print(JSONOutput.list(objects, asArray: projections.count != 1))
     }
 }
 

@@ -8,6 +8,10 @@ package enum CopyError: Error, Equatable, Sendable {
     case exists(path: String)
     /// What is there is no regular file, so that it is never replaced.
     case notAFile(path: String)
+    /// What is there is a ledger, which is never replaced.
+    case ledger(path: String)
+    /// The name is that of a file which belongs to a ledger.
+    case besideLedger(path: String, ledger: String)
     /// The file system refuses.
     case failed(path: String, reason: String)
     /// The ledger that was copied is damaged.
@@ -49,6 +53,18 @@ extension CopyError: CustomStringConvertible {
                 "'\(path)' is no regular file, so it is not replaced.",
                 "Nothing was written.",
                 "Give another name; '-' stands for standard output."
+            )
+        case .ledger(let path):
+            (
+                "'\(path)' is a ledger, so it is not replaced.",
+                "It was left as it is, and nothing was written.",
+                "Give another name; to be rid of that ledger, delete it with its '-wal' first."
+            )
+        case .besideLedger(let path, let ledger):
+            (
+                "'\(path)' is the name of a file that belongs to the ledger '\(ledger)'.",
+                "It was left as it is, and nothing was written.",
+                "Give another name."
             )
         case .failed(let path, let reason):
             (

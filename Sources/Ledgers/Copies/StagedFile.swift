@@ -11,7 +11,8 @@ package enum StagedFile {
     ///
     /// - Parameters:
     ///   - path: Where it is to be.
-    ///   - replaces: Whether a regular file there may be replaced.
+    ///   - replaces: Whether a regular file there may be replaced. A ledger, and what lies beside one,
+    ///     never is.
     ///   - body: Writes the file of the path that it is handed, where there is nothing yet.
     /// - Returns: What `body` returns.
     /// - Throws: ``CopyError``; what `body` throws. Then there is nothing at the path that was not
@@ -33,15 +34,24 @@ package enum StagedFile {
         let staged = "\(folder.path)/\(name)"
         let result = try body(staged)
         try sync(staged, for: path)
+        // Meanwhile a ledger can have come there.
+        try assertFree(path, replaces)
         try move(staged, to: path, replaces)
         try sync(parent, for: path)
         return result
     }
 
     private static func assertFree(_ path: String, _ replaces: Bool) throws {
+        for suffix in ["-wal", "-shm", "-journal", "-turn"] where path.hasSuffix(suffix) {
+            let ledger = String(path.dropLast(suffix.count))
+            guard !LedgerFile.isLedger(ledger) else {
+                throw CopyError.besideLedger(path: path, ledger: ledger)
+            }
+        }
         var status = stat()
         guard lstat(path, &status) == 0 else { return }
         guard replaces else { throw CopyError.exists(path: path) }
+        guard !LedgerFile.isLedger(path) else { throw CopyError.ledger(path: path) }
         guard status.st_mode & S_IFMT == S_IFREG else { throw CopyError.notAFile(path: path) }
     }
 

@@ -154,6 +154,22 @@ enum LedgerFile {
         throw LedgerError.strayLog(path: path)
     }
 
+    /// Whether a file says in its first bytes that it is a ledger, of whatever format.
+    ///
+    /// Not for a file that this process has open as a ledger: closing it gives up the locks
+    /// (https://www.sqlite.org/howtocorrupt.html, section 2.2).
+    static func isLedger(_ path: String) -> Bool {
+        // A pipe must not be waited for.
+        let file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        guard file >= 0 else { return false }
+        defer { close(file) }
+        // https://www.sqlite.org/fileformat2.html, section 1.3: the application's number is at 68.
+        var header = [UInt8](repeating: 0, count: 72)
+        guard pread(file, &header, header.count, 0) == header.count else { return false }
+        return header.starts(with: "SQLite format 3\0".utf8)
+            && header[68...].reduce(0) { $0 << 8 | Int64($1) } == applicationID
+    }
+
     /// Deletes a ledger and what SQLite keeps beside it.
     static func remove(_ path: String) {
         for suffix in ["", "-wal", "-shm"] { unlink(path + suffix) }

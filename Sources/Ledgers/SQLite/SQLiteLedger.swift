@@ -1,5 +1,6 @@
 package import LedgerKit
 package import ProjectionKit
+internal import Glibc
 internal import Synchronization
 
 /// The embedded ledger: one SQLite file in WAL mode, its events in the order in which they were
@@ -278,6 +279,19 @@ extension SQLiteDatabase {
     }
 }
 
+/// What tells a file from others that have had its path.
+private struct InodeNumber: Equatable {
+    private let device: dev_t
+    private let inode: ino_t
+
+    /// That of the file that has a path now; nil when there is none.
+    init?(of path: String) {
+        var status = stat()
+        guard stat(path, &status) == 0 else { return nil }
+        (device, inode) = (status.st_dev, status.st_ino)
+    }
+}
+
 /// Asks SQLite for the number that changes with every commit of another connection
 /// (https://www.sqlite.org/pragma.html#pragma_data_version).
 private final class SQLiteWatch: LedgerWatch {
@@ -285,6 +299,20 @@ private final class SQLiteWatch: LedgerWatch {
         let database: SQLiteDatabase
         var version: Int64?
         var signature: FileSignature
+        let inode: InodeNumber?
+
+        init(path: String) throws {
+            inode = InodeNumber(of: path)
+            signature = FileSignature(of: path)
+            database = try SQLiteDatabase(
+                path: path,
+                mode: .read,
+                patience: LedgerFile.patience
+            )
+            // The number is that of the last transaction of the connection, so it has to have one.
+            _ = try database.integer("SELECT 1 FROM main.sqlite_schema")
+            version = try currentVersion()
+        }
 
         /// Begins no transaction that lasts.
         func currentVersion() throws -> Int64? { try database.integer("PRAGMA main.data_version") }
@@ -293,21 +321,20 @@ private final class SQLiteWatch: LedgerWatch {
     private let state: Mutex<State>
 
     init(path: String) throws {
-        let signature = FileSignature(of: path)
-        var state = State(
-            database: try SQLiteDatabase(path: path, mode: .read, patience: LedgerFile.patience),
-            signature: signature
-        )
-        // The number is that of the last transaction of the connection, so it has to have one.
-        _ = try state.database.integer("SELECT 1 FROM main.sqlite_schema")
-        state.version = try state.currentVersion()
-        self.state = Mutex(state)
+        state = Mutex(try State(path: path))
     }
 
     func hasChanged() throws -> Bool {
         try state.withLock { state in
+            let path = state.database.path
+            // Another file has the path now: the old one never changes again. Where there is none,
+            // somebody is about to put one there.
+            if let inode = InodeNumber(of: path), inode != state.inode {
+                state = try State(path: path)
+                return true
+            }
             guard !state.database.isImmutable else {
-                let signature = FileSignature(of: state.database.path)
+                let signature = FileSignature(of: path)
                 defer { state.signature = signature }
                 return signature != state.signature
             }

@@ -64,11 +64,12 @@ struct LedgerCreateCommand: AsyncParsableCommand {
         let file = try LedgerAddress(file ?? ledger.path(general.settings())).writablePath()
         let width = bucketWidth.milliseconds
         try await onThread { _ in try EmbeddedLedger.create(path: file, bucketWidth: width) }
-        print(
+        try ResultStream.print(
             """
             Made the ledger '\(file)' with buckets of \(Figures.width(milliseconds: width)).
             Next: reprise ledger import EVENTS.ndjson --ledger \(TextForPeople.argument(file))
-            """
+            """,
+            done: "The ledger is made."
         )
     }
 }
@@ -172,10 +173,11 @@ struct LedgerGenerateCommand: AsyncParsableCommand {
         } catch is Interrupted where events == nil {
             // Being stopped is how it ends.
         }
-        print(
+        try ResultStream.print(
             "Stored \(Figures.count(meter.events, "event")) in '\(path)': "
                 + "\(Figures.seconds(meter.seconds)), "
-                + "\(Figures.rate(meter.events, in: meter.seconds))."
+                + "\(Figures.rate(meter.events, in: meter.seconds)).",
+            done: "What was to be stored is stored."
         )
     }
 
@@ -262,7 +264,10 @@ struct LedgerAppendCommand: AsyncParsableCommand {
         }
         for event in appended {
             let what = event.wasPresent ? "There already" : "Stored"
-            print("\(what): event \(event.sequence) of \(event.time).")
+            try ResultStream.print(
+                "\(what): event \(event.sequence) of \(event.time).",
+                done: "What was to be stored is stored."
+            )
         }
     }
 }

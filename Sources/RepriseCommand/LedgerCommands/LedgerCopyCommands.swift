@@ -49,11 +49,12 @@ struct LedgerBackupCommand: AsyncParsableCommand {
                 }
             }
         }
-        print(
+        try ResultStream.print(
             """
             Copied \(Figures.count(backup.events, "event")) of '\(path)' to '\(copy)', all sound: \
             \(Figures.mebibytes(backup.bytes)), \(Figures.seconds(copying.seconds)).
-            """
+            """,
+            done: "The copy is made."
         )
     }
 }
@@ -108,14 +109,15 @@ struct LedgerUpgradeCommand: AsyncParsableCommand {
             ? ""
             : "; the ids of \(Figures.count(upgrade.repeatedIDs)) stood at an earlier event, too, and "
                 + "are in their metadata now"
-        print(
+        try ResultStream.print(
             """
             Copied \(Figures.count(upgrade.events, "event")) of '\(old)' to '\(new)', with buckets of \
             \(Figures.width(milliseconds: upgrade.bucketWidth)), all sound\(repeated): \
             \(Figures.seconds(copying.seconds)), \
             \(Figures.rate(upgrade.events, in: copying.seconds)).
             Next: reprise ledger info --ledger \(TextForPeople.argument(new))
-            """
+            """,
+            done: "The copy is made."
         )
     }
 }

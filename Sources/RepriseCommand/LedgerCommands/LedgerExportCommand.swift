@@ -87,9 +87,10 @@ struct LedgerExportCommand: AsyncParsableCommand {
                 }
             }
         }
-        print(
+        try ResultStream.print(
             "Exported \(Figures.count(meter.events, "event")) to '\(path)': "
-                + "\(Figures.seconds(meter.seconds)), \(Figures.rate(meter.events, in: meter.seconds))."
+                + "\(Figures.seconds(meter.seconds)), \(Figures.rate(meter.events, in: meter.seconds)).",
+            done: "The events are exported."
         )
     }
 

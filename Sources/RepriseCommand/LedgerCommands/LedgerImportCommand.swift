@@ -152,10 +152,11 @@ struct LedgerImportCommand: AsyncParsableCommand {
                 "The last record has no line end yet; the next import with this '--source' reads it."
             )
         }
-        print(
+        try ResultStream.print(
             "Stored \(Figures.count(counts.stored, "event")) in '\(work.ledger)'\(others(counts)): "
                 + "\(Figures.seconds(meter.seconds)), "
-                + "\(Figures.rate(counts.stored + counts.present, in: meter.seconds))."
+                + "\(Figures.rate(counts.stored + counts.present, in: meter.seconds)).",
+            done: "What was to be stored is stored."
         )
     }
 

@@ -166,6 +166,9 @@ private struct EventSearch: Sendable {
             guard try watch.hasChanged(), let newest = try ledger.safePosition(),
                 end.map({ $0 < newest }) ?? true
             else { continue }
+            if let end, try !ledger.holds(end) {
+                throw CommandError.ledgerReplaced(ledger: ledger.place, position: "\(end)")
+            }
             let span = PositionSpan(after: end, through: newest)
             _ = try showOldest(of: span, list, most: 1 << 48, list.check)
             end = newest

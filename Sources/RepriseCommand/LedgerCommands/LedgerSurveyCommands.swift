@@ -35,7 +35,7 @@ struct LedgerInfoCommand: AsyncParsableCommand {
             }
         }
         let outline = InfoOutline(info)
-        print(json ? try JSONOutput.text(outline) : outline.text)
+        try ResultStream.print(json ? JSONOutput.text(outline) : outline.text)
         for warning in info.warnings { general.logger.warning("\(warning)") }
     }
 }
@@ -73,13 +73,16 @@ struct LedgerVerifyCommand: AsyncParsableCommand {
             }
         }
         let outline = VerifyOutline(result, path: path)
-        print(json ? try JSONOutput.text(outline) : outline.text)
+        let text = json ? try JSONOutput.text(outline) : outline.text
         guard result.isSound else {
+            // That it is not sound counts for more than that the list cannot be written.
+            try? ResultStream.print(text)
             throw CommandError.ledgerUnsound(
                 path: path,
                 findings: result.counts.values.reduce(0, +)
             )
         }
+        try ResultStream.print(text)
     }
 }
 

@@ -61,29 +61,34 @@ struct RangeOptions: ParsableArguments {
         guard let after else { return .beginning }
         if let position = Position(after) {
             guard try ledger.holds(position) else {
-                throw ValidationError(
-                    "No event of '\(ledger.place)' has the position \(position): it is another "
-                        + "ledger's."
+                throw CommandError.badSetting(
+                    source: "--after",
+                    reason:
+                        "names no event of '\(ledger.place)': the position \(position) is another "
+                        + "ledger's"
                 )
             }
             return .after(position)
         }
         guard let number = Int64(after), number >= 0 else {
-            throw ValidationError(
-                "--after must be an event's number or its position; it is "
-                    + "\(TextForPeople.shown(after))."
+            throw CommandError.badSetting(
+                source: "--after",
+                reason: "must be an event's number or its position; it is "
+                    + TextForPeople.shown(after)
             )
         }
         guard let numbered = ledger as? any NumberedLedger else {
-            throw ValidationError(
-                "The events of '\(ledger.place)' have no numbers: give a position as --after."
+            throw CommandError.badSetting(
+                source: "--after",
+                reason: "must be a position: the events of '\(ledger.place)' have no numbers"
             )
         }
         guard number > 0 else { return .beginning }
         let last = try ledger.safePosition()?.words.0 ?? 0
         guard UInt64(number) <= last else {
-            throw ValidationError(
-                "--after must be an event that is there; '\(ledger.place)' ends with event \(last)."
+            throw CommandError.badSetting(
+                source: "--after",
+                reason: "must be an event that is there; '\(ledger.place)' ends with event \(last)"
             )
         }
         return .after(numbered.span(ofNumbers: 1...number).through)

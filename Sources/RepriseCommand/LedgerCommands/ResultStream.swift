@@ -1,7 +1,7 @@
 internal import Foundation
 internal import Ledgers
 
-/// Standard output, for events: it ends well when its reader wants no more.
+/// Standard output, for results: it ends well when its reader wants no more.
 enum ResultStream {
     /// Whether a person is watching.
     static var isTerminal: Bool { isatty(STDOUT_FILENO) == 1 }
@@ -12,6 +12,27 @@ enum ResultStream {
         var size = winsize()
         guard ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 1 else { return 80 }
         return Int(size.ws_col)
+    }
+
+    /// Writes a text and a line end.
+    ///
+    /// - Parameters:
+    ///   - text: The result.
+    ///   - done: What the command has done by then, a sentence; nil when it only looked.
+    /// - Throws: ``CommandError`` when the text cannot be written.
+    static func print(_ text: String, done: String? = nil) throws {
+        // Hooks that are started later must not inherit it.
+        let handler = signal(SIGPIPE, SIG_IGN)
+        defer { signal(SIGPIPE, handler) }
+        do {
+            let sink = try ByteSink(to: STDOUT_FILENO) {}
+            try Array("\(text)\n".utf8).withUnsafeBytes { try sink.write($0) }
+            try sink.finish()
+        } catch is ByteSink.Closed {
+            // Nobody wants it.
+        } catch let failure as ByteSink.Failure {
+            throw CommandError.outputFailed(reason: failure.reason, done: done)
+        }
     }
 
     /// Lends standard output.
@@ -36,7 +57,7 @@ enum ResultStream {
         } catch is ByteSink.Closed {
             return false
         } catch let failure as ByteSink.Failure {
-            throw CommandError.outputFailed(reason: failure.reason)
+            throw CommandError.outputFailed(reason: failure.reason, done: nil)
         }
     }
 }

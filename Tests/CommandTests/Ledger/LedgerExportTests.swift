@@ -109,7 +109,7 @@ struct LedgerExportTests {
                 saying: ["--after must be an event's number or its position; it is 'soon'"]
             )
             let other = try await reprise.run("ledger export --after \(Position(3, 1))")
-            expect(other, exits: 2, saying: ["No event of 'ledger.db' has the position"])
+            expect(other, exits: 2, saying: ["--after names no event of 'ledger.db': the position"])
         }
     }
 
@@ -180,6 +180,67 @@ struct LedgerExportTests {
                 exits: 4,
                 saying: ["Standard output cannot be written: No space left on device."]
             )
+        }
+    }
+
+    @Test("a ledger and what lies beside one are never replaced", arguments: [true, false])
+    func overLedger(force: Bool) async throws {
+        try await withOddLedger { reprise, folder in
+            let flag = force ? ["--force"] : []
+            let files = FileManager.default
+            try files.copyItem(atPath: "\(folder)/ledger.db", toPath: "\(folder)/other.db")
+            try files.createSymbolicLink(
+                atPath: "\(folder)/link.db",
+                withDestinationPath: "ledger.db"
+            )
+            try files.createSymbolicLink(atPath: "\(folder)/here", withDestinationPath: ".")
+            let before = try Data(contentsOf: URL(fileURLWithPath: "\(folder)/ledger.db"))
+            for name in ["ledger.db", "other.db", "here/ledger.db", "link.db"] {
+                let outcome = try await reprise.run(["ledger", "export", "-o", name] + flag)
+                expect(
+                    outcome,
+                    exits: 4,
+                    saying: ["'\(name)'", "It was left", "Give another name"]
+                )
+            }
+            for suffix in ["-wal", "-shm", "-journal", "-turn"] {
+                for name in ["ledger.db\(suffix)", "other.db\(suffix)", "here/link.db\(suffix)"] {
+                    let outcome = try await reprise.run(["ledger", "export", "-o", name] + flag)
+                    expect(
+                        outcome,
+                        exits: 4,
+                        saying: ["belongs to the ledger", "Give another name."]
+                    )
+                    // Readers make an empty log and its index.
+                    let bytes = files.contents(atPath: "\(folder)/\(name)") ?? Data()
+                    #expect(!bytes.starts(with: Data("{".utf8)))
+                }
+            }
+            for name in ["ledger.db", "other.db"] {
+                #expect(try Data(contentsOf: URL(fileURLWithPath: "\(folder)/\(name)")) == before)
+            }
+            // Any other file may have such a name, and be replaced.
+            try Data("x".utf8).write(to: URL(fileURLWithPath: "\(folder)/notes-wal"))
+            expect(
+                try await reprise.run("ledger export -o notes-wal --force"),
+                exits: 0
+            )
+        }
+    }
+
+    @Test("a mistake in --after is told without the usage of another command")
+    func mistakenAfter() async throws {
+        try await withOddLedger { reprise, _ in
+            for after in ["soon", "401", "99999999999999999999", "0000000000000001-0-0"] {
+                let outcome = try await reprise.run("ledger export --after \(after)")
+                expect(
+                    outcome,
+                    exits: 2,
+                    saying: ["Error: --after", "\nThe live tables are unchanged.\n"]
+                )
+                #expect(!outcome.standardError.contains("Usage:"))
+                #expect(outcome.standardError.split(separator: "\n").count == 3)
+            }
         }
     }
 }

@@ -173,4 +173,46 @@ struct LedgerShowTests {
             #expect(numbers(piped) == [51, 52])
         }
     }
+
+    @Test("a ledger that is replaced is noticed: its events are shown, or the end is said")
+    func replaced() async throws {
+        try await withLedger { reprise, path in
+            let copy = "\(path).copy"
+            let append = { (path: String, stream: String) in
+                try LedgerWriter.withWriter(path: path) { writer in
+                    _ = try writer.append([NewEvent(stream: stream, type: "T", data: "{}")])
+                }
+            }
+            // As the manual says: nothing that SQLite keeps beside the old file stays.
+            let putInPlace = {
+                for suffix in ["-wal", "-shm"] { unlink(path + suffix) }
+                #expect(rename(copy, path) == 0)
+            }
+            try FileManager.default.copyItem(atPath: path, toPath: copy)
+            try append(copy, "in the copy")
+            let (_, outcome) = try await reprise.withRunning(
+                "ledger show --follow --limit 2 --json"
+            ) { child in
+                try await child.waitForText("\"sequence\":50", on: .output)
+                putInPlace()
+                try await child.waitForText("in the copy", on: .output)
+                try append(path, "behind it")
+                try await child.waitForText("behind it", on: .output)
+                // One that has other events.
+                try EmbeddedLedger.create(path: copy, bucketWidth: 10_000)
+                try LedgerWriter.withWriter(path: copy) { writer in
+                    try writer.append(
+                        (1...60).map { _ in NewEvent(stream: "other", type: "T", data: "{}") }
+                    )
+                }
+                putInPlace()
+            }
+            expect(
+                outcome,
+                exits: 4,
+                saying: ["The ledger 'ledger.db' was replaced while it was read"]
+            )
+            #expect(numbers(outcome) == [49, 50, 51, 52])
+        }
+    }
 }
