@@ -20,13 +20,29 @@ package enum TextForPeople {
         shown(String(decoding: text, as: UTF8.self), most: most)
     }
 
+    /// A path or an address, whole and in quotes, escaped like other names.
+    package static func path(_ path: String) -> String { shown(path, most: .max) }
+
     /// A word of a command as a shell takes it: in quotes where it has to be.
     package static func argument(_ word: String) -> String {
+        // Only `$'…'` can say what must not be printed.
+        if path(word) != "'\(word)'" { return escapedArgument(word) }
         let plain = word.utf8.allSatisfy { byte in
             (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte)
                 || "/._-+:,=@%".utf8.contains(byte) || byte > 127
         }
         guard !plain || word.isEmpty || word.hasPrefix("-") else { return word }
         return "'" + word.replacing("'", with: "'\\''") + "'"
+    }
+
+    private static func escapedArgument(_ word: String) -> String {
+        let bytes = word.utf8.map { byte in
+            let isPlain = (32...126).contains(byte) && byte != UInt8(ascii: "'")
+            guard !isPlain || byte == UInt8(ascii: "\\") else {
+                return String(Unicode.Scalar(byte))
+            }
+            return "\\x" + (byte < 16 ? "0" : "") + String(byte, radix: 16)
+        }
+        return "$'" + bytes.joined() + "'"
     }
 }

@@ -67,7 +67,7 @@ extension CommandError: CustomStringConvertible {
             ("\(source) \(reason).", "Correct it and run the command again.")
         case .badSettingsFile(let path, let reason):
             (
-                "The settings file '\(path)' \(reason).",
+                "The settings file \(TextForPeople.path(path)) \(reason).",
                 "Settings it can hold: \(SettingKey.allCases.map(\.rawValue).joined(separator: ", ")), "
                     + "projections."
             )
@@ -83,18 +83,19 @@ extension CommandError: CustomStringConvertible {
             )
         case .ledgerUnsound(let path, let findings):
             (
-                "The ledger '\(path)' is not sound: \(Figures.count(findings, "finding")).",
+                "The ledger \(TextForPeople.path(path)) is not sound: \(Figures.count(findings, "finding")).",
                 "Restore it from a backup; 'reprise ledger backup' makes one that is checked."
             )
         case .noSuchEvent(let id, let ledger):
             (
-                "No event of '\(ledger)' has the id \(TextForPeople.shown(id)).",
-                "Check the id; 'reprise ledger show --ledger \(ledger) --json' lists the newest events"
+                "No event of \(TextForPeople.path(ledger)) has the id \(TextForPeople.shown(id)).",
+                "Check the id; 'reprise ledger show --ledger \(TextForPeople.argument(ledger)) --json'"
+                    + " lists the newest events"
                     + " with theirs."
             )
         case .ledgerReplaced(let ledger, let position):
             (
-                "The ledger '\(ledger)' was replaced while it was read: the event at \(position), the"
+                "The ledger \(TextForPeople.path(ledger)) was replaced while it was read: the event at \(position), the"
                     + " last one that was shown, is not there any more.",
                 "Run the same command again to see the events of the new one."
             )

@@ -44,68 +44,72 @@ extension CopyError: CustomStringConvertible {
         switch self {
         case .exists(let path):
             (
-                "There is something at '\(path)' already.",
+                "There is something at \(quoted(path)) already.",
                 "It was left as it is, and nothing was written.",
                 "Give another name, or move it away first."
             )
         case .notAFile(let path):
             (
-                "'\(path)' is no regular file, so it is not replaced.",
+                "\(quoted(path)) is no regular file, so it is not replaced.",
                 "Nothing was written.",
                 "Give another name; '-' stands for standard output."
             )
         case .ledger(let path):
             (
-                "'\(path)' is a ledger, so it is not replaced.",
+                "\(quoted(path)) is a ledger, so it is not replaced.",
                 "It was left as it is, and nothing was written.",
                 "Give another name; to be rid of that ledger, delete it with its '-wal' first."
             )
         case .besideLedger(let path, let ledger):
             (
-                "'\(path)' is the name of a file that belongs to the ledger '\(ledger)'.",
+                "\(quoted(path)) is the name of a file that belongs to the ledger"
+                    + " \(quoted(ledger)).",
                 "It was left as it is, and nothing was written.",
                 "Give another name."
             )
         case .failed(let path, let reason):
             (
-                "'\(path)' cannot be written: \(reason).",
-                "There is nothing new at '\(path)'.",
+                "\(quoted(path)) cannot be written: \(reason).",
+                "There is nothing new at \(quoted(path)).",
                 "Check the disk and the permissions ('df' and 'ls -ld' on its folder), then run the"
                     + " same command again."
             )
         case .unsound(let source, let findings, let first):
             (
-                "The ledger '\(source)' is damaged: \(findings) finding\(findings == 1 ? "" : "s"),"
+                "The ledger \(quoted(source)) is damaged: \(findings) finding\(findings == 1 ? "" : "s"),"
                     + " the first: \(first).",
                 "No copy was kept, and the ledger was not changed.",
-                "Run 'reprise ledger verify --ledger \(source)' to see the others, and restore it from"
-                    + " a backup."
+                "Run 'reprise ledger verify --ledger \(TextForPeople.argument(source))' to see the"
+                    + " others, and restore it from a backup."
             )
         case .differs(let path, let reason):
             (
-                "The copy for '\(path)' is not what was copied: \(reason).",
+                "The copy for \(quoted(path)) is not what was copied: \(reason).",
                 "No copy was kept, and the ledger was not changed.",
                 "Run the same command again; when it fails again, check the disk and the memory."
             )
         case .newestFormat(let path, let found):
             (
-                "The ledger '\(path)' has format \(found), the newest one, already.",
+                "The ledger \(quoted(path)) has format \(found), the newest one, already.",
                 "Nothing was written.",
-                "Use it as it is; 'reprise ledger backup COPY --ledger \(path)' copies it."
+                "Use it as it is; 'reprise ledger backup COPY --ledger"
+                    + " \(TextForPeople.argument(path))' copies it."
             )
         case .rejected(let path, let event, let reason):
             (
-                "The ledger '\(path)' holds something that is no event: \(event): \(reason).",
+                "The ledger \(quoted(path)) holds something that is no event: \(event): \(reason).",
                 "No copy was kept, and the ledger was not changed.",
                 "Correct or delete that row with 'sqlite3' in a copy of the file, and upgrade the"
                     + " copy."
             )
         case .written(let path):
             (
-                "The ledger '\(path)' was written while it was copied.",
+                "The ledger \(quoted(path)) was written while it was copied.",
                 "No copy was kept, and the ledger was not changed.",
                 "Stop the programs that append to it, then run the same command again."
             )
         }
     }
 }
+
+private func quoted(_ path: String) -> String { TextForPeople.path(path) }

@@ -43,7 +43,7 @@ package struct LedgerUpgrade: Hashable, Sendable {
             try CopyError.naming(new, insteadOf: staged) {
                 var upgrade = LedgerUpgrade()
                 upgrade.bucketWidth = source.bucketWidth
-                try LedgerFile.create(path: staged, header: .init(bucketWidth: source.bucketWidth))
+                try LedgerFile.make(staged, .init(bucketWidth: source.bucketWidth))
                 try LedgerWriter.withWriter(path: staged) { writer in
                     writer.allowsFuture = true
                     try writer.leaveSyncToCaller()

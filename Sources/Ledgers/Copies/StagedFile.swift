@@ -26,8 +26,8 @@ package enum StagedFile {
         let target = URL(fileURLWithPath: path)
         let name = target.lastPathComponent
         let parent = target.deletingLastPathComponent().path
-        // A name may have 255 bytes, and the folder's has some more than the file's.
-        let prefix = ".\(String(decoding: name.utf8.prefix(180), as: UTF8.self)).reprise-"
+        // The folder's name lengthens the path, and SQLite takes 512 bytes of it.
+        let prefix = ".\(String(decoding: name.utf8.prefix(40), as: UTF8.self)).reprise-"
         removeAbandoned(in: parent, prefix: prefix)
         let folder = try StagingFolder(in: parent, prefix: prefix, for: path)
         defer { folder.remove() }

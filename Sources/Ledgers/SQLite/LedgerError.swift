@@ -56,43 +56,43 @@ extension LedgerError: CustomStringConvertible {
         switch self {
         case .missing(let path):
             (
-                "There is no ledger at '\(path)'.",
+                "There is no ledger at \(quoted(path)).",
                 "Check the path, or make a ledger there with 'reprise ledger create \(TextForPeople.argument(path))'."
             )
         case .locked(let path):
             (
-                "The ledger '\(path)' is being written by another process.",
+                "The ledger \(quoted(path)) is being written by another process.",
                 "Run the same command again when that process is done;"
-                    + " 'fuser \(path)' names it."
+                    + " 'fuser \(TextForPeople.argument(path))' names it."
             )
         case .olderFormat(let path):
             (
-                "The ledger '\(path)' has format 1, which orders events by their ids;"
+                "The ledger \(quoted(path)) has format 1, which orders events by their ids;"
                     + " this version keeps them in the order in which they were appended.",
                 "Run 'reprise ledger upgrade \(TextForPeople.argument(path)) NEW' to copy it into a new file, in the order"
                     + " in which it was read until now."
             )
         case .newerFormat(let path, let found, let supported):
             (
-                "The ledger '\(path)' has format \(found);"
+                "The ledger \(quoted(path)) has format \(found);"
                     + " this version of reprise reads up to \(supported).",
                 "Run 'reprise --version', and install a newer one."
             )
         case .notALedger(let path, let reason):
             (
-                "'\(path)' is not a ledger: \(reason).",
+                "\(quoted(path)) is not a ledger: \(reason).",
                 "Check the path, or make a ledger elsewhere with 'reprise ledger create FILE'."
             )
         case .damaged(let path, let reason):
             (
-                "The ledger '\(path)' is damaged: \(reason).",
+                "The ledger \(quoted(path)) is damaged: \(reason).",
                 "Run 'reprise ledger verify --ledger \(TextForPeople.argument(path))' to see what is still good, and restore the"
                     + " rest from a backup."
             )
         case .logMissing(let path):
             (
-                "The ledger '\(path)' is shorter than it must be: its writer left events in the log"
-                    + " '\(path)-wal', which is not there.",
+                "The ledger \(quoted(path)) is shorter than it must be: its writer left events in the log"
+                    + " \(quoted("\(path)-wal")), which is not there.",
                 "Put the log beside the file. Where it is lost, 'reprise ledger backup COPY --ledger"
                     + " \(TextForPeople.argument(path)) --without-log' saves what the file has."
             )
@@ -104,57 +104,59 @@ extension LedgerError: CustomStringConvertible {
             )
         case .strayLog(let path):
             (
-                "There is a log at '\(path)-wal', of a ledger that is not there any more: a new one"
+                "There is a log at \(quoted("\(path)-wal")), of a ledger that is not there any more: a new one"
                     + " would take it for its own.",
-                "Move '\(path)-wal' away and keep it, for it may have events of the old one; then run"
+                "Move \(quoted("\(path)-wal")) away and keep it, for it may have events of the old one; then run"
                     + " the same command again."
             )
         case .unreadableLog(let path):
             (
-                "The ledger '\(path)' has a log, '\(path)-wal', that cannot be read without"
-                    + " '\(path)-shm', and this user may not make that file.",
-                "Get the right to write in the folder of '\(path)', or run the command as the"
+                "The ledger \(quoted(path)) has a log, \(quoted("\(path)-wal")), that cannot be read without"
+                    + " \(quoted("\(path)-shm")), and this user may not make that file.",
+                "Get the right to write in the folder of \(quoted(path)), or run the command as the"
                     + " ledger's owner."
             )
         case .writtenWhileRead(let path):
             (
-                "The ledger '\(path)' was written while it was read, by a user whose locks this one"
+                "The ledger \(quoted(path)) was written while it was read, by a user whose locks this one"
                     + " may not see.",
-                "Run the same command again. The right to write in the folder of '\(path)' makes"
+                "Run the same command again. The right to write in the folder of \(quoted(path)) makes"
                     + " reading beside writers possible."
             )
         case .failed(let path, let reason):
             (
-                "The ledger '\(path)' cannot be used: \(reason).",
-                "Check the disk and the permissions ('df' and 'ls -l \(path)*'),"
+                "The ledger \(quoted(path)) cannot be used: \(reason).",
+                "Check the disk and the permissions ('df' and 'ls -l \(TextForPeople.argument(path))*'),"
                     + " then run the same command again."
             )
         case .foreign(let place, let reason):
             (
-                "The ledger '\(place)' cannot be read: \(reason)",
+                "The ledger \(quoted(place)) cannot be read: \(reason)",
                 "Check that the ledger can be reached, then run the same command again."
             )
         case .unknownScheme(let name, let known):
             (
-                "This program knows no ledgers of the kind '\(name)'.",
+                "This program knows no ledgers of the kind \(TextForPeople.shown(name)).",
                 "Give a path, or an address that begins with "
                     + "\(known.map { "'\($0):'" }.joined(separator: " or "))."
             )
         case .readOnlyKind(let name):
             (
-                "A ledger of the kind '\(name)' is only read; this command needs an embedded one.",
+                "A ledger of the kind \(TextForPeople.shown(name)) is only read; this command needs an embedded one.",
                 "Give the path of an embedded ledger (--ledger FILE)."
             )
         case .exists(let path):
             (
-                "There is a file at '\(path)' already, and it was left as it is.",
+                "There is a file at \(quoted(path)) already, and it was left as it is.",
                 "Run 'reprise ledger info' on it, or create the ledger under another name."
             )
         case .refused(let path, let reason):
             (
-                "The event was not appended to '\(path)': \(reason).",
+                "The event was not appended to \(quoted(path)): \(reason).",
                 "Correct the event and run the same command again."
             )
         }
     }
 }
+
+private func quoted(_ path: String) -> String { TextForPeople.path(path) }

@@ -138,15 +138,35 @@ enum LedgerFile {
         }
     }
 
-    /// Makes an empty ledger where there is no file.
+    /// Makes an empty ledger where there is no file: whole, or not at all.
     ///
     /// Only its owner can read and write it.
     static func create(path: String, header: Header) throws {
+        try assertNoLog(beside: path)
+        if let reason = SQLiteDatabase.excess(of: path) {
+            throw LedgerError.failed(path: path, reason: reason)
+        }
+        do {
+            try StagedFile.make(path) { staged in
+                do {
+                    try make(staged, header)
+                } catch LedgerError.failed(_, let reason) {
+                    throw LedgerError.failed(path: path, reason: reason)
+                }
+            }
+        } catch CopyError.exists {
+            throw LedgerError.exists(path: path)
+        } catch CopyError.failed(_, let reason) {
+            throw LedgerError.failed(path: path, reason: reason)
+        }
+    }
+
+    /// Makes an empty ledger in place: a process that is killed meanwhile leaves half of one.
+    static func make(_ path: String, _ header: Header) throws {
         precondition(
             header.bucketWidth > 0,
             "a bucket width must be 1 ms or more; it is \(header.bucketWidth)"
         )
-        try assertNoLog(beside: path)
         let file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard file >= 0 else {
             if errno == EEXIST { throw LedgerError.exists(path: path) }

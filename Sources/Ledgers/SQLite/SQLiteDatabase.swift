@@ -1,4 +1,5 @@
 internal import CSQLite
+internal import Foundation
 internal import Glibc
 
 /// One connection to an SQLite file.
@@ -115,7 +116,8 @@ final class SQLiteDatabase {
         guard code == SQLITE_OK, let handle else {
             let reason = handle.map { String(cString: sqlite3_errmsg($0)) } ?? "out of memory"
             sqlite3_close_v2(handle)
-            throw LedgerError.failed(path: path ?? name, reason: reason)
+            let path = path ?? name
+            throw LedgerError.failed(path: path, reason: excess(of: path) ?? reason)
         }
         sqlite3_extended_result_codes(handle, 1)
         sqlite3_busy_timeout(handle, patience)
@@ -124,6 +126,20 @@ final class SQLiteDatabase {
         _ = csqlite_configure(handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
         _ = csqlite_configure(handle, SQLITE_DBCONFIG_DEFENSIVE, 1)
         return handle
+    }
+
+    /// That a path is longer than SQLite takes, as a clause; nil when it is not.
+    static func excess(of path: String) -> String? {
+        let whole = URL(fileURLWithPath: LogFile.resolved(path))
+        let name = whole.lastPathComponent.utf8.count
+        let room = "-journal".utf8.count
+        // NAME_MAX of Linux, and MAX_PATHNAME of SQLite's os_unix.c.
+        if name + room > 255 {
+            return "its name is too long: it has \(name) bytes, and SQLite takes \(255 - room)"
+        }
+        let bytes = whole.path.utf8.count
+        guard bytes + room > 512 else { return nil }
+        return "its path is too long: it has \(bytes) bytes, and SQLite takes \(512 - room)"
     }
 
     private static func uri(of path: String) -> String {
@@ -284,6 +300,7 @@ final class SQLiteDatabase {
         case SQLITE_READONLY: .failed(path: path, reason: "it, or its folder, may not be written")
         // The statements are the same for every ledger, so that the file's own tables are at fault.
         case SQLITE_ERROR: .damaged(path: path, reason: reason)
+        case SQLITE_CANTOPEN: .failed(path: path, reason: Self.excess(of: path) ?? reason)
         default: .failed(path: path, reason: reason)
         }
     }

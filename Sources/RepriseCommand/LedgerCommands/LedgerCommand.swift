@@ -66,7 +66,7 @@ struct LedgerCreateCommand: AsyncParsableCommand {
         try await onThread { _ in try EmbeddedLedger.create(path: file, bucketWidth: width) }
         try ResultStream.print(
             """
-            Made the ledger '\(file)' with buckets of \(Figures.width(milliseconds: width)).
+            Made the ledger \(TextForPeople.path(file)) with buckets of \(Figures.width(milliseconds: width)).
             Next: reprise ledger import EVENTS.ndjson --ledger \(TextForPeople.argument(file))
             """,
             done: "The ledger is made."
@@ -174,7 +174,7 @@ struct LedgerGenerateCommand: AsyncParsableCommand {
             // Being stopped is how it ends.
         }
         try ResultStream.print(
-            "Stored \(Figures.count(meter.events, "event")) in '\(path)': "
+            "Stored \(Figures.count(meter.events, "event")) in \(TextForPeople.path(path)): "
                 + "\(Figures.seconds(meter.seconds)), "
                 + "\(Figures.rate(meter.events, in: meter.seconds)).",
             done: "What was to be stored is stored."
@@ -275,7 +275,10 @@ struct LedgerAppendCommand: AsyncParsableCommand {
 /// Reads a time of the command line.
 @Sendable func timestamp(_ text: String) throws -> Timestamp {
     guard let time = Timestamp(text) else {
-        throw ValidationError("'\(text)' is not an RFC 3339 time such as 2026-03-01T09:30:00Z.")
+        throw ValidationError(
+            "\(TextForPeople.shown(text)) is not an RFC 3339 time of the years 0001 to 9999 in UTC, "
+                + "such as 2026-03-01T09:30:00Z."
+        )
     }
     return time
 }
@@ -290,9 +293,10 @@ func stoppable<Result>(
         return try await body()
     } catch is CancellationError {
         throw Interrupted(
-            state: "\(Figures.count(meter.events, "event")) are in '\(path)'; "
+            state: "\(Figures.count(meter.events, "event")) are in \(TextForPeople.path(path)); "
                 + "nothing that readers see has changed.",
-            next: "Run 'reprise ledger info --ledger \(path)' to see the whole."
+            next:
+                "Run 'reprise ledger info --ledger \(TextForPeople.argument(path))' to see the whole."
         )
     }
 }

@@ -51,7 +51,7 @@ struct LedgerBackupCommand: AsyncParsableCommand {
         }
         try ResultStream.print(
             """
-            Copied \(Figures.count(backup.events, "event")) of '\(path)' to '\(copy)', all sound: \
+            Copied \(Figures.count(backup.events, "event")) of \(TextForPeople.path(path)) to \(TextForPeople.path(copy)), all sound: \
             \(Figures.mebibytes(backup.bytes)), \(Figures.seconds(copying.seconds)).
             """,
             done: "The copy is made."
@@ -111,7 +111,7 @@ struct LedgerUpgradeCommand: AsyncParsableCommand {
                 + "are in their metadata now"
         try ResultStream.print(
             """
-            Copied \(Figures.count(upgrade.events, "event")) of '\(old)' to '\(new)', with buckets of \
+            Copied \(Figures.count(upgrade.events, "event")) of \(TextForPeople.path(old)) to \(TextForPeople.path(new)), with buckets of \
             \(Figures.width(milliseconds: upgrade.bucketWidth)), all sound\(repeated): \
             \(Figures.seconds(copying.seconds)), \
             \(Figures.rate(upgrade.events, in: copying.seconds)).
@@ -131,7 +131,7 @@ private func uncancelled<Result>(
         return try await body()
     } catch is CancellationError {
         throw Interrupted(
-            state: "There is nothing at '\(path)'; the ledger was not changed.",
+            state: "There is nothing at \(TextForPeople.path(path)); the ledger was not changed.",
             next: "Run the same command again."
         )
     }

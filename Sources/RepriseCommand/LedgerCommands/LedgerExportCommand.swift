@@ -57,7 +57,7 @@ struct LedgerExportCommand: AsyncParsableCommand {
             throw Interrupted(
                 state: output == "-"
                     ? "\(Figures.count(meter.events, "event")) were written to standard output."
-                    : "Nothing was written to '\(output)'.",
+                    : "Nothing was written to \(TextForPeople.path(output)).",
                 next: "Run the same command again."
             )
         }
@@ -88,7 +88,7 @@ struct LedgerExportCommand: AsyncParsableCommand {
             }
         }
         try ResultStream.print(
-            "Exported \(Figures.count(meter.events, "event")) to '\(path)': "
+            "Exported \(Figures.count(meter.events, "event")) to \(TextForPeople.path(path)): "
                 + "\(Figures.seconds(meter.seconds)), \(Figures.rate(meter.events, in: meter.seconds)).",
             done: "The events are exported."
         )

@@ -124,7 +124,7 @@ struct LedgerImportCommand: AsyncParsableCommand {
         } catch let error as LedgerError where meter.events > 0 {
             general.logger.warning(
                 """
-                \(Figures.count(meter.events, "event")) of the file are in '\(work.ledger)'; the same \
+                \(Figures.count(meter.events, "event")) of the file are in \(TextForPeople.path(work.ledger)); the same \
                 command continues behind them.
                 """
             )
@@ -144,7 +144,7 @@ struct LedgerImportCommand: AsyncParsableCommand {
             for reason in counts.firstReasons { general.logger.warning("\(reason)") }
             let records = Figures.count(counts.setAside, "bad record")
             general.logger.warning(
-                "\(records) set aside in '\(path)', the reasons in '\(work.ledger).bad.txt'."
+                "\(records) set aside in \(TextForPeople.path(path)), the reasons in \(TextForPeople.path("\(work.ledger).bad.txt"))."
             )
         }
         if counts.leavesUnfinished {
@@ -153,7 +153,7 @@ struct LedgerImportCommand: AsyncParsableCommand {
             )
         }
         try ResultStream.print(
-            "Stored \(Figures.count(counts.stored, "event")) in '\(work.ledger)'\(others(counts)): "
+            "Stored \(Figures.count(counts.stored, "event")) in \(TextForPeople.path(work.ledger))\(others(counts)): "
                 + "\(Figures.seconds(meter.seconds)), "
                 + "\(Figures.rate(counts.stored + counts.present, in: meter.seconds)).",
             done: "What was to be stored is stored."

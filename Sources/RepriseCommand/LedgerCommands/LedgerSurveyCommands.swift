@@ -139,6 +139,8 @@ private struct InfoOutline: Encodable {
         warnings = info.warnings
     }
 
+    private var shownPath: String { String(TextForPeople.path(path).dropFirst().dropLast()) }
+
     var text: String {
         var fields = FieldList()
         if let from, let to { fields.add("time", "\(from) to \(to)") }
@@ -164,7 +166,7 @@ private struct InfoOutline: Encodable {
             "types",
             Columns.lines(types.map { [Figures.count($0.events), $0.type] }, right: [0])
         )
-        return "\(path): \(Figures.count(events, "event")).\n\(fields.text.dropLast())"
+        return "\(shownPath): \(Figures.count(events, "event")).\n\(fields.text.dropLast())"
     }
 }
 
@@ -215,16 +217,19 @@ private struct VerifyOutline: Encodable {
         lines = result.findings.map { "\($0)" }
     }
 
+    private var shownPath: String { String(TextForPeople.path(path).dropFirst().dropLast()) }
+
     var text: String {
         guard !isSound else {
             return
-                (["\(path): \(Figures.count(events, "event")), all sound."]
+                (["\(shownPath): \(Figures.count(events, "event")), all sound."]
                 + remarks.map { "  remark: \($0)" }).joined(separator: "\n")
         }
         var fields = FieldList()
         let rows = counts.sorted { $0.key < $1.key }.map { [Figures.count($0.value), $0.key] }
         fields.add("findings", Columns.lines(rows, right: [0]))
-        return "\(path): \(Figures.count(events)) of \(Figures.count(expectedEvents, "event")) are "
+        return
+            "\(shownPath): \(Figures.count(events)) of \(Figures.count(expectedEvents, "event")) are "
             + "whole.\n" + fields.text
             + lines.map { "  \($0)\n" }.joined()
     }

@@ -64,7 +64,7 @@ struct RangeOptions: ParsableArguments {
                 throw CommandError.badSetting(
                     source: "--after",
                     reason:
-                        "names no event of '\(ledger.place)': the position \(position) is another "
+                        "names no event of \(TextForPeople.path(ledger.place)): the position \(position) is another "
                         + "ledger's"
                 )
             }
@@ -80,7 +80,8 @@ struct RangeOptions: ParsableArguments {
         guard let numbered = ledger as? any NumberedLedger else {
             throw CommandError.badSetting(
                 source: "--after",
-                reason: "must be a position: the events of '\(ledger.place)' have no numbers"
+                reason:
+                    "must be a position: the events of \(TextForPeople.path(ledger.place)) have no numbers"
             )
         }
         guard number > 0 else { return .beginning }
@@ -88,7 +89,8 @@ struct RangeOptions: ParsableArguments {
         guard UInt64(number) <= last else {
             throw CommandError.badSetting(
                 source: "--after",
-                reason: "must be an event that is there; '\(ledger.place)' ends with event \(last)"
+                reason:
+                    "must be an event that is there; \(TextForPeople.path(ledger.place)) ends with event \(last)"
             )
         }
         return .after(numbered.span(ofNumbers: 1...number).through)

@@ -121,13 +121,13 @@ struct ImportCommandTests {
         try await withLedger { reprise, folder in
             #expect(mkfifo("\(folder)/pipe", 0o600) == 0)
             let piece = Data((0..<20_000).map { Self.line($0) }.joined().utf8)
-            let hasAppended = Mutex(false)
+            let others = Others()
             let (pieces, outcome) = try await reprise.withRunning("ledger import pipe") { _ in
                 let pipe = try FileHandle(forWritingTo: URL(fileURLWithPath: "\(folder)/pipe"))
-                let feeding = Task.detached {
+                let feeding = Task.detached { () throws -> Int in
                     // Until the others are done, and not for ever.
                     var pieces = 0
-                    while pieces < 500, !hasAppended.withLock({ $0 }) {
+                    while pieces < 500, !others.areDone.load(ordering: .relaxed) {
                         try pipe.write(contentsOf: piece)
                         pieces += 1
                     }
@@ -141,7 +141,7 @@ struct ImportCommandTests {
                     )
                     expect(appended, exits: 0)
                 }
-                hasAppended.withLock { $0 = true }
+                others.areDone.store(true, ordering: .relaxed)
                 return try await feeding.value
             }
             expect(outcome, exits: 0)
@@ -150,4 +150,9 @@ struct ImportCommandTests {
             #expect(info["events"] as? Int == pieces * 20_000 + 5)
         }
     }
+}
+
+/// Those who append beside an import.
+private final class Others: Sendable {
+    let areDone = Atomic(false)
 }

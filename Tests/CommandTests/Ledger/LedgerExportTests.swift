@@ -109,7 +109,7 @@ struct LedgerExportTests {
                 saying: ["--after must be an event's number or its position; it is 'soon'"]
             )
             let other = try await reprise.run("ledger export --after \(Position(3, 1))")
-            expect(other, exits: 2, saying: ["No event of 'ledger.db' has the position"])
+            expect(other, exits: 2, saying: ["--after names no event of 'ledger.db': the position"])
         }
     }
 
@@ -211,7 +211,9 @@ struct LedgerExportTests {
                         exits: 4,
                         saying: ["belongs to the ledger", "Give another name."]
                     )
-                    #expect(!files.fileExists(atPath: "\(folder)/\(name)"))
+                    // Readers make an empty log and its index.
+                    let bytes = files.contents(atPath: "\(folder)/\(name)") ?? Data()
+                    #expect(!bytes.starts(with: Data("{".utf8)))
                 }
             }
             for name in ["ledger.db", "other.db"] {
