@@ -142,14 +142,14 @@ extension RecordParser {
             parts[name] = Part(bytes: value)
         }
         if !explicit.isEmpty { try collectExplicit(of: text) }
-        if parts.specVersion != nil { takeCloudEvent() }
-        takeTexts()
         for name in [ImportFields.Name.time, .stream, .type, .data, .id, .metadata] {
             if let part = parts[name], !part.isPlain, Self.isNull(part.bytes) { parts[name] = nil }
         }
         if let part = parts.metadata, !part.isPlain, part.bytes.elementsEqual("\"\"".utf8) {
             parts.metadata = nil
         }
+        if parts.specVersion != nil { takeCloudEvent() }
+        takeTexts()
         if isCSV { takeColumns() }
     }
 

@@ -160,6 +160,26 @@ struct LedgerImportTests {
         }
     }
 
+    @Test(
+        "a part that is null is missing, so that its text or a CloudEvent's default takes its place"
+    )
+    func nullParts() throws {
+        try ImportScene.with { scene throws in
+            try scene.take(
+                #"""
+                {"time":0,"stream":"s","type":"A","data":null,"data_text":"{\"a\":1}","metadata":null,"metadata_text":"{\"b\":2}"}
+                {"specversion":"1.0","id":"A","source":"/s","type":"B","time":0,"data":null}
+                """#
+            )
+            #expect(
+                try scene.events() == [
+                    #"[0,"s","A","{\"a\":1}","{\"b\":2}",null]"#,
+                    #"[0,"/s","B","{}","{\"specversion\":\"1.0\",\"id\":\"A\",\"source\":\"/s\"}","/s A"]"#,
+                ]
+            )
+        }
+    }
+
     @Test("CSV: columns by name, and those that are left over are the data")
     func csv() throws {
         try ImportScene.with { scene throws in
