@@ -47,7 +47,9 @@ struct ImportCommandTests {
             expect(
                 try await reprise.run("ledger import -", input: "a,b\n1,2\n"),
                 exits: 6,
-                saying: ["the first line", "'time', 'stream' and 'type' are missing", "it has 'a', 'b'"]
+                saying: [
+                    "the first line", "'time', 'stream' and 'type' are missing", "it has 'a', 'b'",
+                ]
             )
             expect(
                 try await reprise.run("ledger import ."),
