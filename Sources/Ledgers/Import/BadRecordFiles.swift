@@ -26,7 +26,7 @@ final class BadRecordFiles {
     private let marks: () throws -> [BadFileMarks]
     private var files: (records: AppendedFile, reasons: AppendedFile)?
 
-    /// - Parameter marks: Gives what the ledger's imports know of the files.
+    /// Nothing is opened yet; `marks` gives what the ledger's imports know of the files.
     init(
         ledger: String,
         source: String,

@@ -9,7 +9,7 @@ struct RecordEnds {
     /// Bytes that are kept of each digest: a record is compared with the one of its own number only.
     private static let width = 4
 
-    /// - Parameter head: The first bytes, at most ``RecordReader/headLength``.
+    /// Reads the first bytes of a file, at most ``RecordReader/headLength``.
     init(of head: UnsafeRawBufferPointer, form: RecordForm) {
         isWhole = head.count < RecordReader.headLength
         var splitter = RecordSplitter(form)

@@ -98,6 +98,7 @@ final class RecordParser {
     /// Why rows with these columns cannot be events, as a clause; nil where they can.
     ///
     /// - Parameter row: A row of empty texts, readable as in ``parse(_:number:into:)``.
+    /// - Returns: The clause.
     func complaint(aboutColumns row: UnsafeRawBufferPointer) -> String? {
         scratch.removeAll()
         others.removeAll(keepingCapacity: true)
