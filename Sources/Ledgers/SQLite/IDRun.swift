@@ -173,7 +173,7 @@ struct IDEntries {
 }
 
 /// Merges runs into one, group by group of chunks: what is merged is taken away from the runs it came
-/// from, so that whoever looks into all runs finds every id once, however far it is.
+/// from, so that a look-up in all runs finds every id once, however far it is.
 struct IDMerge {
     private var output: IDRun
     private let inputs: [IDRun]

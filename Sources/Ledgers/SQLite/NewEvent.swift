@@ -60,8 +60,8 @@ package struct AppendCounts: Hashable, Sendable {
 
 /// Events on their way into a ledger: one arena of bytes and one array of records, both reused.
 ///
-/// `@unchecked Sendable`: a batch has one owner at a time. Whoever fills it hands it over through a
-/// locked queue, and does not touch it until the queue hands it back.
+/// `@unchecked Sendable`: a batch has one owner at a time. Its filler hands it over through a locked
+/// queue, and does not touch it until the queue hands it back.
 final class NewEventBatch: @unchecked Sendable {
     /// What the arena knows of one event: its texts follow each other from `offset` on, stream,
     /// type, payload, metadata, id, and what it was read from.

@@ -7,7 +7,7 @@ import Testing
 
 /// Damage to a ledger's file, and what `verify` says of it.
 ///
-/// What a damage changes is told by Python's `sqlite3`, which reads every row of every table, in order
+/// Python's `sqlite3` tells what a damage changes: it reads every row of every table, in order
 /// and by its key, from the damaged file and from the sound one.
 @Suite("Damage to a ledger", .serialized)
 struct LedgerDamageTests {

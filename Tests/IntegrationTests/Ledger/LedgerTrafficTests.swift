@@ -8,7 +8,7 @@ import Rebuilder
 import TestSupport
 import Testing
 
-/// What a ledger promises its readers, whoever writes.
+/// What a ledger promises its readers, beside any number of writers.
 ///
 /// `make soak` asks for 500 seeds; `REPRISE_TEST_SEED` brings one back.
 @Suite("A ledger under traffic", .serialized)
