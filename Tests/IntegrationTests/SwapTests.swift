@@ -223,9 +223,24 @@ struct SwapTests {
             var options = RebuildOptions()
             options.swaps = false
             _ = try await scene.rebuild(Tally.self, options: options)
-            try await scene.database.execute(
-                "UPDATE reprise.checkpoint SET position = 'ffffffffffffffff-0000000000000000-0000000000000000'"
+            // A projector that goes ahead while the tables are reloaded.
+            let ahead = "ffffffffffffffff-0000000000000000-0000000000000000"
+            options.swaps = true
+            options.strategy = .truncate
+            options.hooks = Hooks(
+                beforeSwap: [
+                    "psql -X '\(scene.database.url)' -c \"UPDATE reprise.checkpoint SET position = '\(ahead)'\""
+                ],
+                afterSwap: [],
+                timeout: 60
             )
+            let reload = await #expect(throws: ReadModelError.self) {
+                _ = try await scene.rebuild(Tally.self, options: options)
+            }
+            guard case .behindLive = reload else {
+                Issue.record("expected behindLive, got \(String(describing: reload))")
+                return
+            }
             let error = await #expect(throws: ReadModelError.self) {
                 _ = try await scene.control(Tally.self).swap(patience: CutOverPatience())
             }
@@ -233,13 +248,13 @@ struct SwapTests {
                 Issue.record("expected behindLive, got \(String(describing: error))")
                 return
             }
-            options.swaps = true
-            options.strategy = .truncate
-            let reload = await #expect(throws: ReadModelError.self) {
+            // The ledger ends before the live position, which is seen before anything is folded.
+            options.hooks = Hooks()
+            let early = await #expect(throws: RebuildError.self) {
                 _ = try await scene.rebuild(Tally.self, options: options)
             }
-            guard case .behindLive = reload else {
-                Issue.record("expected behindLive, got \(String(describing: reload))")
+            guard case .ledgerEndsEarly = early else {
+                Issue.record("expected ledgerEndsEarly, got \(String(describing: early))")
                 return
             }
             let forced = try await scene.control(Tally.self).swap(
