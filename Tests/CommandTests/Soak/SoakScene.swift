@@ -274,11 +274,11 @@ extension SoakScene {
             "SELECT count(name) FROM public.customer_totals"
         ),
         (
-            "sum(json_extract(message, '$.amountCents')) FILTER (WHERE type = 'OrderPaid')",
+            "sum(json_extract(payload, '$.amountCents')) FILTER (WHERE type = 'OrderPaid')",
             "SELECT sum(paid_cents) FROM public.customer_totals"
         ),
         (
-            "sum(json_extract(message, '$.amountCents')) FILTER (WHERE type = 'OrderPaid')",
+            "sum(json_extract(payload, '$.amountCents')) FILTER (WHERE type = 'OrderPaid')",
             "SELECT sum(paid_cents) FROM public.order_summary"
         ),
     ]
