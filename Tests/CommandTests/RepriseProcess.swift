@@ -83,7 +83,7 @@ struct RepriseProcess {
         line.split(separator: " ").map(String.init)
     }
 
-    /// Settings of whoever runs the tests must not reach the command.
+    /// Settings of the person who runs the tests must not reach the command.
     private func prefix(
         dropping kept: [String: String]
     ) throws -> [String] {

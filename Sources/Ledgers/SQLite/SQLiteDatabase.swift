@@ -261,13 +261,6 @@ final class SQLiteDatabase {
         _ = csqlite_configure(handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keeps ? 1 : 0)
     }
 
-    /// Bytes of the pages that are in use.
-    func size() throws -> Int {
-        let pages = try integer("PRAGMA main.page_count") ?? 0
-        let free = try integer("PRAGMA main.freelist_count") ?? 0
-        return Int((pages - free) * (try integer("PRAGMA main.page_size") ?? 0))
-    }
-
     /// That a file is shorter than it says, as a clause; nil when it is not, or when a log may have the
     /// rest.
     private static func cutOff(_ path: String) -> String? {

@@ -166,7 +166,7 @@ struct GuideShell {
     func run(_ commands: String, input: String = "") async throws -> ChildProcess.Outcome {
         var variables = ["PATH": path]
         variables["STORE"] = store
-        // Settings of whoever runs the tests must not reach the command.
+        // Settings of the person who runs the tests must not reach the command.
         let foreign = ProcessInfo.processInfo.environment.keys.filter { $0.hasPrefix("REPRISE_") }
         return try await ChildProcess.run(
             "env",
