@@ -1,27 +1,50 @@
 internal import Glibc
 
-/// Whose turn it is to write next: a lock beside the ledger that a writer holds while it waits for
-/// SQLite's, and gives back when it has got that.
+/// Whose turn it is to write next, and whether others write: two locks of a file beside the ledger.
 ///
 /// SQLite's own lock is not fair: a writer that takes it again at once gets it before those who wait.
-/// With this one, a writer that has just committed stands behind them.
+/// With the first lock, which a writer holds while it waits for SQLite's, one that has just committed
+/// stands behind them. The second is shared by all writers as long as they have the ledger open.
 ///
-/// Used by one thread. Without the right to make the lock's file writing goes on, less fairly.
+/// Used by one thread. Without the right to make the file writing goes on, less fairly.
 final class AppendTurn {
     private let path: String
-    private var file: Int32
+    private var file: Int32 = -1
 
     init(ledger: String) {
         // Two writers may know the file by two names.
         path = LogFile.resolved(ledger) + "-turn"
-        file = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        // The last writer takes the file away; who opened it just before opens it anew.
+        for attempt in 0..<100 {
+            if attempt > 0 { usleep(1_000) }
+            file = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
+            guard file >= 0 else { return }
+            var status = stat()
+            if lock(.writers, F_RDLCK), fstat(file, &status) == 0, status.st_nlink > 0 { return }
+            close(file)
+            file = -1
+        }
     }
 
     deinit {
         guard file >= 0 else { return }
-        // Who waits with the old file while another makes a new one waits less fairly, once.
-        if flock(file, LOCK_EX | LOCK_NB) == 0 { unlink(path) }
+        if lock(.writers, F_WRLCK) { unlink(path) }
         close(file)
+    }
+
+    /// Whether no other writer has the ledger open; true too where that cannot be known.
+    ///
+    /// Of two that end at once and ask, one at least hears that it is alone.
+    func isAlone() -> Bool {
+        guard file >= 0 else { return true }
+        _ = lock(.writers, F_UNLCK)
+        let isAlone = lock(.writers, F_WRLCK)
+        // Others may come, and need not wait. Another may be asking just now: for a moment.
+        for _ in 0..<100 {
+            if lock(.writers, F_RDLCK) { break }
+            usleep(100)
+        }
+        return isAlone
     }
 
     /// Tries until `begin` succeeds, or the patience is over.
@@ -38,7 +61,7 @@ final class AppendTurn {
             usleep(1_000)
             hasTurn = tryTurn()
         }
-        defer { if hasTurn { giveTurn() } }
+        defer { if hasTurn { _ = lock(.turn, F_UNLCK) } }
         while true {
             if try begin() { return true }
             guard LedgerClock.now() < end else { return false }
@@ -46,7 +69,24 @@ final class AppendTurn {
         }
     }
 
-    private func tryTurn() -> Bool { file < 0 || flock(file, LOCK_EX | LOCK_NB) == 0 }
+    private func tryTurn() -> Bool { file < 0 || lock(.turn, F_WRLCK) }
 
-    private func giveTurn() { if file >= 0 { flock(file, LOCK_UN) } }
+    /// The bytes of the file that are locked; it has none.
+    private enum Lock: off_t {
+        case turn = 0
+        case writers = 1
+    }
+
+    /// F_OFD_SETLK of Linux, which Swift's Glibc leaves out: a lock that belongs to the open file, so
+    /// that another open file of this process neither shares nor drops it.
+    private static let setLock: Int32 = 37
+
+    private func lock(_ lock: Lock, _ kind: Int32) -> Bool {
+        var request = flock()
+        request.l_type = Int16(kind)
+        request.l_whence = Int16(SEEK_SET)
+        request.l_start = lock.rawValue
+        request.l_len = 1
+        return fcntl(file, Self.setLock, &request) == 0
+    }
 }

@@ -29,6 +29,8 @@ final class IDIndex {
     private static let smallBatch = 1_024
     private static let mostRecent: Int64 = 8_192
     private static let fanIn = 8
+    /// Look-ups for which a filter is never worth it.
+    private static let fewLookups = 500
 
     private let database: SQLiteDatabase
     private let seed: UInt64
@@ -39,8 +41,6 @@ final class IDIndex {
     private var runs: [IDRun] = []
     private var filter: IDFilter?
     private var lookups = 0
-    /// Look-ups before a filter is worth reading all runs.
-    private var fewLookups = 0
     private var hasRecent = false
     /// What is added in this transaction, by hash.
     private var added: [UInt64: Int64] = [:]
@@ -67,12 +67,28 @@ final class IDIndex {
 
     func hash(_ id: UnsafeRawBufferPointer) -> UInt64 { XXHash.of(id, seed: seed) }
 
+    /// Reads what looking up so many ids takes, before the transaction in which they are looked up: it
+    /// can take seconds, for which nobody else waits.
+    func prepare(toFind ids: Int) throws {
+        lookups += ids
+        guard ids > 0, filter != nil || lookups > Self.fewLookups else { return }
+        try database.reading {
+            let runs = try IDRun.all(in: database)
+            let entries = runs.map(\.ids).reduce(0, +)
+            if filter?.isFull(with: runs) != false {
+                // A look-up costs a page of each run, and the filter a reading of all: measured at 5
+                // million ids.
+                guard lookups > Self.fewLookups + entries / 2_000 else { return }
+                filter = IDFilter(capacity: entries * 3 / 2)
+            }
+            try filter?.learn(runs, in: database)
+        }
+    }
+
     /// Begins a transaction: others may have written since the last one.
     func begin() throws {
         forgetAdded()
         runs = try IDRun.all(in: database)
-        // A look-up costs a page of each run, and the filter a reading of all: measured at 5 million ids.
-        fewLookups = runs.reduce(500) { $0 + $1.ids / 2_000 }
         hasRecent = try database.integer("SELECT 1 FROM main.recent_ids LIMIT 1") != nil
         guard let filter else { return }
         if hasRecent { try flushRecent(above: 0) }
@@ -98,13 +114,7 @@ final class IDIndex {
             found.append(sequence)
             for entry in addedBeside where entry.hash == hash { found.append(entry.sequence) }
         }
-        lookups += 1
-        if filter == nil, lookups > fewLookups {
-            let filter = IDFilter(capacity: 0)
-            try filter.learn(runs, in: database)
-            self.filter = filter
-        }
-        if filter?.mayHold(hash) != false {
+        if mayHold(hash) != false {
             for run in runs { try run.find(hash, by: findChunk, into: &found) }
         }
         if hasRecent {
@@ -114,6 +124,9 @@ final class IDIndex {
         }
         return found
     }
+
+    /// Whether a run may have a hash; nil where no filter is in memory.
+    func mayHold(_ hash: UInt64) -> Bool? { filter?.mayHold(hash) }
 
     /// Notes the id of an event that was stored.
     func add(_ entry: Entry) {

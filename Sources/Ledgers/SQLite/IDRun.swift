@@ -257,7 +257,8 @@ final class IDFilter {
     /// Each look-up that it lets pass in vain reads a page of every run.
     private static let bitsPerID = 16
 
-    private var capacity: Int
+    /// How many it can hold before more and more pass.
+    private let capacity: Int
     private var count = 0
     private var words: [UInt64]
     private var known: Set<Int64> = []
@@ -272,22 +273,14 @@ final class IDFilter {
         return words[index(hash)] & mask == mask
     }
 
+    /// Whether it is too small for what it holds and the runs that it does not know.
+    func isFull(with runs: [IDRun]) -> Bool {
+        count + runs.reduce(0) { $0 + (known.contains($1.number) ? 0 : $1.ids) } > capacity
+    }
+
     /// Reads the runs that it does not know.
     func learn(_ runs: [IDRun], in database: SQLiteDatabase) throws {
-        let unknown = runs.filter { !known.contains($0.number) }
-        guard !unknown.isEmpty else { return }
-        let more = unknown.map(\.ids).reduce(0, +)
-        var toRead = unknown
-        if count + more > capacity {
-            // Larger, and so of all of them anew.
-            capacity = (runs.map(\.ids).reduce(0, +)) * 3 / 2
-            capacity = max(capacity, 1 << 16)
-            words = Array(repeating: 0, count: capacity * Self.bitsPerID / 64)
-            count = 0
-            known = []
-            toRead = runs
-        }
-        for run in toRead {
+        for run in runs where !known.contains(run.number) {
             try run.forEachChunk(in: run.prefixes, of: database) { _, entries in
                 for index in 0..<entries.count { add(entries[index].hash) }
             }
@@ -298,8 +291,6 @@ final class IDFilter {
 
     /// A run that was just written.
     func add(_ entries: [IDIndex.Entry], of run: IDRun) {
-        // A full one lets more and more pass; it is built anew when it is asked next.
-        guard count + entries.count <= capacity else { return }
         for entry in entries { add(entry.hash) }
         known.insert(run.number)
     }

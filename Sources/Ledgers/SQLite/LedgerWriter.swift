@@ -150,7 +150,9 @@ package final class LedgerWriter {
         done: (AppendedEvent) -> Void = { _ in },
         together: (AppendCounts) throws -> Void = { _ in }
     ) throws -> AppendCounts {
+        let ids = batch.records.reduce(0) { $0 + ($1.hasID ? 1 : 0) }
         while true {
+            try self.ids.prepare(toFind: ids)
             guard try turn.wait(patience, toBegin: { try self.begin() }) else {
                 throw LedgerError.locked(path: place)
             }
@@ -163,7 +165,7 @@ package final class LedgerWriter {
                     return counts
                 }
             } catch {
-                ids.undo()
+                self.ids.undo()
                 throw error
             }
             if let counts {
@@ -434,6 +436,8 @@ extension LedgerWriter {
     /// Merges the log into the file, then says there that there is none; where others use the ledger,
     /// the log stays for the last of them.
     private func mergeLog() {
+        // Beside others the log can be long, and merging it is theirs.
+        guard turn.isAlone() else { return }
         do {
             try database.execute("PRAGMA busy_timeout = 0")
             // What is merged is written page after page, so the mark may go only when all others are
@@ -442,6 +446,8 @@ extension LedgerWriter {
             guard try database.integer("SELECT is_open FROM main.log_state") == 1 else {
                 return database.keepsLog(false)
             }
+            // FULL keeps writers out, so most is merged before it.
+            _ = try database.integer("PRAGMA main.wal_checkpoint(PASSIVE)")
             guard try database.integer("PRAGMA main.wal_checkpoint(FULL)") == 0 else { return }
             let merged = try newest()?.sequence
             try database.transaction {

@@ -46,6 +46,37 @@ struct IDIndexTests {
         }
     }
 
+    @Test("gets ready for many look-ups while another writer is in the middle of a transaction")
+    func prepareBesideWriter() throws {
+        try withLedgerFolder { folder in
+            let path = folder.file("a.ledger")
+            try SQLiteLedger.create(path: path)
+            let ids = (0..<2_000).map { UInt64($0) &* 0x9e37_79b9_7f4a_7c15 }
+            try SQLiteDatabase.withDatabase(path: path, mode: .write, patience: 0) { database in
+                let index = try IDIndex(database: database, seed: 7)
+                try database.transaction {
+                    try index.begin()
+                    for (number, hash) in ids.enumerated() {
+                        index.add(IDIndex.Entry(hash: hash, sequence: Int64(number)))
+                    }
+                    try index.finish()
+                }
+                try SQLiteDatabase.withDatabase(path: path, mode: .write, patience: 0) { other in
+                    let prepared = try IDIndex(database: other, seed: 7)
+                    try database.transaction { try prepared.prepare(toFind: 2_000) }
+                    // The runs are in memory now: a look-up of what is not there reads none.
+                    try database.execute("DELETE FROM main.id_chunks")
+                    try other.reading {
+                        try prepared.begin()
+                        #expect(prepared.mayHold(ids[77]) == true)
+                        let strange = (1...1_000).map { UInt64($0) &* 0xbf58_476d_1ce4_e5b9 }
+                        #expect(strange.count { prepared.mayHold($0) != false } < 100)
+                    }
+                }
+            }
+        }
+    }
+
     private struct Model {
         var entries: [UInt64: [Int64]] = [:]
         /// In the order in which they came: that of a dictionary differs from run to run.
@@ -65,6 +96,7 @@ struct IDIndexTests {
         let isUndone = Int.random(in: 0..<8, using: &random) == 0
         var next = model
         do {
+            try index.prepare(toFind: size)
             try database.transaction {
                 try index.begin()
                 for _ in 0..<size {

@@ -29,6 +29,34 @@ struct LedgerWriterTests {
         }
     }
 
+    @Test("a writer that ends beside another leaves it the log to merge and the file of turns")
+    func endingBesideAnother() throws {
+        try withLedgerFolder { folder in
+            let path = folder.file("a.ledger")
+            try SQLiteLedger.create(path: path)
+            try LedgerWriter.withWriter(path: path) { lasting in
+                try lasting.append([event("A")])
+                let turns = try inode(of: path + "-turn")
+                let file = try Data(contentsOf: URL(fileURLWithPath: path))
+                for _ in 0..<3 {
+                    try LedgerWriter.withWriter(path: path) { try $0.append([event("B")]) }
+                }
+                #expect(try inode(of: path + "-turn") == turns)
+                #expect(try Data(contentsOf: URL(fileURLWithPath: path)) == file)
+                try lasting.append([event("C")])
+            }
+            #expect(!FileManager.default.fileExists(atPath: path + "-turn"))
+            #expect(!FileManager.default.fileExists(atPath: path + "-wal"), "the last one merges")
+            let types = try contents(of: path).map { $0.split(separator: " ")[3] }
+            #expect(types == ["A", "B", "B", "B", "C"])
+        }
+    }
+
+    private func inode(of path: String) throws -> UInt64 {
+        let attributes = try FileManager.default.attributesOfItem(atPath: path)
+        return try #require(attributes[.systemFileNumber] as? UInt64)
+    }
+
     @Test(
         "an appended event stands behind one with an id of its own, however great that is",
         arguments: [
