@@ -36,6 +36,7 @@ def text_report(results):
         task_table(results["tasks"]) if results["tasks"] else "",
         "\n".join(results["leftOut"]),
         reading_table(results["reading"]) if results["reading"] else "",
+        waiting_table(results["waiting"]) if results["waiting"] else "",
         growth_table(results["growth"]) if results["growth"] else "",
         target_lines(results["targets"]),
         machine_lines(results),
@@ -84,6 +85,18 @@ def reading_table(reading):
             row.append(f"{figures['partOfScan'][way]:.2f}")
         rows.append(row)
     return "Reading, in seconds (medians), beside a C program that scans the file:\n" + in_columns(rows)
+
+
+def waiting_table(waiting):
+    rows = [["", "times", "alone, ms", "median wait", "most"]]
+    for figures in waiting:
+        rows.append([
+            figures["name"],
+            f"{figures['times']}",
+            *(f"{figures[which]:.0f}" for which in ("aloneMilliseconds", "medianWait", "mostWait")),
+        ])
+    title = "Writing beside an import with v4 ids, in milliseconds more than the process takes alone:"
+    return f"{title}\n{in_columns(rows)}"
 
 
 def growth_table(growth):

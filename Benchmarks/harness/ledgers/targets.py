@@ -23,6 +23,8 @@ PART_OF_SCAN = 0.63
 MOST_TIMES_FOR_TYPES = 1.5
 LEAST_PART_WHEN_GROWN = 0.5
 GROWN_TO = 30
+# Milliseconds.
+MOST_WAIT = 100
 
 
 def targets(results):
@@ -30,6 +32,10 @@ def targets(results):
     reading = {figures["name"]: figures for figures in results["reading"]}
     if reading:
         found += reading_targets(reading, results["timesForTypes"])
+    for figures in results["waiting"]:
+        holds = figures["mostWait"] <= MOST_WAIT if figures["isEnough"] else None
+        words = f"{figures['name']} beside an import: waits {MOST_WAIT} ms at most"
+        found.append(target(words, holds, f"{figures['mostWait']:.0f} ms"))
     if results["growth"]:
         found.append(growth_target(results["growth"]["rates"]))
     if results["events"] < LEAST_EVENTS:
