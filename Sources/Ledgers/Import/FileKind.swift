@@ -1,56 +1,55 @@
 /// What the first bytes of a file say it is.
 enum FileKind: Equatable {
     case records(RecordForm)
-    /// Something that cannot be imported: what it is, and what to do.
+    /// Something that cannot be imported: what it is, and what to do, in which `FILE` stands for the
+    /// file and `IMPORT` for the command that imports from standard input.
     case other(String, advice: String)
 
     private static let marks: [(offset: Int, mark: [UInt8], name: String, advice: String)] = [
         (
             0, [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00], "xz data",
-            "Decompress it: 'xz -dc FILE | \(importing)'."
+            "Decompress it: xz -dc FILE | IMPORT"
         ),
-        (0, Array("BZh".utf8), "bzip2 data", "Decompress it: 'bzip2 -dc FILE | \(importing)'."),
-        (0, [0x04, 0x22, 0x4d, 0x18], "lz4 data", "Decompress it: 'lz4 -dc FILE | \(importing)'."),
+        (0, Array("BZh".utf8), "bzip2 data", "Decompress it: bzip2 -dc FILE | IMPORT"),
+        (0, [0x04, 0x22, 0x4d, 0x18], "lz4 data", "Decompress it: lz4 -dc FILE | IMPORT"),
         (
             0, [0x50, 0x4b, 0x03, 0x04], "a zip archive",
-            "Unpack it: 'unzip -p FILE | \(importing)'."
+            "Unpack it: unzip -p FILE | IMPORT"
         ),
         (
             0, [0x37, 0x7a, 0xbc, 0xaf, 0x27, 0x1c], "a 7z archive",
-            "Unpack it: '7z x -so FILE | \(importing)'."
+            "Unpack it: 7z x -so FILE | IMPORT"
         ),
         (
             257, Array("ustar".utf8), "a tar archive",
-            "Unpack it: 'tar -xOf FILE MEMBER | \(importing)'."
+            "Unpack it: tar -xOf FILE MEMBER | IMPORT"
         ),
         (
             0, Array("PAR1".utf8), "a Parquet file",
-            "Write it as NDJSON, for example with 'duckdb -c \"COPY (FROM 'FILE') TO '/dev/stdout' (FORMAT json)\"'."
+            "Write it as NDJSON, for example in DuckDB: COPY (FROM 'events.parquet') TO 'events.ndjson'."
         ),
         (
             0, [0x4f, 0x62, 0x6a, 0x01], "an Avro file",
-            "Write it as NDJSON: 'avro-tools tojson FILE | \(importing)'."
+            "Write it as NDJSON: avro-tools tojson FILE | IMPORT"
         ),
         (
             0, Array("ORC".utf8), "an ORC file",
-            "Write it as NDJSON: 'orc-contents FILE | \(importing)'."
+            "Write it as NDJSON: orc-contents FILE | IMPORT"
         ),
         (
             0, Array("SQLite format 3\0".utf8), "an SQLite database",
-            "Write its events as NDJSON: 'reprise ledger export' if it is a ledger, or 'sqlite3 -csv -header"
-                + " FILE \"SELECT …\" | \(importing)'."
+            "Write its events as NDJSON: 'reprise ledger export' if it is a ledger, or sqlite3 -csv -header"
+                + " FILE \"SELECT …\" | IMPORT"
         ),
         (
             0, Array("PGDMP".utf8), "a PostgreSQL dump in the custom format",
-            "Export the table as CSV: 'psql -c \"COPY events TO STDOUT (FORMAT csv, HEADER)\" | \(importing)'."
+            "Export the table as CSV: psql -c \"COPY events TO STDOUT (FORMAT csv, HEADER)\" | IMPORT"
         ),
         (
             0, Array("--\n-- PostgreSQL".utf8), "a PostgreSQL dump in SQL",
-            "Export the table as CSV: 'psql -c \"COPY events TO STDOUT (FORMAT csv, HEADER)\" | \(importing)'."
+            "Export the table as CSV: psql -c \"COPY events TO STDOUT (FORMAT csv, HEADER)\" | IMPORT"
         ),
     ]
-
-    private static let importing = "reprise ledger import -"
 
     /// - Parameters:
     ///   - head: The first bytes, decompressed.
@@ -68,7 +67,7 @@ enum FileKind: Equatable {
             self = .other(
                 "text whose lines end with CR alone",
                 advice:
-                    "Write its line ends as LF: 'tr \"\\r\" \"\\n\" < FILE | \(Self.importing)'."
+                    "Write its line ends as LF: tr \"\\r\" \"\\n\" < FILE | IMPORT"
             )
         }
     }
@@ -115,7 +114,7 @@ enum FileKind: Equatable {
     private static func utf(_ name: String) -> FileKind {
         .other(
             "\(name.prefix(6)) text",
-            advice: "Write it as UTF-8: 'iconv -f \(name) -t UTF-8 FILE | \(importing)'."
+            advice: "Write it as UTF-8: iconv -f \(name) -t UTF-8 FILE | IMPORT"
         )
     }
 
@@ -145,11 +144,11 @@ enum FileKind: Equatable {
 
     private static let commented = FileKind.other(
         "JSON with comments",
-        advice: "Take the comments out, for example with 'grep -v \"^ *//\" FILE | \(importing)'."
+        advice: "Take the comments out, for example with grep -v \"^ *//\" FILE | IMPORT"
     )
     private static let yaml = FileKind.other(
         "YAML",
-        advice: "Write it as NDJSON: 'yq -o=json -I=0 \".[]\" FILE | \(importing)'."
+        advice: "Write it as NDJSON: yq -o=json -I=0 \".[]\" FILE | IMPORT"
     )
 
     /// A text that is neither JSON nor marked: CSV, if its first line has a delimiter.
@@ -198,7 +197,7 @@ enum FileKind: Equatable {
         guard isOpen, goesOn else { return .records(.lines) }
         return .other(
             "JSON whose objects go over several lines",
-            advice: "Write one object a line: 'jq -c . FILE | \(importing)'."
+            advice: "Write one object a line: jq -c . FILE | IMPORT"
         )
     }
 }

@@ -64,15 +64,17 @@ extension ImportError: CustomStringConvertible {
 
     private var whatIsStored: String {
         guard counts.stored + counts.present + counts.setAside > 0 else {
-            return "nothing was stored in '\(ledger)'"
+            return "nothing was stored in \(TextForPeople.path(ledger))"
         }
         var parts = [
-            "\(counts.stored) event\(counts.stored == 1 ? " was" : "s were") stored in '\(ledger)'"
+            "\(counts.stored) event\(counts.stored == 1 ? " was" : "s were") stored in \(TextForPeople.path(ledger))"
         ]
         if counts.present > 0 { parts.append("\(counts.present) were there already") }
         if counts.setAside > 0 {
             let records = "\(counts.setAside) bad record\(counts.setAside == 1 ? " was" : "s were")"
-            parts.append("\(records) set aside in '\(counts.badRecordsPath ?? "")'")
+            parts.append(
+                "\(records) set aside in \(TextForPeople.path(counts.badRecordsPath ?? ""))"
+            )
         }
         return parts.joined(separator: ", ")
     }

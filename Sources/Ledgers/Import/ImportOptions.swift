@@ -18,6 +18,8 @@ package struct ImportOptions: Sendable {
     package var source: String?
     /// Whether a file that was imported before is imported once more.
     package var again = false
+    /// The command that imports from standard input in the same way, for advice.
+    package var command = "reprise ledger import -"
 
     /// What most files need.
     package init() {}

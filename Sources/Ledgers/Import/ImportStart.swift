@@ -71,17 +71,24 @@ struct ImportStartFinder {
         case .records(let found): form = found
         case .other("empty", _) where options.source != nil: form = .lines
         case .other(let kind, let advice):
-            let shown =
-                argument == "-"
-                ? "…" : TextForPeople.shown(argument, most: 1_000).dropFirst().dropLast()
             throw Refusal(
                 kind: .otherFormat,
                 reason: "it is \(kind)",
-                advice: advice.replacing("FILE", with: shown)
+                advice: Self.filled(
+                    advice,
+                    file: argument == "-" ? "…" : TextForPeople.argument(argument),
+                    command: options.command
+                )
             )
         }
         self.form = form
         ends = self.head.withUnsafeBytes { RecordEnds(of: $0, form: form) }
+    }
+
+    private static func filled(_ advice: String, file: String, command: String) -> String {
+        // The file's name and the options may hold either word.
+        let parts = advice.split(separator: "IMPORT", omittingEmptySubsequences: false)
+        return parts.map { $0.replacing("FILE", with: file) }.joined(separator: command)
     }
 
     mutating func find() throws -> ImportStart {
@@ -111,7 +118,8 @@ struct ImportStartFinder {
             kind: .otherContent,
             reason:
                 "what the ledger knows of the source \(TextForPeople.shown(row.source ?? "")) is damaged",
-            advice: "Run 'reprise ledger verify --ledger \(ledger)' to see what else is."
+            advice:
+                "Run 'reprise ledger verify --ledger \(TextForPeople.argument(ledger))' to see what else is."
         )
     }
 
@@ -240,8 +248,8 @@ struct ImportStartFinder {
                 reason:
                     "the \(known.bytes) bytes of \(TextForPeople.shown(known.source ?? "")) that were"
                     + " read before are not its beginning: it was replaced, rotated, cut or changed",
-                advice: "If its events are new, import it under another name, such as '--source"
-                    + " \(known.source ?? "")-2'."
+                advice: "If its events are new, import it under another name, such as --source="
+                    + TextForPeople.argument("\(known.source ?? "")-2")
             )
         }
         if let match, let other = match.source, other != options.source, match.unnamed > 0 {

@@ -204,7 +204,29 @@ struct LedgerImportCommand: AsyncParsableCommand {
         }
         options.delimiter = try delimiterByte()
         try setSource(&options)
+        options.command = command
         return options
+    }
+
+    private var command: String {
+        let values: [(String, [String])] = [
+            ("ledger", ledger.ledger.map { [$0] } ?? []),
+            ("config", general.config.map { [$0] } ?? []),
+            ("field", field),
+            ("stream-prefix", streamPrefix.isEmpty ? [] : [streamPrefix]),
+            ("time-zone", timeZone.map { [$0] } ?? []),
+            ("time-unit", timeUnit.map { [$0] } ?? []),
+            ("delimiter", delimiter.map { [$0] } ?? []),
+            ("source", source.map { [$0] } ?? []),
+            ("skip-bad", skipBad > 0 ? ["\(skipBad)"] : []),
+        ]
+        let flags = [("again", again), ("replace", replace), ("allow-future", allowFuture)]
+        // A value may begin with a hyphen, so it is joined to its option.
+        return
+            (["reprise ledger import -"]
+            + values.flatMap { name, values in
+                values.map { "--\(name)=\(TextForPeople.argument($0))" }
+            } + flags.filter(\.1).map { "--\($0.0)" }).joined(separator: " ")
     }
 
     private func delimiterByte() throws -> UInt8? {

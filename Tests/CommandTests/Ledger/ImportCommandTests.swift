@@ -23,6 +23,37 @@ struct ImportCommandTests {
         try Data(text.utf8).write(to: URL(fileURLWithPath: path))
     }
 
+    @Test(
+        "the command that is advised for another format imports with the same options, typed as it is"
+    )
+    func advisedCommand() async throws {
+        try await withScratchFolder { folder in
+            let program = try BuiltProgram("reprise").path
+            let reprise = RepriseProcess(in: folder)
+            let (file, ledger) = ("an IMPORT, Müller's FILE.json", "a led'ger.db")
+            expect(try await reprise.run(["ledger", "create", ledger]), exits: 0)
+            let line = "{\"at\":\"2026-01-05T08:00:00Z\",\"who\":\"s\",\"d\":{\"n\":1}}\n"
+            let wide = try #require(line.data(using: .utf16))
+            try wide.write(to: URL(fileURLWithPath: "\(folder)/\(file)"))
+            let refused = try await reprise.run([
+                "ledger", "import", file, "--ledger", ledger, "--field", "time=/at", "--field",
+                "stream=/who", "--field", "data=/d", "--field", "type==it's FILE",
+                "--stream-prefix=-x ",
+            ])
+            expect(refused, exits: 6, saying: ["it is UTF-16 text", "Write it as UTF-8: iconv -f"])
+            let said = try #require(refused.standardError.split(separator: "\n").last)
+            let command = try #require(said.split(separator: "UTF-8: ").last)
+            let bin = URL(fileURLWithPath: program).deletingLastPathComponent().path
+            let typed = try await ChildProcess.run(
+                "bash",
+                ["-c", "cd '\(folder)' && PATH='\(bin)':$PATH && \(command)"]
+            )
+            #expect(typed.status == 0, "\(typed.standardError)")
+            let shown = try await reprise.run(["ledger", "export", "--ledger", ledger])
+            #expect(shown.standardOutput.contains("\"stream\":\"-x s\",\"type\":\"it's FILE\""))
+        }
+    }
+
     @Test("what it stored, what was there and what is refused are said, with their exit statuses")
     func outcomes() async throws {
         try await withLedger { reprise, folder in
