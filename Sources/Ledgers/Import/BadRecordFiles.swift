@@ -1,3 +1,4 @@
+internal import Foundation
 internal import Glibc
 
 /// How much of a file of bad records belongs to transactions that were committed.
@@ -41,6 +42,17 @@ final class BadRecordFiles {
 
     static func recordsPath(of ledger: String, isCSV: Bool) -> String {
         "\(ledger).bad.\(isCSV ? "csv" : "ndjson")"
+    }
+
+    /// Whether the file of bad rows is there already, with another header.
+    static func hasOtherHeader(of ledger: String, than header: [UInt8]) -> Bool {
+        let path = recordsPath(of: ledger, isCSV: true)
+        guard let file = FileHandle(forReadingAtPath: path) else { return false }
+        defer { try? file.close() }
+        let line = header + [0x0a]
+        let found = (try? file.read(upToCount: line.count)).map { $0.map(Array.init) ?? [] } ?? []
+        // One that is cut off belongs to a run that was killed.
+        return found.count == line.count ? found != line : !line.starts(with: found)
     }
 
     static func reasonsPath(of ledger: String) -> String { "\(ledger).bad.txt" }

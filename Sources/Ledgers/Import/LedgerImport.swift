@@ -42,6 +42,7 @@ package struct LedgerImport: Sendable {
             let source = try open(progress)
             return try withoutActuallyEscaping(progress) { progress in
                 let start = try start(source, writer, progress)
+                try checkBadRows(of: start)
                 let pace = ImportPace()
                 let reading = ImportReading(
                     start.reader,
@@ -79,6 +80,19 @@ package struct LedgerImport: Sendable {
             ledger: ledger,
             counts: counts,
             skipBad: options.skipBad
+        )
+    }
+
+    private func checkBadRows(of start: ImportStart) throws {
+        guard options.skipBad > 0, let header = start.rows?.header,
+            BadRecordFiles.hasOtherHeader(of: ledger, than: header)
+        else { return }
+        let path = BadRecordFiles.recordsPath(of: ledger, isCSV: true)
+        throw error(
+            .otherContent,
+            "its bad rows would be added to \(TextForPeople.path(path)), which has another header",
+            advice: "Move that file away, then run the same command again: mv "
+                + "\(TextForPeople.argument(path)) \(TextForPeople.argument("\(path).old"))"
         )
     }
 

@@ -54,6 +54,31 @@ struct ImportCommandTests {
         }
     }
 
+    @Test(
+        "a CSV file whose bad rows would follow those of another header is refused before it begins"
+    )
+    func otherHeader() async throws {
+        try await withLedger { reprise, folder in
+            let rows = "2026-01-05T08:00:00Z,s,A,1\nnever,s,A,2\n"
+            let first = "time,stream,type,n\n" + rows
+            expect(try await reprise.run("ledger import - --skip-bad 5", input: first), exits: 0)
+            let second = "time,stream,type,other\n" + rows
+            let refused = try await reprise.run("ledger import - --skip-bad 5", input: second)
+            expect(
+                refused,
+                exits: 6,
+                saying: ["'ledger.db.bad.csv', which has another header", "nothing was stored"]
+            )
+            let said = try #require(refused.standardError.split(separator: "\n").last)
+            let command = try #require(said.split(separator: "again: ").last)
+            let moved = try await ChildProcess.run("bash", ["-c", "cd '\(folder)' && \(command)"])
+            #expect(moved.status == 0, "\(moved.standardError)")
+            expect(try await reprise.run("ledger import - --skip-bad 5", input: second), exits: 0)
+            let bad = try String(contentsOfFile: "\(folder)/ledger.db.bad.csv", encoding: .utf8)
+            #expect(bad == "time,stream,type,other\nnever,s,A,2\n")
+        }
+    }
+
     @Test("what it stored, what was there and what is refused are said, with their exit statuses")
     func outcomes() async throws {
         try await withLedger { reprise, folder in
