@@ -19,8 +19,7 @@ final class AppendTurn {
             if attempt > 0 { usleep(1_000) }
             file = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
             guard file >= 0 else { return }
-            var status = stat()
-            if lock(.writers, F_RDLCK), fstat(file, &status) == 0, status.st_nlink > 0 { return }
+            if lock(.writers, F_RDLCK), isInPlace { return }
             close(file)
             file = -1
         }
@@ -28,8 +27,15 @@ final class AppendTurn {
 
     deinit {
         guard file >= 0 else { return }
-        if lock(.writers, F_WRLCK) { unlink(path) }
+        if lock(.writers, F_WRLCK), isInPlace { unlink(path) }
         close(file)
+    }
+
+    /// Whether the open file is the one that others open; anybody may have removed it.
+    private var isInPlace: Bool {
+        var (own, found) = (stat(), stat())
+        return fstat(file, &own) == 0 && stat(path, &found) == 0 && own.st_ino == found.st_ino
+            && own.st_dev == found.st_dev
     }
 
     /// Whether no other writer has the ledger open; true too where that cannot be known.
