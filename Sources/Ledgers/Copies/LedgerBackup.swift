@@ -38,7 +38,14 @@ package struct LedgerBackup: Hashable, Sendable {
         withoutLog: Bool = false,
         progress: (Step) throws -> Void = { _ in }
     ) throws -> LedgerBackup {
-        try LedgerFile.withLedger(
+        // A writer that ended meanwhile could not merge its log while the snapshot was read; a user
+        // who may not write leaves it there.
+        defer {
+            if !withoutLog, SQLiteDatabase.hasLog(path) {
+                try? LedgerWriter.withWriter(path: path) { _ in }
+            }
+        }
+        return try LedgerFile.withLedger(
             path: path,
             mode: .read,
             demanding: withoutLog ? .readable : .whole

@@ -21,6 +21,8 @@ package enum LedgerError: Error, Equatable, Sendable {
     case foreignLog(path: String, reason: String)
     /// There is a log where that of a new file would be.
     case strayLog(path: String)
+    /// The file has hard links, so that it cannot be written safely.
+    case severalNames(path: String)
     /// There is a log beside the file, which this process may not read.
     case unreadableLog(path: String)
     /// Another process wrote the file while this one read it without SQLite's locks.
@@ -108,6 +110,14 @@ extension LedgerError: CustomStringConvertible {
                     + " would take it for its own.",
                 "Move \(quoted("\(path)-wal")) away and keep it, for it may have events of the old one; then run"
                     + " the same command again."
+            )
+        case .severalNames(let path):
+            (
+                "The ledger \(quoted(path)) has more than one name (hard links), and each would get a log of its"
+                    + " own: what is written by one would be lost by another.",
+                "Nothing was written. Remove the other names; 'find . -samefile \(TextForPeople.argument(path))' shows"
+                    + " those below this folder. Or copy it: 'reprise ledger backup COPY --ledger"
+                    + " \(TextForPeople.argument(path))'."
             )
         case .unreadableLog(let path):
             (

@@ -64,7 +64,9 @@ enum LedgerFile {
         demanding demand: Demand = .whole,
         _ body: (SQLiteDatabase, Header) throws -> Result
     ) throws -> Result {
-        try SQLiteDatabase.withDatabase(path: path, mode: mode, patience: patience) { database in
+        if mode == .write { try assertOneName(path) }
+        return try SQLiteDatabase.withDatabase(path: path, mode: mode, patience: patience) {
+            database in
             // A log that turns out to be another's must not be merged by closing the file.
             database.keepsLog(true)
             let header = try header(of: database)
@@ -82,6 +84,18 @@ enum LedgerFile {
             }
             return try body(database, header.0)
         }
+    }
+
+    /// Each name of a file would have a log and locks of its own, and events would be lost
+    /// (https://www.sqlite.org/howtocorrupt.html, section 2.5).
+    private static func assertOneName(_ path: String) throws {
+        // A file that was just made has its temporary name as well for a moment.
+        for _ in 0..<50 {
+            var status = stat()
+            guard stat(path, &status) == 0, status.st_nlink > 1 else { return }
+            pause()
+        }
+        throw LedgerError.severalNames(path: path)
     }
 
     /// What is known of a file's log.
@@ -115,7 +129,7 @@ enum LedgerFile {
     static func foreignLog(of database: SQLiteDatabase) throws -> String? {
         guard SQLiteDatabase.hasLog(database.path), !database.isImmutable,
             // In this order: what is merged in between is in the log's events, too.
-            let merged = try MergedEvents(in: database).last(),
+            let merged = try MergedFile(in: database).lastEvent(),
             let last = try database.integer("SELECT coalesce(max(sequence), 0) FROM main.events"),
             last < merged
         else { return nil }

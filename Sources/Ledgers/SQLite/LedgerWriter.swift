@@ -33,7 +33,7 @@ package final class LedgerWriter {
     private let find: SQLiteStatement
     private let writeBucket: SQLiteStatement
     /// Whether the file itself, its log apart, says that there is a log.
-    private var isMarkMerged = true
+    private var isMarkMerged: Bool
     private let newestBucket: SQLiteStatement
 
     /// Opens a ledger for writing, and closes it when `body` returns or throws.
@@ -84,6 +84,8 @@ package final class LedgerWriter {
             PRAGMA journal_size_limit = 67108864
             """
         )
+        // Another writer's mark may have been kept out of the file by a reader.
+        isMarkMerged = try MergedFile(in: database).announcesLog()
         ids = try IDIndex(database: database, seed: header.idSeed)
         insert = try database.prepare(
             """
@@ -423,14 +425,12 @@ extension LedgerWriter {
         // A reader of the moment keeps the page from being written. Most are short; where one is not,
         // the next batch tries again.
         for attempt in 1...attempts {
-            let statement = try database.prepare("PRAGMA main.wal_checkpoint(PASSIVE)")
-            isMarkMerged =
-                try statement.step() && statement.integer(0) == 0
-                && statement.integer(1) == statement.integer(2)
-            statement.reset()
+            isMarkMerged = try MergedFile(in: database).announcesLog()
             if isMarkMerged { return }
-            if attempt < attempts { LedgerFile.pause() }
+            if attempt > 1 { LedgerFile.pause() }
+            _ = try database.integer("PRAGMA main.wal_checkpoint(PASSIVE)")
         }
+        isMarkMerged = try MergedFile(in: database).announcesLog()
     }
 
     /// Merges the log into the file, then says there that there is none; where others use the ledger,

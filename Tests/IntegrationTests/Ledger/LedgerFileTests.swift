@@ -1,6 +1,7 @@
 import Foundation
 import LedgerKit
 import Migrations
+import ProjectionKit
 import TestSupport
 import Testing
 
@@ -34,6 +35,69 @@ struct LedgerFileTests {
             #expect(try LedgerVerify.run(path: copy).isSound)
         }
     }
+
+    @Test("a mark that a reader kept out of the file is put there by whoever writes next")
+    func keptOutMark() async throws {
+        try await withScratchFolder { folder in
+            let path = "\(folder)/a.ledger"
+            try SQLiteLedger.create(path: path)
+            try SQLiteDatabase.withDatabase(path: path, mode: .read, patience: 0) { reader in
+                try reader.execute("BEGIN; SELECT count(*) FROM main.events")
+                try LedgerWriter.withWriter(path: path) { first in
+                    try first.append([Self.event])
+                    #expect(try !MergedFile(in: first.database).announcesLog())
+                    try LedgerWriter.withWriter(path: path) { second in
+                        try reader.execute("COMMIT")
+                        try second.append([Self.event])
+                        #expect(try MergedFile(in: second.database).announcesLog())
+                    }
+                }
+            }
+        }
+    }
+
+    @Test("an event that was appended during a backup is in the file when both have ended")
+    func appendDuringBackup() async throws {
+        try await withScratchFolder { folder in
+            let (path, copy) = ("\(folder)/a.ledger", "\(folder)/copy.ledger")
+            try SQLiteLedger.create(path: path)
+            try LedgerWriter.withWriter(path: path) { _ = try $0.append([Self.event]) }
+            var appended: Position?
+            let backup = try LedgerBackup.make(of: path, at: "\(folder)/backup.ledger") { step in
+                guard appended == nil, case .copying = step else { return }
+                try LedgerWriter.withWriter(path: path) {
+                    appended = try $0.append([Self.event]).first?.position
+                }
+                #expect(SQLiteDatabase.hasLog(path), "the backup keeps the log from being merged")
+            }
+            #expect(backup.events == 1)
+            #expect(!SQLiteDatabase.hasLog(path))
+            _ = try await ChildProcess.run("cp", [path, copy])
+            #expect(try SQLiteLedger(path: copy).safePosition() == appended)
+        }
+    }
+
+    @Test("a ledger with a second name is read and not written")
+    func severalNames() async throws {
+        try await withScratchFolder { folder in
+            let (path, other) = ("\(folder)/a.ledger", "\(folder)/other.ledger")
+            try SQLiteLedger.create(path: path)
+            try LedgerWriter.withWriter(path: path) { _ = try $0.append([Self.event]) }
+            #expect(link(path, other) == 0)
+            for name in [path, other] {
+                #expect(throws: LedgerError.severalNames(path: name)) {
+                    try LedgerWriter.withWriter(path: name) { _ = try $0.append([Self.event]) }
+                }
+                #expect(try LedgerVerify.run(path: name).isSound)
+            }
+            // What the message advises.
+            _ = try LedgerBackup.make(of: path, at: "\(folder)/copy.ledger")
+            unlink(other)
+            try LedgerWriter.withWriter(path: path) { _ = try $0.append([Self.event]) }
+        }
+    }
+
+    private static let event = NewEvent(stream: "s", type: "A", data: "{}")
 
     @Test("a log that another SQLite program has merged is not missed; a renamed file's log is")
     func mergedLog() async throws {

@@ -37,12 +37,12 @@ struct LedgerWriterTests {
             try LedgerWriter.withWriter(path: path) { lasting in
                 try lasting.append([event("A")])
                 let turns = try inode(of: path + "-turn")
-                let file = try Data(contentsOf: URL(fileURLWithPath: path))
+                let merged = try MergedFile(in: lasting.database).lastEvent()
                 for _ in 0..<3 {
                     try LedgerWriter.withWriter(path: path) { try $0.append([event("B")]) }
                 }
                 #expect(try inode(of: path + "-turn") == turns)
-                #expect(try Data(contentsOf: URL(fileURLWithPath: path)) == file)
+                #expect(try MergedFile(in: lasting.database).lastEvent() == merged)
                 try lasting.append([event("C")])
             }
             #expect(!FileManager.default.fileExists(atPath: path + "-turn"))

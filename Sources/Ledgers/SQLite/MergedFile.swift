@@ -1,8 +1,8 @@
-/// What the file itself has of the events, its log apart.
+/// What the file itself has, its log apart.
 ///
 /// The pages are read past SQLite, by the connection's own descriptor: to open and close the file once
 /// more would give up this process' locks on it (https://www.sqlite.org/howtocorrupt.html, section 2.2).
-struct MergedEvents {
+struct MergedFile {
     private let database: SQLiteDatabase
 
     init(in database: SQLiteDatabase) {
@@ -11,16 +11,12 @@ struct MergedEvents {
 
     /// The number of the last event in the file; nil when it has none, or when that cannot be told, as
     /// while a log is being merged.
-    func last() throws -> Int64? {
-        let pageSize = try database.integer("PRAGMA main.page_size") ?? 0
-        let root = try database.integer(
-            "SELECT rootpage FROM main.sqlite_schema WHERE type = 'table' AND name = 'events'"
-        )
-        guard var page = root, pageSize >= 512 else { return nil }
-        var bytes = [UInt8](repeating: 0, count: Int(pageSize))
+    func lastEvent() throws -> Int64? {
+        guard var page = try root(of: "events") else { return nil }
+        var bytes = try emptyPage()
         // A tree of so many levels would have more pages than a file can.
         for _ in 0..<12 {
-            guard page > 1, database.readFile(&bytes, at: (page - 1) * pageSize) else { return nil }
+            guard read(&bytes, page) else { return nil }
             // https://www.sqlite.org/fileformat2.html, section 1.6.
             switch bytes[0] {
             case 5: page = Int64(Self.number(bytes, 8, 4))
@@ -29,6 +25,36 @@ struct MergedEvents {
             }
         }
         return nil
+    }
+
+    /// Whether it says that there is a log; false when that cannot be told.
+    func announcesLog() throws -> Bool {
+        var bytes = try emptyPage()
+        guard let page = try root(of: "log_state"), read(&bytes, page), bytes[0] == 13,
+            Self.number(bytes, 3, 2) == 1
+        else { return false }
+        var offset = Self.number(bytes, 8, 2)
+        // The length of the row, its key and the length of its own head; then the types of its values:
+        // that of the key, and of `is_open`, for which 9 is the number 1 (section 2.1).
+        for _ in 0..<4 where Self.varint(bytes, &offset) == nil { return false }
+        return Self.varint(bytes, &offset) == 9
+    }
+
+    private func root(of table: String) throws -> Int64? {
+        let statement = try database.prepare(
+            "SELECT rootpage FROM main.sqlite_schema WHERE type = 'table' AND name = ?1"
+        )
+        statement.bind(copying: table, at: 1)
+        return try statement.step() ? statement.integer(0) : nil
+    }
+
+    private func emptyPage() throws -> [UInt8] {
+        let size = try database.integer("PRAGMA main.page_size") ?? 0
+        return [UInt8](repeating: 0, count: max(512, Int(size)))
+    }
+
+    private func read(_ bytes: inout [UInt8], _ page: Int64) -> Bool {
+        page > 1 && database.readFile(&bytes, at: (page - 1) * Int64(bytes.count))
     }
 
     /// The key of the last cell of a leaf of a table.
