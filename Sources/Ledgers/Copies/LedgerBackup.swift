@@ -38,14 +38,23 @@ package struct LedgerBackup: Hashable, Sendable {
         withoutLog: Bool = false,
         progress: (Step) throws -> Void = { _ in }
     ) throws -> LedgerBackup {
-        // A writer that ended meanwhile could not merge its log while the snapshot was read; a user
-        // who may not write leaves it there.
-        defer {
-            if !withoutLog, SQLiteDatabase.hasLog(path) {
-                try? LedgerWriter.withWriter(path: path) { _ in }
-            }
+        let hadLog = SQLiteDatabase.hasLog(path)
+        let backup = try verifiedCopy(of: path, at: copy, withoutLog, progress)
+        // A writer that ended meanwhile could not merge its log while the snapshot was read. A user who
+        // may not write leaves it there.
+        if !hadLog, SQLiteDatabase.hasLog(path) {
+            try? LedgerWriter.withWriter(path: path) { _ in }
         }
-        return try LedgerFile.withLedger(
+        return backup
+    }
+
+    private static func verifiedCopy(
+        of path: String,
+        at copy: String,
+        _ withoutLog: Bool,
+        _ progress: (Step) throws -> Void
+    ) throws -> LedgerBackup {
+        try LedgerFile.withLedger(
             path: path,
             mode: .read,
             demanding: withoutLog ? .readable : .whole

@@ -47,8 +47,10 @@ final class BadRecordFiles {
     /// Whether the file of bad rows is there already, with another header.
     static func hasOtherHeader(of ledger: String, than header: [UInt8]) -> Bool {
         let path = recordsPath(of: ledger, isCSV: true)
-        guard let file = FileHandle(forReadingAtPath: path) else { return false }
-        defer { try? file.close() }
+        // A pipe must not be waited for.
+        let descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
+        guard descriptor >= 0 else { return false }
+        let file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
         let line = header + [0x0a]
         let found = (try? file.read(upToCount: line.count)).map { $0.map(Array.init) ?? [] } ?? []
         // One that is cut off belongs to a run that was killed.

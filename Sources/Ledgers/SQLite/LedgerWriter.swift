@@ -32,8 +32,6 @@ package final class LedgerWriter {
     private let insert: SQLiteStatement
     private let find: SQLiteStatement
     private let writeBucket: SQLiteStatement
-    /// Whether the file itself, its log apart, says that there is a log.
-    private var isMarkMerged: Bool
     private let newestBucket: SQLiteStatement
 
     /// Opens a ledger for writing, and closes it when `body` returns or throws.
@@ -84,8 +82,6 @@ package final class LedgerWriter {
             PRAGMA journal_size_limit = 67108864
             """
         )
-        // Another writer's mark may have been kept out of the file by a reader.
-        isMarkMerged = try MergedFile(in: database).announcesLog()
         ids = try IDIndex(database: database, seed: header.idSeed)
         insert = try database.prepare(
             """
@@ -171,8 +167,8 @@ package final class LedgerWriter {
                 throw error
             }
             if let counts {
-                // A reader that began before can have kept the mark out of the file until now.
-                if !isMarkMerged { try mergeMark(attempts: 1) }
+                // A reader can have kept the mark, another writer's too, out of the file until now.
+                try mergeMark(attempts: 1)
                 return counts
             }
             try mergeMark(attempts: 50)
@@ -415,7 +411,6 @@ extension LedgerWriter {
         mark.bind(owner.inode, at: 1)
         mark.bind(copying: owner.name, at: 2)
         try mark.run()
-        isMarkMerged = false
         return false
     }
 
@@ -425,12 +420,10 @@ extension LedgerWriter {
         // A reader of the moment keeps the page from being written. Most are short; where one is not,
         // the next batch tries again.
         for attempt in 1...attempts {
-            isMarkMerged = try MergedFile(in: database).announcesLog()
-            if isMarkMerged { return }
+            if try MergedFile(in: database).announcesLog() { return }
             if attempt > 1 { LedgerFile.pause() }
             _ = try database.integer("PRAGMA main.wal_checkpoint(PASSIVE)")
         }
-        isMarkMerged = try MergedFile(in: database).announcesLog()
     }
 
     /// Merges the log into the file, then says there that there is none; where others use the ledger,

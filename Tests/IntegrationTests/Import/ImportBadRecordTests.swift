@@ -41,9 +41,11 @@ struct ImportBadRecordTests {
             #expect(
                 try scene.text(of: "a.ledger.bad.csv") == header + "0,s,\"B\n1\"\n0,s,\"B\n2\"\n"
             )
-            #expect(throws: LedgerError.self) {
+            let refusal = #expect(throws: ImportError.self) {
                 try scene.take("time,stream,type,m\n0,s,A\n", as: "other") { $0.skipBad = 9 }
             }
+            #expect(refusal?.kind == .otherContent)
+            #expect(refusal?.counts.stored == 0)
         }
     }
 
