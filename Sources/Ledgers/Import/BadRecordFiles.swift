@@ -2,14 +2,14 @@ internal import Foundation
 internal import Glibc
 
 /// How much of a file of bad records belongs to transactions that were committed.
-struct FileMark: Equatable {
+struct FileMark: Hashable {
     /// 0 where there is no file.
     var inode: Int64 = 0
     var bytes: Int64 = 0
 }
 
 /// How much of both files does.
-struct BadFileMarks: Equatable {
+struct BadFileMarks: Hashable {
     var records = FileMark()
     var reasons = FileMark()
 }

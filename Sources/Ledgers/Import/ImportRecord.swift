@@ -1,7 +1,7 @@
 internal import ProjectionKit
 
 /// What a ledger knows of an import: a row of `imports`.
-struct ImportRecord: Equatable {
+struct ImportRecord: Hashable {
     /// 0 for a row that is not written yet.
     var number: Int64 = 0
     /// What the user calls a file that grows; nil for others.

@@ -173,8 +173,10 @@ final class ImportWriting {
         for index in 0..<limit where !chunk.batch.records[index].hasID && !skipped.contains(index) {
             row.unnamed += 1
         }
-        row.isComplete = chunk.isLast && !isCut && appended.stoppedAt == nil && chunk.stop == nil
+        let isRead = chunk.isLast && !isCut && appended.stoppedAt == nil && chunk.stop == nil
+        row.isComplete = isRead && !work.isConfirmedLater
         try writeRow()
+        counts.unconfirmed = isRead && work.isConfirmedLater && row.number > 0 ? row : nil
         count(setAside, passed.records)
     }
 

@@ -61,6 +61,39 @@ package struct LedgerImport: Sendable {
         }
     }
 
+    /// Notes that the user knows of the end of an import, after ``run(progress:)`` and its report.
+    ///
+    /// With `--again` the same command means the copy that was interrupted or one more, and only
+    /// what the user has seen tells which. So a copy is complete when its end was reported: until
+    /// then the same command continues it, and stores nothing twice. Does nothing for other imports.
+    ///
+    /// Blocks.
+    ///
+    /// - Throws: ``LedgerError``.
+    package func confirm(_ counts: ImportProgress) throws {
+        guard var row = counts.unconfirmed else { return }
+        try LedgerWriter.withWriter(path: ledger) { writer in
+            try writer.append(
+                NewEventBatch(),
+                refusing: { _, _ in false },
+                together: { _ in
+                    let stored = try ImportRecord.all(
+                        in: writer.database,
+                        after: row.number - 1,
+                        most: 1
+                    )
+                    // Another import of the same content may have got on with it.
+                    guard stored.first == row else { return }
+                    row.isComplete = true
+                    try row.write(to: writer.database)
+                }
+            )
+        }
+    }
+
+    /// Whether ``confirm(_:)`` completes the import.
+    var isConfirmedLater: Bool { options.again && options.source == nil }
+
     /// The file's name in messages, within a sentence.
     var name: String { file == "-" ? "standard input" : file }
 
@@ -179,6 +212,8 @@ package struct ImportProgress: Hashable, Sendable {
     package var bytesRead = 0
     /// Bytes the file has; nil for a pipe.
     package var bytesTotal: Int?
+    /// The row of an import whose end is still to be confirmed; nil for others.
+    var unconfirmed: ImportRecord?
 
     /// An import at its beginning.
     package init() {}

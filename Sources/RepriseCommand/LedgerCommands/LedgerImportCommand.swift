@@ -158,6 +158,7 @@ struct LedgerImportCommand: AsyncParsableCommand {
                 + "\(Figures.rate(counts.stored + counts.present, in: meter.seconds)).",
             done: "What was to be stored is stored."
         )
+        try await onThread { _ in try work.confirm(counts) }
     }
 
     private func others(_ counts: ImportProgress) -> String {

@@ -79,6 +79,25 @@ struct ImportCommandTests {
         }
     }
 
+    @Test("a further copy whose report was lost is not stored once more by the same command")
+    func lostReport() async throws {
+        try await withLedger { reprise, folder in
+            try write(Self.line(1) + Self.line(2), to: "\(folder)/events")
+            expect(try await reprise.run("ledger import events"), exits: 0)
+            let program = try BuiltProgram("reprise").path
+            let full = try await ChildProcess.run(
+                "bash",
+                ["-c", "cd '\(folder)' && '\(program)' ledger import events --again > /dev/full"]
+            )
+            expect(full, exits: 4, saying: ["report of it is lost"])
+            for stored in ["Stored 0 events", "Stored 2 events"] {
+                let next = try await reprise.run("ledger import events --again")
+                expect(next, exits: 0)
+                #expect(next.standardOutput.hasPrefix(stored))
+            }
+        }
+    }
+
     @Test("what it stored, what was there and what is refused are said, with their exit statuses")
     func outcomes() async throws {
         try await withLedger { reprise, folder in

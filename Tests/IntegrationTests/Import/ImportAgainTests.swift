@@ -35,6 +35,42 @@ struct ImportAgainTests {
     }
 
     @Test(
+        "a further copy is complete when its end was reported; until then the same command ends it"
+    )
+    func unreported() throws {
+        try ImportScene.with { scene throws in
+            try scene.take(lines(0..<3))
+            var options = ImportOptions()
+            options.again = true
+            let work = LedgerImport(
+                file: scene.file("events"),
+                ledger: scene.ledger,
+                options: options
+            )
+            #expect(try work.run().stored == 3)
+            let second = try work.run()
+            #expect(second.stored == 0 && second.readBefore == 3)
+            #expect(try work.run().stored == 0)
+            let third = try work.run()
+            try work.confirm(third)
+            #expect(try scene.events().count == 6)
+            let fourth = try work.run()
+            #expect(fourth.stored == 3 && fourth.readBefore == 0)
+            try work.confirm(fourth)
+            #expect(try scene.events().count == 9)
+            // What was confirmed late, after another import got on with it, changes nothing.
+            let fifth = try work.run()
+            try scene.take(lines(0..<4)) { $0.again = true }
+            try work.confirm(fifth)
+            #expect(try scene.events().count == 13)
+            #expect(
+                try scene.query("SELECT records, is_complete FROM imports ORDER BY import")
+                    == ["[3,1]", "[3,1]", "[3,1]", "[4,1]"]
+            )
+        }
+    }
+
+    @Test(
         "L3: a file that begins with known content is refused with a hint, and --source reads its end"
     )
     func longer() throws {

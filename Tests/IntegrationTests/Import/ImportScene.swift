@@ -49,9 +49,10 @@ struct ImportScene {
     ) throws -> ImportProgress {
         var chosen = ImportOptions()
         options(&chosen)
-        return try LedgerImport(file: file(name), ledger: ledger, options: chosen).run(
-            progress: progress
-        )
+        let work = LedgerImport(file: file(name), ledger: ledger, options: chosen)
+        let counts = try work.run(progress: progress)
+        try work.confirm(counts)
+        return counts
     }
 
     /// The error of an import that must fail.
