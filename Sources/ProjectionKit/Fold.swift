@@ -56,6 +56,36 @@ package protocol FoldCopy: AnyObject, Sendable {
     func apply(_ batch: EventBatch) throws
 }
 
+/// Which event it is, for people.
+package struct EventPlace: Equatable, Sendable {
+    /// Its place in the ledger.
+    package let position: Position
+    /// The bucket it is filed in.
+    package let bucket: Bucket
+    /// Its stream.
+    package let stream: String
+    /// Its type.
+    package let type: String
+    /// Its id; nil when it has none.
+    package let eventID: String?
+
+    package init(_ event: borrowing Event) {
+        position = event.position
+        bucket = event.bucket
+        stream = event.stream
+        type = event.type.name
+        eventID = event.id
+    }
+}
+
+extension EventPlace: CustomStringConvertible {
+    /// `the event at position 7: type Paid, stream order-1, bucket …`.
+    package var description: String {
+        "the event at position \(position): type \(type), stream \(stream), "
+            + "\(eventID.map { "id \($0), " } ?? "")bucket \(bucket)"
+    }
+}
+
 /// Two copies of a projection have made a row with the same key.
 package struct PartitionError: Error, Equatable, Sendable {
     /// The projection's name.
@@ -246,16 +276,8 @@ private final class ProjectionFold<P: Projection>: Fold, @unchecked Sendable {
 package struct EventRejection: Error, Equatable, Sendable {
     /// The projection's name.
     package let projection: String
-    /// The event's id; nil when it has none.
-    package let eventID: String?
-    /// Its place in the ledger.
-    package let position: Position
-    /// The bucket it is filed in.
-    package let bucket: Bucket
-    /// Its stream.
-    package let stream: String
-    /// Its type.
-    package let type: String
+    /// The event.
+    package let event: EventPlace
     /// The JSON path that does not fit; nil when the reducer refused it for another reason.
     package let path: String?
     /// What is wrong, as a clause.
@@ -263,11 +285,7 @@ package struct EventRejection: Error, Equatable, Sendable {
 
     init(projection: String, event: borrowing Event, error: any Error) {
         self.projection = projection
-        eventID = event.id
-        position = event.position
-        bucket = event.bucket
-        stream = event.stream
-        type = event.type.name
+        self.event = EventPlace(event)
         let payloadError = error as? PayloadError
         path = payloadError?.path
         reason = payloadError?.reason ?? String(describing: error)
@@ -277,8 +295,6 @@ package struct EventRejection: Error, Equatable, Sendable {
 extension EventRejection: CustomStringConvertible {
     /// Projection, event, place and reason, in one line.
     package var description: String {
-        "projection '\(projection)' refuses the event at position \(position): type \(type), "
-            + "stream \(stream), \(eventID.map { "id \($0), " } ?? "")bucket \(bucket): "
-            + "\(path.map { "\($0) " } ?? "")\(reason)"
+        "projection '\(projection)' refuses \(event): \(path.map { "\($0) " } ?? "")\(reason)"
     }
 }

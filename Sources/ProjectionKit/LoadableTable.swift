@@ -30,6 +30,12 @@ package protocol LoadableTable: Sendable {
         into buffer: inout RowBuffer
     ) throws -> Int
 
+    /// A mark of one row, by which it is found in other folds of the projection.
+    ///
+    /// - Parameter ordinal: From 0, in the order of the row indexes, vacant ones left out.
+    /// - Returns: The mark; nil where there are fewer rows.
+    func mark(ofRow ordinal: Int) -> RowMark?
+
     /// Takes in all rows of another table of the same row type; both begin no journal before that.
     ///
     /// - Returns: False when the two have a row of the same key.

@@ -64,6 +64,40 @@ extension Table: ComparableTable {
     }
 }
 
+/// One row of a table, to be found again in other folds of the same projection.
+package struct RowMark: Sendable {
+    /// The table's name, unqualified.
+    package let table: String
+    /// Which row of the table it was, from 0.
+    package let ordinal: Int
+    /// The encoded columns of the row of the same key in a table of the same row type; nil where
+    /// there is none.
+    package let image: @Sendable (any LoadableTable) -> [UInt8]?
+}
+
+extension RowMark: Equatable {
+    package static func == (left: RowMark, right: RowMark) -> Bool {
+        left.table == right.table && left.ordinal == right.ordinal
+    }
+}
+
+extension Table {
+    package func mark(ofRow ordinal: Int) -> RowMark? {
+        var found: Row.Key?
+        var count = 0
+        storage.forEachIndex { index in
+            if count == ordinal { found = storage.pointer(at: index).pointee.key }
+            count += 1
+        }
+        return found.map { key in
+            RowMark(table: name, ordinal: ordinal) { other in
+                let row = (other as? Table<Row>)?.address(of: key)
+                return row.map { RowComparison(Row.table).image(of: $0) }
+            }
+        }
+    }
+}
+
 /// Compares rows of any type; see ``RowEncoder`` for why it is not generic.
 private struct RowComparison: ~Copyable {
     private struct Field {
@@ -112,6 +146,12 @@ private struct RowComparison: ~Copyable {
                 columns: smallest.columns
             )
         )
+    }
+
+    /// The encoded columns of a row.
+    consuming func image(of row: UnsafeRawPointer) -> [UInt8] {
+        Self.encode(fields, of: row, into: &first)
+        return Array(first.bytes)
     }
 
     /// Takes up a row, and the one of the same key in the other table where there is one.

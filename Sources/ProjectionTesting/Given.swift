@@ -65,11 +65,11 @@ public struct RejectedEvent: Error, Equatable, Sendable, CustomStringConvertible
     public let description: String
 
     init(_ rejection: EventRejection) {
-        number = Int(rejection.position.words.0)
-        eventID = rejection.eventID
-        bucket = rejection.bucket
-        stream = rejection.stream
-        type = rejection.type
+        number = Int(rejection.event.position.words.0)
+        eventID = rejection.event.eventID
+        bucket = rejection.event.bucket
+        stream = rejection.event.stream
+        type = rejection.event.type
         path = rejection.path
         reason = rejection.reason
         description = rejection.description

@@ -18,7 +18,7 @@ package enum ReadModelError: Error, Equatable, Sendable {
     /// The plan refuses; each line names an object and says why.
     case refusedByPlan(projection: String, reasons: [String])
     /// A value does not fit its column.
-    case rowRejected(table: String, reason: String)
+    case rowRejected(RejectedRow)
     /// A table does not hold the rows that were folded into it before.
     case otherRows(projection: String, table: String, reason: String)
     /// The new generation does not pass a check.
@@ -114,9 +114,11 @@ extension ReadModelError: CustomStringConvertible {
                 "The plan refuses '\(projection)':\n" + Self.list(reasons), Self.unchanged,
                 "Mend these, then run 'reprise plan \(projection)'."
             )
-        case .rowRejected(let table, let reason):
+        case .rowRejected(let row):
             (
-                "A row of '\(table)' cannot be stored: \(reason)", Self.unchanged,
+                "A row of '\(row.table)' cannot be stored: \(row.reason)"
+                    + (row.event.map { "\nIts last change came with \($0)." } ?? ""),
+                Self.unchanged,
                 "Mend the reducer or the table's definition, then run the command again."
             )
         case .otherRows(let projection, let table, let reason):

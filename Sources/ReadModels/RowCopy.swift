@@ -1,5 +1,5 @@
 import Postgres
-import ProjectionKit
+package import ProjectionKit
 import Synchronization
 
 /// Encodes the rows of a folded table and sends them with COPY BINARY … FREEZE.
@@ -36,7 +36,9 @@ struct RowCopy: Sendable {
             try forEachPiece { all.append($0) }
             return EncodedRows(copy: self, buffer: all)
         } catch let error as RowEncodingError {
-            throw ReadModelError.rowRejected(table: table.name, reason: "\(error)")
+            throw ReadModelError.rowRejected(
+                RejectedRow(table: table.name, reason: "\(error)", mark: mark(of: error))
+            )
         }
     }
 
@@ -46,25 +48,48 @@ struct RowCopy: Sendable {
     }
 
     func namingRows<Result>(_ body: () async throws -> Result) async throws -> Result {
-        try await RowCopy.namingRows(of: table.name, body)
+        try await RowCopy.namingRows(of: table.name, marking: mark(of:), body)
     }
 
     /// Turns what is wrong with a row into an error that names its table.
+    ///
+    /// `mark` tells the row that an error is about; nil where that is not known.
     static func namingRows<Result>(
         of table: String,
+        marking mark: (any Error) -> RowMark? = { _ in nil },
         _ body: () async throws -> Result
     ) async throws -> Result {
         do {
             return try await body()
-        } catch let error as RowEncodingError {
-            throw ReadModelError.rowRejected(table: table, reason: "\(error)")
-        } catch let error as RowReadingError {
-            throw ReadModelError.rowRejected(table: table, reason: "\(error)")
-        } catch let error as RowObstacle {
-            throw ReadModelError.rowRejected(table: table, reason: "\(error)")
-        } catch let error as ServerError where error.isAboutRows {
-            throw ReadModelError.rowRejected(table: table, reason: "\(error)")
+        } catch let error where RejectedRow.isMeant(by: error) {
+            throw ReadModelError.rowRejected(
+                RejectedRow(table: table, reason: "\(error)", mark: mark(error))
+            )
         }
+    }
+
+    private func mark(of error: any Error) -> RowMark? {
+        switch error {
+        case is RowEncodingError: firstUnencodable().flatMap { table.mark(ofRow: $0) }
+        case let error as ServerError:
+            error.copiedRow(of: target.name).flatMap { table.mark(ofRow: $0) }
+        default: nil
+        }
+    }
+
+    /// The first row that cannot be encoded, from 0.
+    private func firstUnencodable() -> Int? {
+        var buffer = RowBuffer(capacity: 1 << 10)
+        var rows = 0
+        for index in 0..<table.endIndex {
+            buffer.removeAll()
+            let range = index..<index + 1
+            guard let count = try? table.encodeRows(range, as: binding.types, into: &buffer) else {
+                return rows
+            }
+            rows += count
+        }
+        return nil
     }
 
     private func forEachPiece(_ send: (UnsafeRawBufferPointer) throws -> Void) throws {
@@ -116,7 +141,40 @@ extension RowBuffer {
     }
 }
 
+/// A row that cannot be stored.
+package struct RejectedRow: Equatable, Sendable {
+    /// The table's name, unqualified.
+    package let table: String
+    /// What is wrong, without values.
+    package let reason: String
+    /// Which row it is; nil where that is not known.
+    package var mark: RowMark?
+    /// The event that changed it last; nil where that is not known.
+    package var event: EventPlace?
+
+    /// Describes one.
+    package init(table: String, reason: String, mark: RowMark? = nil) {
+        self.table = table
+        self.reason = reason
+        self.mark = mark
+    }
+
+    /// Whether an error is about a row.
+    static func isMeant(by error: any Error) -> Bool {
+        error is RowEncodingError || error is RowReadingError || error is RowObstacle
+            || (error as? ServerError)?.isAboutRows == true
+    }
+}
+
 extension ServerError {
+    /// The row of a COPY that the error is about, from 0; nil where it names none.
+    func copiedRow(of table: String) -> Int? {
+        let place = "COPY \(table), line "
+        let line = context?.split(separator: "\n").last { $0.hasPrefix(place) }
+        let number = line.flatMap { Int($0.dropFirst(place.count).prefix { $0.isWholeNumber }) }
+        return number.map { $0 - 1 }
+    }
+
     /// A value that its column does not take, or a constraint that does not hold.
     var isAboutRows: Bool { sqlState.hasPrefix("22") || sqlState.hasPrefix("23") }
 }

@@ -54,7 +54,7 @@ struct RowExchange: Sendable {
     /// The journal is left as it is: whoever commits settles it.
     ///
     /// - Returns: What was done, by table name.
-    /// - Throws: ``ReadModelError/rowRejected(table:reason:)``,
+    /// - Throws: ``ReadModelError/rowRejected(_:)``,
     ///   ``ReadModelError/otherRows(projection:table:reason:)``.
     func write(
         _ fold: any Fold,
@@ -124,7 +124,7 @@ struct RowExchange: Sendable {
 
     /// Gives the fold's tables the rows that they want, in the open transaction.
     ///
-    /// - Throws: ``ReadModelError/rowRejected(table:reason:)``.
+    /// - Throws: ``ReadModelError/rowRejected(_:)``.
     func fetch(for fold: any Fold, on connection: PostgresConnection) async throws {
         for (table, rows) in zip(tables, fold.tables.filter(\.isForReaders)) {
             try await table.fetch(rows, on: connection)
@@ -409,7 +409,7 @@ extension ExchangedTable {
             try assert(gone.affectedRows, is: changes.updated, "to update", projection)
             try await insert(.update, on: connection)
         } catch let error as ServerError where error.isAboutRows {
-            throw ReadModelError.rowRejected(table: name.name, reason: "\(error)")
+            throw ReadModelError.rowRejected(RejectedRow(table: name.name, reason: "\(error)"))
         }
     }
 

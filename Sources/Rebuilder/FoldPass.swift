@@ -142,7 +142,8 @@ private final class Refusals: Sendable {
 
     func note(_ rejection: EventRejection, by fold: Int, inBatch batch: Int) {
         found.withLock { found in
-            if let known = found[fold], known.rejection.position < rejection.position { return }
+            let position = rejection.event.position
+            if let known = found[fold], known.rejection.event.position < position { return }
             found[fold] = (batch, rejection)
         }
     }

@@ -491,10 +491,11 @@ extension Rebuild {
             (folded, digests) = try await foldAgain(folded, run: run)
             clock.lap(\.foldAgain)
         }
-        var report =
+        var report = try await namingEvent(of: folded) {
             plan.strategy == .truncate
-            ? try await reload(folded, plan: plan, run: run, clock: clock)
-            : try await buildAndSwap(folded, plan: plan, run: run, clock: clock)
+                ? try await reload(folded, plan: plan, run: run, clock: clock)
+                : try await buildAndSwap(folded, plan: plan, run: run, clock: clock)
+        }
         report.digests = digests
         return report
     }
@@ -526,6 +527,29 @@ extension Rebuild {
             lateness: options.lateness,
             progress: progress
         ).run(after: folded)
+    }
+
+    /// Adds to what is wrong with a row the event that it came with.
+    private func namingEvent<Result>(
+        of folded: LedgerFold,
+        _ body: () async throws -> Result
+    ) async throws -> Result {
+        do {
+            return try await body()
+        } catch ReadModelError.rowRejected(var row) {
+            if let mark = row.mark, let end = await folded.position {
+                progress(
+                    .warning(
+                        "A row of '\(row.table)' cannot be stored. The ledger is read again to find the "
+                            + "event that it came with."
+                    )
+                )
+                let history = RowHistory(projection: projection, ledger: ledger)
+                // What is known of the row counts more than why there is no more to know.
+                row.event = try? await history.lastEvent(of: mark, through: end)
+            }
+            throw ReadModelError.rowRejected(row)
+        }
     }
 
     /// Finds out what was committed behind the fold, and does what the policy says.

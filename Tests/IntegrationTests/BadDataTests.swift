@@ -35,10 +35,20 @@ struct BadDataTests {
             try await withRebuildScene { scene in
                 try await Self.prepare(scene)
                 let live = try await scene.rows(of: "public.entry")
-                try scene.append([NewEvent(stream: "entry-2", type: "Entered", data: row.data)])
+                try scene.append([
+                    NewEvent(stream: "entry-2", type: "Entered", data: #"{"id": 2}"#),
+                    NewEvent(stream: "entry-2", type: "Entered", data: row.data),
+                    NewEvent(stream: "entry-3", type: "Entered", data: #"{"id": 3}"#),
+                ])
                 let message = try await Self.failure(of: scene, strategy: strategy)
                 for part in ["entry"] + row.said {
                     #expect(message.contains(part), "\(strategy): \(message)")
+                }
+                // What only an index finds has no row that the server names.
+                if row.hasPlace {
+                    let event = "came with the event at position 0000000000000003-"
+                    #expect(message.contains(event), "\(strategy): \(message)")
+                    #expect(message.contains("stream entry-2,"), "\(strategy): \(message)")
                 }
                 for value in ["s3cret", "73737"] {
                     #expect(!message.contains(value), "\(strategy): \(message)")
@@ -102,6 +112,8 @@ struct BadRow: Sendable, CustomTestStringConvertible {
     let testDescription: String
     let data: String
     let said: [String]
+    /// Whether the server says which row it is.
+    var hasPlace: Bool { !["a unique index", "an exclusion constraint"].contains(testDescription) }
 
     init(_ testDescription: String, _ data: String, _ said: String...) {
         self.testDescription = testDescription

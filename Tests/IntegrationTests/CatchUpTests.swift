@@ -89,7 +89,7 @@ struct CatchUpTests {
                     try? scene.append([Seating.exchanged(1, 2)])
                 }
             }
-            guard case .rowRejected("seating", _) = error else {
+            guard case .rowRejected(let row) = error, row.table == "seating" else {
                 Issue.record("got \(error as Any)")
                 return
             }

@@ -106,7 +106,7 @@ struct FoldPassTests {
             let outcome = try await pass(ledger, [shop, Picky.makeFold()])
             #expect(outcome.tally.events == 30_000)
             let rejection = try #require(outcome.rejections[1])
-            #expect(rejection.type == "OrderShipped" && rejection.position < end)
+            #expect(rejection.event.type == "OrderShipped" && rejection.event.position < end)
             expectSame(whole, shop)
 
             let stopped = try await pass(ledger, [Picky.makeFold(), Shop.makeFold()])

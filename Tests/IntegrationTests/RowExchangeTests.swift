@@ -103,7 +103,7 @@ struct RowExchangeTests {
                         ]
                     )
                 }
-                guard case .rowRejected("member", _) = error else {
+                guard case .rowRejected(let row) = error, row.table == "member" else {
                     Issue.record("got \(error as Any)")
                     return
                 }

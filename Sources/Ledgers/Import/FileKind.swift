@@ -54,9 +54,10 @@ enum FileKind: Equatable {
     /// - Parameters:
     ///   - head: The first bytes, decompressed.
     ///   - delimiter: What separates fields, where that was said.
-    init(of head: UnsafeRawBufferPointer, delimiter: UInt8?) {
+    ///   - takesZeros: Whether U+0000 is replaced, so that it does not make text binary.
+    init(of head: UnsafeRawBufferPointer, delimiter: UInt8?, takesZeros: Bool = false) {
         let bytes = head.starts(with: [0xef, 0xbb, 0xbf]) ? head.dropFirst(3) : head[...]
-        if let other = Self.binary(head) {
+        if let other = Self.binary(head, takesZeros: takesZeros) {
             self = other
         } else if let delimiter, !Self.isJSON(bytes) {
             self = .records(.rows(delimiter: delimiter))
@@ -81,7 +82,7 @@ enum FileKind: Equatable {
         !head.contains(0x0a) && head.dropLast().contains(0x0d)
     }
 
-    private static func binary(_ head: UnsafeRawBufferPointer) -> FileKind? {
+    private static func binary(_ head: UnsafeRawBufferPointer, takesZeros: Bool) -> FileKind? {
         for (offset, mark, name, advice) in marks
         where head.count >= offset + mark.count && head[offset...].starts(with: mark) {
             return .other(name, advice: advice)
@@ -97,7 +98,7 @@ enum FileKind: Equatable {
         }
         if zeros(start, [0]) { return utf("UTF-16BE") }
         if zeros(start, [1]) { return utf("UTF-16LE") }
-        guard !head.prefix(1_024).contains(0) else {
+        guard takesZeros || !head.prefix(1_024).contains(0) else {
             return .other(
                 "binary data",
                 advice: "Write its events as NDJSON, a JSON array or CSV, and import that."
@@ -122,7 +123,14 @@ enum FileKind: Equatable {
         let body = head.drop { JSONText.isSpace($0) }
         func begins(_ text: String) -> Bool { body.starts(with: text.utf8) }
         switch body.first {
-        case nil: return .other("empty", advice: "Check the path, and the command that wrote it.")
+        case nil:
+            if head.count < RecordReader.headLength {
+                return .other("empty", advice: "Check the path, and the command that wrote it.")
+            }
+            return .other(
+                "blank in its first \(RecordReader.headLength / 1_024) KiB",
+                advice: "Leave the blank lines away: grep '[^[:space:]]' FILE | IMPORT"
+            )
         case UInt8(ascii: "["): return .records(.array)
         case UInt8(ascii: "{"): return object(UnsafeRawBufferPointer(rebasing: body))
         case UInt8(ascii: "<"):

@@ -67,7 +67,12 @@ struct ImportStartFinder {
         let head = try reader.head()
         self.head = Array(head)
         let form: RecordForm
-        switch FileKind(of: head, delimiter: options.delimiter) {
+        let kind = FileKind(
+            of: head,
+            delimiter: options.delimiter,
+            takesZeros: options.replacesBadText
+        )
+        switch kind {
         case .records(let found): form = found
         case .other("empty", _) where options.source != nil: form = .lines
         case .other(let kind, let advice):

@@ -115,7 +115,11 @@ final class RecordParser {
     private func opened(_ text: Bytes) throws(RecordError) -> Bytes {
         guard let complaint = reader.open(text) else { return text }
         let findings = JSONFindings(of: text)
-        guard let reason = findings.reason else { throw RecordError(reason: "it \(complaint)") }
+        guard let reason = findings.reason else {
+            // The parser names JSON, and a row of CSV was none in the file.
+            let isText = !isCSV || String(validating: text, as: UTF8.self) != nil
+            throw RecordError(reason: "it \(isText ? complaint : "holds bytes that are not UTF-8")")
+        }
         guard options.replacesBadText else {
             throw RecordError(reason: "it \(reason); '--replace' replaces that and takes it")
         }

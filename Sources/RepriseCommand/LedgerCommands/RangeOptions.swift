@@ -5,12 +5,17 @@ internal import Ledgers
 internal import ProjectionKit
 
 /// A time of the command line, as it was typed.
-struct TimeArgument: ExpressibleByArgument, Sendable {
+struct TimeArgument: Sendable {
     let text: String
     let time: Timestamp
 
-    init?(argument: String) {
-        guard let time = Timestamp(argument) else { return nil }
+    /// - Throws: `ValidationError`, with what a time looks like.
+    @Sendable init(_ argument: String) throws {
+        guard let time = Timestamp(argument) else {
+            throw ValidationError(
+                "it must be an RFC 3339 time of the years 0001 to 9999, such as 2026-03-01T09:30:00Z."
+            )
+        }
         text = argument
         self.time = time
     }
@@ -22,7 +27,8 @@ struct RangeOptions: ParsableArguments {
         help: ArgumentHelp(
             "First time that belongs to it, RFC 3339 to the microsecond (default: the beginning).",
             valueName: "time"
-        )
+        ),
+        transform: TimeArgument.init
     )
     var from: TimeArgument?
 
@@ -30,7 +36,8 @@ struct RangeOptions: ParsableArguments {
         help: ArgumentHelp(
             "First time that does not belong to it any more (default: all events there are).",
             valueName: "time"
-        )
+        ),
+        transform: TimeArgument.init
     )
     var to: TimeArgument?
 

@@ -151,7 +151,7 @@ extension PlanOutline.FindingLine {
     init(_ rejection: EventRejection) {
         self.init(
             level: Finding.Level.warn.rawValue,
-            subject: "event at position \(rejection.position)",
+            subject: "event at position \(rejection.event.position)",
             note: "a rebuild would stop at it: \(rejection.path.map { "\($0) " } ?? "")"
                 + "\(rejection.reason)"
         )

@@ -6,11 +6,11 @@ extension EventRejection {
     var message: String {
         """
         Projection '\(projection)' refuses an event: \(path.map { "\($0) " } ?? "")\(reason).
-          event     \(eventID ?? "without an id")
-          position  \(position)
-          bucket    \(bucket)
-          stream    \(stream)
-          type      \(type)
+          event     \(event.eventID ?? "without an id")
+          position  \(event.position)
+          bucket    \(event.bucket)
+          stream    \(event.stream)
+          type      \(event.type)
           path      \(path ?? "none, the reducer refuses the event as such")
         The live tables are unchanged.
         Change the reducer to handle or ignore this event, then run \

@@ -79,6 +79,31 @@ struct ImportCommandTests {
         }
     }
 
+    @Test("CSV with bytes that are not text says so, with U+0000 in it as well")
+    func oddText() async throws {
+        try await withLedger { reprise, folder in
+            let header = Array("time,stream,type,note\n0,s,A,".utf8)
+            try Data(header + [0xe9, 0x0a]).write(to: URL(fileURLWithPath: "\(folder)/latin.csv"))
+            expect(
+                try await reprise.run("ledger import latin.csv --time-unit s"),
+                exits: 6,
+                saying: ["line 2", "it holds bytes that are not UTF-8"]
+            )
+            try Data(header + [0, 0x0a]).write(to: URL(fileURLWithPath: "\(folder)/zero.csv"))
+            let replaced = try await reprise.run(
+                "ledger import zero.csv --time-unit s --replace"
+            )
+            expect(replaced, exits: 0)
+            let shown = try await reprise.run("ledger show --json")
+            #expect(shown.standardOutput.contains("\\ufffd"))
+            expect(
+                try await reprise.run("ledger export --from 10000-01-01T00:00:00Z"),
+                exits: 2,
+                saying: ["--from", "an RFC 3339 time of the years 0001 to 9999"]
+            )
+        }
+    }
+
     @Test("a further copy whose report was lost is not stored once more by the same command")
     func lostReport() async throws {
         try await withLedger { reprise, folder in

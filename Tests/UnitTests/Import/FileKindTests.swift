@@ -23,6 +23,33 @@ struct FileKindTests {
         #expect(kind(Array(text.utf8)) == .records(form))
     }
 
+    @Test("what is blank for longer than is looked at is not called empty")
+    func blank() {
+        let blank = [UInt8](repeating: 0x0a, count: RecordReader.headLength)
+        #expect(
+            kind(blank)
+                == .other(
+                    "blank in its first 64 KiB",
+                    advice: "Leave the blank lines away: grep '[^[:space:]]' FILE | IMPORT"
+                )
+        )
+        guard case .other("empty", _) = kind(blank.dropLast()) else {
+            Issue.record("\(kind(blank.dropLast()))")
+            return
+        }
+    }
+
+    @Test("zeros make it binary unless they are replaced")
+    func zeros() {
+        let text = Array("a,b\n1,\0\n".utf8)
+        let rows = FileKind.records(.rows(delimiter: 0x2c))
+        #expect(text.withUnsafeBytes { FileKind(of: $0, delimiter: nil, takesZeros: true) } == rows)
+        guard case .other("binary data", _) = kind(text) else {
+            Issue.record("\(kind(text))")
+            return
+        }
+    }
+
     @Test("a delimiter that is given makes it CSV")
     func delimiter() {
         #expect(kind(Array("a;b\n".utf8), delimiter: 0x3b) == .records(.rows(delimiter: 0x3b)))

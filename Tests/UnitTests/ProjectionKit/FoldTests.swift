@@ -73,11 +73,11 @@ struct FoldTests {
         put("s-2", "{\"n\":\"x\"}", at: 30_001, into: batch)
         let rejection = try #require(throws: EventRejection.self) { try fold.apply(batch) }
         #expect(rejection.projection == "numbers")
-        #expect(rejection.eventID == "event-30001")
-        #expect(rejection.position == Position(30_001))
-        #expect(rejection.bucket == Bucket(start: 30_000, width: 15_000))
-        #expect(rejection.stream == "s-2")
-        #expect(rejection.type == "Numbered")
+        #expect(rejection.event.eventID == "event-30001")
+        #expect(rejection.event.position == Position(30_001))
+        #expect(rejection.event.bucket == Bucket(start: 30_000, width: 15_000))
+        #expect(rejection.event.stream == "s-2")
+        #expect(rejection.event.type == "Numbered")
         #expect(rejection.path == "$.n")
         #expect(rejection.reason == "is a text, not a whole number of 64 bits")
         #expect(

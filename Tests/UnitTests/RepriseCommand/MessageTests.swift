@@ -11,7 +11,8 @@ import Testing
 struct MessageTests {
     static let readModelErrors: [(ReadModelError, Int32)] = [
         (.unreachable(reason: "r"), 5), (.refused(reason: "r"), 5),
-        (.server(doing: "d", reason: "r"), 5), (.rowRejected(table: "t", reason: "r"), 5),
+        (.server(doing: "d", reason: "r"), 5),
+        (.rowRejected(RejectedRow(table: "t", reason: "r")), 5),
         (.outcomeUnknown(projection: "p", runID: 1), 5),
         (.runBusy(projection: "p", holder: "h"), 75),
         (.runStale(projection: "p", holder: "h", silence: 61, backendPID: 1), 75),
