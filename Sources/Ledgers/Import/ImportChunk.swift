@@ -109,9 +109,9 @@ enum RecordOutcome {
 final class ImportPace: Sendable {
     /// Each transaction ends with a wait for the disk of a few milliseconds, which this makes small;
     /// and others wait for two of them at most.
-    static let wanted = Duration.milliseconds(32)
+    static let wanted = Duration.milliseconds(20)
 
-    private let state = Mutex((records: 20_000, bytes: 8 << 20))
+    private let state = Mutex((records: 4_000, bytes: 2 << 20))
 
     /// At most so many records, and about so many bytes.
     var size: (records: Int, bytes: Int) { state.withLock { $0 } }
