@@ -54,6 +54,10 @@ let package = Package(
         .target(
             name: "CXXHash"
         ),
+        // Linked for what it does before `main`; nothing imports it.
+        .target(
+            name: "CStandardStreams"
+        ),
         .target(
             name: "CSimdJSON",
             linkerSettings: [.linkedLibrary("simdjson")]
@@ -122,6 +126,7 @@ let package = Package(
             name: "RepriseCommand",
             dependencies: [
                 "ProjectionKit", "LedgerKit", "Ledgers", "ReadModels", "Rebuilder",
+                "CStandardStreams",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Configuration", package: "swift-configuration"),

@@ -82,7 +82,8 @@ enum ExitStatus: Int32, CaseIterable {
             case .locked: .tryAgain
             case .refused: .rejected
             case .missing, .olderFormat, .newerFormat, .notALedger, .damaged, .logMissing,
-                .foreignLog, .severalNames, .strayLog, .unreadableLog, .failed, .exists, .foreign:
+                .foreignLog, .severalNames, .strayJournal, .strayLog, .unreadableLog, .failed,
+                .exists, .foreign:
                 .ledger
             case .writtenWhileRead: .tryAgain
             case .unknownScheme, .readOnlyKind: .usage

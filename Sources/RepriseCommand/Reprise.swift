@@ -29,7 +29,6 @@ public enum Reprise {
         ledgers: [LedgerScheme] = []
     ) async -> Never {
         Registry.assertSound(projections)
-        StandardStreams.open()
         let status = await Registry.$projections.withValue(projections) {
             await Registry.$ledgers.withValue(ledgers) {
                 await run(Array(CommandLine.arguments.dropFirst()))

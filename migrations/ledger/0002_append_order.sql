@@ -16,16 +16,22 @@ CREATE TABLE ledger (
 
 -- One row: 1 from before the first event that is in the file's log alone, until the log is merged
 -- and gone. A file that says 1 and has no log beside it has lost it, unless it is the very file that
--- the log belonged to, which another program can have merged: by inode and name. Both are 0 and ''
--- with is_open = 0.
+-- the log belonged to, which another program can have merged: by folder, inode and name. They are 0
+-- and '' with is_open = 0.
+--
+-- `file` is a random number of the file; a copy that is made by a backup has another. Each commit
+-- changes `commits`, so that the number is in every log: a log with another one belongs to another
+-- file. `checksum` covers the columns before it.
 CREATE TABLE log_state (
     only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
     is_open INTEGER NOT NULL,
+    file INTEGER NOT NULL,
+    commits INTEGER NOT NULL,
+    folder INTEGER NOT NULL,
     inode INTEGER NOT NULL,
-    name TEXT NOT NULL
+    name TEXT NOT NULL,
+    checksum INTEGER NOT NULL
 ) STRICT;
-
-INSERT INTO log_state (only_row, is_open, inode, name) VALUES (1, 0, 0, '');
 
 CREATE TABLE events (
     sequence INTEGER PRIMARY KEY,

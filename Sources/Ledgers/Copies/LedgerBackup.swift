@@ -60,6 +60,9 @@ package struct LedgerBackup: Hashable, Sendable {
             demanding: withoutLog ? .readable : .whole
         ) { ledger, _ in
             try LedgerFile.assertNoLog(beside: copy)
+            if !withoutLog, let reason = LogFile(of: path).damage() {
+                throw LedgerError.damaged(path: path, reason: reason)
+            }
             return try StagedFile.make(copy) { staged in
                 let signature = FileSignature(of: path)
                 let end = try ledger.reading {
@@ -102,9 +105,8 @@ package struct LedgerBackup: Hashable, Sendable {
                 database,
                 _ in
                 try database.transaction {
-                    try database.execute(
-                        "UPDATE main.log_state SET is_open = 0, inode = 0, name = ''"
-                    )
+                    // A log of the ledger is none of the copy.
+                    try LogState.close(in: database, asFile: .random(in: .min ... .max))
                 }
                 _ = try database.integer("PRAGMA main.wal_checkpoint(TRUNCATE)")
             }

@@ -162,12 +162,12 @@ enum FileKind: Equatable {
     /// A text that is neither JSON nor marked: CSV, if its first line has a delimiter.
     private static func line(_ head: UnsafeRawBufferPointer) -> FileKind {
         let line = head.prefix { $0 != 0x0a }
-        if line.contains(UInt8(ascii: "\t")) {
-            return .records(.rows(delimiter: UInt8(ascii: "\t")))
+        let plain = unquoted(head)
+        for delimiter in "\t,".utf8 where plain.contains(delimiter) {
+            return .records(.rows(delimiter: delimiter))
         }
-        if line.contains(UInt8(ascii: ",")) { return .records(.rows(delimiter: UInt8(ascii: ","))) }
-        if line.contains(UInt8(ascii: ";")) || line.contains(UInt8(ascii: "|")) {
-            let delimiter = line.contains(UInt8(ascii: ";")) ? ";" : "|"
+        if plain.contains(UInt8(ascii: ";")) || plain.contains(UInt8(ascii: "|")) {
+            let delimiter = plain.contains(UInt8(ascii: ";")) ? ";" : "|"
             return .other(
                 "text with '\(delimiter)' in its first line",
                 advice:
@@ -190,6 +190,18 @@ enum FileKind: Equatable {
                 "Write one event a line: {\"time\":\"2026-03-01T09:30:00Z\",\"stream\":\"order-1\","
                 + "\"type\":\"Placed\",\"data\":{}}"
         )
+    }
+
+    /// What stands outside quotes in the first row, which may go on in the next line inside them.
+    private static func unquoted(_ head: UnsafeRawBufferPointer) -> [UInt8] {
+        var isQuoted = false
+        var bytes: [UInt8] = []
+        for byte in head {
+            if byte == UInt8(ascii: "\"") { isQuoted.toggle() }
+            if byte == 0x0a, !isQuoted { break }
+            if !isQuoted { bytes.append(byte) }
+        }
+        return bytes
     }
 
     /// Text that begins with an object: NDJSON, unless the object goes on in the next line.

@@ -68,13 +68,9 @@ struct LedgerCheck {
                     + "\(end) may be missing"
             )
         }
-        let marks = try database.integer(
-            """
-            SELECT count(*) FROM main.log_state
-            WHERE is_open = 1 OR is_open = 0 AND inode = 0 AND name = ''
-            """
-        )
-        if marks != 1 { result.add(.log, "what the file says of its log is not what was written") }
+        if try !LogState(in: database).isSound {
+            result.add(.log, "what the file says of its log is not what was written")
+        }
         if let reason = try LedgerFile.foreignLog(of: database) {
             result.add(.log, "the log \(log) is older than the file, or another's: \(reason)")
         }

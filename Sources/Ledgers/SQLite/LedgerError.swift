@@ -19,6 +19,8 @@ package enum LedgerError: Error, Equatable, Sendable {
     case logMissing(path: String)
     /// The log beside the file is older than the file, or another's.
     case foreignLog(path: String, reason: String)
+    /// There is a rollback journal beside the file, which is never made beside a ledger.
+    case strayJournal(path: String)
     /// There is a log where that of a new file would be.
     case strayLog(path: String)
     /// The file has hard links, so that it cannot be written safely.
@@ -103,6 +105,14 @@ extension LedgerError: CustomStringConvertible {
                 "The log '\(path)-wal' is not that of the ledger '\(path)': \(reason).",
                 "Nothing was written. Move '\(path)-wal' and '\(path)-shm' away and keep them, then"
                     + " run the same command again."
+            )
+        case .strayJournal(let path):
+            (
+                "There is a rollback journal at \(quoted("\(path)-journal")): SQLite would write what is in it over"
+                    + " the ledger.",
+                "If the ledger was restored from a backup, move the journal away. If another program changed the"
+                    + " journal mode and was killed, let SQLite undo its work: sqlite3"
+                    + " \(TextForPeople.argument(path)) \"SELECT count(*) FROM events\""
             )
         case .strayLog(let path):
             (

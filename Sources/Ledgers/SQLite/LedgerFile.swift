@@ -64,6 +64,7 @@ enum LedgerFile {
         demanding demand: Demand = .whole,
         _ body: (SQLiteDatabase, Header) throws -> Result
     ) throws -> Result {
+        try assertFits(path)
         if mode == .write { try assertOneName(path) }
         return try SQLiteDatabase.withDatabase(path: path, mode: mode, patience: patience) {
             database in
@@ -112,43 +113,48 @@ enum LedgerFile {
     /// Whether the file was left to be read with a log that is not there.
     static func log(of database: SQLiteDatabase) throws -> Log {
         // A writer may end between the first two looks.
-        guard try isOpen(database), !SQLiteDatabase.hasLog(database.path), try isOpen(database)
-        else {
+        guard try LogState(in: database).isOpen, !SQLiteDatabase.hasLog(database.path) else {
             return .complete
         }
-        let statement = try database.prepare("SELECT inode, name FROM main.log_state")
-        guard try statement.step() else { return .missing }
-        let own = LogOwner(path: database.path)
-        return statement.integer(0) == own.inode && statement.string(1) == own.name
-            ? .merged : .missing
+        let state = try LogState(in: database)
+        guard state.isOpen else { return .complete }
+        return state.owner == LogOwner(path: database.path) ? .merged : .missing
     }
 
     /// That the log beside a file is not the one that continues it, as a clause; nil when it may be.
     ///
     /// A log holds what came behind the file's own events, so that the ledger never ends earlier with it.
     static func foreignLog(of database: SQLiteDatabase) throws -> String? {
-        guard SQLiteDatabase.hasLog(database.path), !database.isImmutable,
-            // In this order: what is merged in between is in the log's events, too.
-            let merged = try MergedFile(in: database).lastEvent(),
+        guard SQLiteDatabase.hasLog(database.path), !database.isImmutable else { return nil }
+        let file = MergedFile(in: database)
+        if let own = try file.logState()?.file,
+            try LogState(in: database).file != own
+        {
+            return "it was written beside another file"
+        }
+        // In this order: what is merged in between is in the log's events, too.
+        guard let merged = try file.lastEvent(),
             let last = try database.integer("SELECT coalesce(max(sequence), 0) FROM main.events"),
             last < merged
         else { return nil }
         return "with it the ledger ends with event \(last), and without it with event \(merged)"
     }
 
-    private static func isOpen(_ database: SQLiteDatabase) throws -> Bool {
-        try database.integer("SELECT is_open FROM main.log_state") != 0
-    }
-
-    /// Which file a log belongs to.
-    struct LogOwner {
-        let inode: Int64
-        let name: String
-
-        init(path: String) {
-            var status = stat()
-            inode = stat(path, &status) == 0 ? Int64(bitPattern: UInt64(status.st_ino)) : 0
-            name = URL(fileURLWithPath: LogFile.resolved(path)).lastPathComponent
+    /// What SQLite would do with what lies beside a file, before it is let near it.
+    private static func assertFits(_ path: String) throws {
+        var status = stat()
+        guard stat(path, &status) == 0 else { return }
+        // SQLite deletes the log of a file that it takes for empty.
+        if status.st_size < 100, LogFile(of: path).hasFrames {
+            throw LedgerError.damaged(
+                path: path,
+                reason: "it has \(status.st_size) bytes, and its log '\(path)-wal' has more"
+            )
+        }
+        // It writes an old journal's pages back over the file.
+        let journal = LogFile.resolved(path) + "-journal"
+        if stat(journal, &status) == 0, status.st_size > 0 {
+            throw LedgerError.strayJournal(path: path)
         }
     }
 
@@ -235,6 +241,7 @@ enum LedgerFile {
             try database.transaction {
                 guard let migration = Migrations.ledger.last else { return }
                 try database.execute(migration.sql)
+                try LogState.insert(into: database)
                 let row = try database.prepare(
                     """
                     INSERT INTO main.ledger (only_row, format, identity, bucket_width_ms, id_seed,

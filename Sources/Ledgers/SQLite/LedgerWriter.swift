@@ -24,6 +24,7 @@ package final class LedgerWriter {
 
     /// For what is written in the same transaction as a batch.
     let database: SQLiteDatabase
+    private let owner: LogOwner
     private let clock: () -> Int64
     private let patience: Int32
     private let turn: AppendTurn
@@ -70,7 +71,14 @@ package final class LedgerWriter {
         self.clock = clock
         bucketWidth = header.bucketWidth
         filing = Filing(width: header.bucketWidth)
+        owner = LogOwner(path: database.path)
         turn = AppendTurn(ledger: database.path)
+        // What is committed behind the damage would be overwritten.
+        if turn.isAlone(), let reason = LogFile(of: database.path).damage() {
+            throw LedgerError.damaged(path: database.path, reason: reason)
+        }
+        // Another program may have left the file in another mode, which keeps writers and readers apart.
+        _ = try? database.execute("PRAGMA main.journal_mode = WAL")
         // FULL, because NORMAL does not wait for the disk at commit in WAL mode
         // (https://www.sqlite.org/pragma.html#pragma_synchronous). Checkpoints every 64 MiB of log
         // instead of every 16 write a page once that many batches touched.
@@ -158,8 +166,11 @@ package final class LedgerWriter {
             do {
                 counts = try database.finishing {
                     guard try isLogAnnounced() else { return nil }
+                    try assertInPlace()
                     let counts = try store(batch, refusing: refusing, done: done)
                     try together(counts)
+                    // A log tells by this page whose it is.
+                    try LogState.count(in: database)
                     return counts
                 }
             } catch {
@@ -395,22 +406,39 @@ private struct LedgerEnd {
 }
 
 extension LedgerWriter {
+    /// Makes sure that the open file is still the one of its name: what is written to a file that was
+    /// replaced is lost.
+    private func assertInPlace() throws {
+        guard LogOwner(path: place) == owner else {
+            throw LedgerError.damaged(
+                path: place,
+                reason: "another file was put in its place while it was written"
+            )
+        }
+    }
+
+    /// Makes sure that nobody writes the file by another path, such as a mount of the file alone: each
+    /// would have a log of its own.
+    private func assertOnePath(_ state: LogState) throws {
+        // Nobody commits meanwhile, so that the file cannot be ahead of its log.
+        let mark = try MergedFile(in: database).logState()
+        let isAhead = mark.map { $0.isOpen && $0.commits > state.commits } ?? false
+        let isElsewhere =
+            state.isOpen && state.owner != owner && !SQLiteDatabase.hasLog(place)
+        guard isAhead || isElsewhere else { return }
+        throw LedgerError.failed(
+            path: place,
+            reason: "another process writes the same file by another path, with a log of its own"
+        )
+    }
+
     /// Whether the ledger says that there is a log; otherwise it says so from the end of this
     /// transaction on.
     private func isLogAnnounced() throws -> Bool {
-        let owner = LedgerFile.LogOwner(path: place)
-        let state = try database.prepare("SELECT is_open, inode, name FROM main.log_state")
-        if try state.step(), state.integer(0) == 1, state.integer(1) == owner.inode,
-            state.string(2) == owner.name
-        {
-            return true
-        }
-        let mark = try database.prepare(
-            "UPDATE main.log_state SET is_open = 1, inode = ?1, name = ?2"
-        )
-        mark.bind(owner.inode, at: 1)
-        mark.bind(copying: owner.name, at: 2)
-        try mark.run()
+        let state = try LogState(in: database)
+        try assertOnePath(state)
+        if state.isOpen, state.owner == owner { return true }
+        try LogState.open(in: database, owner: owner)
         return false
     }
 
@@ -436,7 +464,7 @@ extension LedgerWriter {
             // What is merged is written page after page, so the mark may go only when all others are
             // there: a copy made by then, or a machine that stops, must not look whole. The log keeps
             // its length until the mark is gone, for by that it is known to be there.
-            guard try database.integer("SELECT is_open FROM main.log_state") == 1 else {
+            guard try LogState(in: database).isOpen else {
                 return database.keepsLog(false)
             }
             // FULL keeps writers out, so most is merged before it.
@@ -447,7 +475,7 @@ extension LedgerWriter {
                 guard try newest()?.sequence == merged else {
                     throw LedgerError.locked(path: place)
                 }
-                try database.execute("UPDATE main.log_state SET is_open = 0, inode = 0, name = ''")
+                try LogState.close(in: database)
             }
             _ = try database.integer("PRAGMA main.wal_checkpoint(TRUNCATE)")
             database.keepsLog(false)

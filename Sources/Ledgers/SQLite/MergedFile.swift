@@ -28,16 +28,51 @@ struct MergedFile {
     }
 
     /// Whether it says that there is a log; false when that cannot be told.
-    func announcesLog() throws -> Bool {
+    func announcesLog() throws -> Bool { try logState()?.isOpen == true }
+
+    /// The beginning of a row of `log_state`.
+    struct Mark: Equatable {
+        let isOpen: Bool
+        let file: Int64
+        let commits: Int64
+    }
+
+    /// What it says of its log; nil when that cannot be told.
+    func logState() throws -> Mark? {
         var bytes = try emptyPage()
         guard let page = try root(of: "log_state"), read(&bytes, page), bytes[0] == 13,
             Self.number(bytes, 3, 2) == 1
-        else { return false }
+        else { return nil }
         var offset = Self.number(bytes, 8, 2)
-        // The length of the row, its key and the length of its own head; then the types of its values:
-        // that of the key, and of `is_open`, for which 9 is the number 1 (section 2.1).
-        for _ in 0..<4 where Self.varint(bytes, &offset) == nil { return false }
-        return Self.varint(bytes, &offset) == 9
+        // The length of the row and its key; then its head, with the types of its values, and the
+        // values, of which the key has none there (section 2.1).
+        for _ in 0..<2 where Self.varint(bytes, &offset) == nil { return nil }
+        let head = offset
+        guard let length = Self.varint(bytes, &offset), Self.varint(bytes, &offset) != nil else {
+            return nil
+        }
+        var place = head + Int(clamping: length)
+        var values: [Int64] = []
+        for _ in 0..<3 {
+            guard let type = Self.varint(bytes, &offset),
+                let value = Self.integer(bytes, &place, type)
+            else { return nil }
+            values.append(value)
+        }
+        guard (0...1).contains(values[0]) else { return nil }
+        return Mark(isOpen: values[0] == 1, file: values[1], commits: values[2])
+    }
+
+    /// A whole number of a serial type.
+    private static func integer(_ bytes: [UInt8], _ offset: inout Int, _ type: Int64) -> Int64? {
+        let widths: [Int64: Int] = [1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8]
+        // 8 and 9 are the numbers 0 and 1.
+        if type == 8 || type == 9 { return type - 8 }
+        guard let width = widths[type], offset + width <= bytes.count else { return nil }
+        let bits = bytes[offset..<(offset + width)].reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+        offset += width
+        let unused = UInt64(64 - 8 * width)
+        return Int64(bitPattern: bits << unused) >> Int64(unused)
     }
 
     private func root(of table: String) throws -> Int64? {

@@ -60,4 +60,19 @@ struct ResultOutputTests {
             #expect(try ledger.safePosition()?.words.0 == 7)
         }
     }
+
+    @Test("a closed standard stream is none that the runtime opened: the command ends")
+    func closedStreams() async throws {
+        try await withScratchFolder { folder in
+            let path = "\(folder)/ledger.db"
+            try EmbeddedLedger.create(path: path, bucketWidth: 10_000)
+            let program = try BuiltProgram("reprise").path
+            // The status tells a command that had to be killed, 137, from one that ended.
+            for (closing, status) in [(">&-", 4), ("2>&-", 0), ("<&-", 0), ("<&- >&- 2>&-", 4)] {
+                let line = "timeout -s KILL 60 '\(program)' ledger info --ledger '\(path)'"
+                let ended = try await ChildProcess.run("bash", ["-c", "\(line) \(closing)"])
+                #expect(ended.status == status, "\(closing): \(ended.standardError)")
+            }
+        }
+    }
 }

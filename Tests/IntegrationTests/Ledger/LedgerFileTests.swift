@@ -203,6 +203,183 @@ struct LedgerFileTests {
         }
     }
 
+    /// A ledger with `events` events, whose writer was killed: they are in its log alone.
+    private func killedWriter(_ path: String) async throws {
+        try SQLiteLedger.create(path: path)
+        try await LedgerWriterProcess.killed(path) {}
+    }
+
+    @Test(
+        "a log of another file is refused and kept: of another ledger, and beside a restored backup"
+    )
+    func logOfAnotherFile() async throws {
+        try await withScratchFolder { folder in
+            let (path, other) = ("\(folder)/a.ledger", "\(folder)/b.ledger")
+            try await killedWriter(other)
+            let log = try Data(contentsOf: URL(fileURLWithPath: "\(other)-wal"))
+            try SQLiteLedger.create(path: path)
+            try LedgerWriter.withWriter(path: path) { _ = try $0.append([Self.event]) }
+            let whole = try SQLiteLedger(path: path).safePosition()
+            let backup = "\(folder)/backup.ledger"
+            _ = try LedgerBackup.make(of: other, at: backup)
+            for file in [path, backup] {
+                let before = try SQLiteLedger(path: file).safePosition()
+                try log.write(to: URL(fileURLWithPath: "\(file)-wal"))
+                let reason = "it was written beside another file"
+                #expect(throws: LedgerError.foreignLog(path: file, reason: reason)) {
+                    try SQLiteLedger(path: file)
+                }
+                #expect(throws: LedgerError.foreignLog(path: file, reason: reason)) {
+                    try LedgerWriter.withWriter(path: file) { _ = try $0.append([Self.event]) }
+                }
+                #expect(try LedgerVerify.run(path: file).counts[.log] != nil)
+                #expect(try Data(contentsOf: URL(fileURLWithPath: "\(file)-wal")) == log)
+                // What the message advises.
+                unlink("\(file)-wal")
+                unlink("\(file)-shm")
+                #expect(try SQLiteLedger(path: file).safePosition() == before)
+            }
+            #expect(try SQLiteLedger(path: path).safePosition() == whole)
+        }
+    }
+
+    @Test("the log of a file that was emptied stays, and no command reads or writes the file")
+    func emptiedFile() async throws {
+        try await withScratchFolder { folder in
+            let path = "\(folder)/a.ledger"
+            try await killedWriter(path)
+            let log = try Data(contentsOf: URL(fileURLWithPath: "\(path)-wal"))
+            for bytes in [0, 1] {
+                try Data(repeating: 0, count: bytes).write(to: URL(fileURLWithPath: path))
+                #expect(throws: LedgerError.self) { try SQLiteLedger(path: path) }
+                #expect(try LedgerVerify.run(path: path).counts[.file] == 1)
+                #expect(throws: LedgerError.self) {
+                    try LedgerWriter.withWriter(path: path) { _ in }
+                }
+                #expect(try Data(contentsOf: URL(fileURLWithPath: "\(path)-wal")) == log)
+            }
+        }
+    }
+
+    @Test("a damaged log is neither continued nor taken into a backup")
+    func continuedDamage() async throws {
+        try await withScratchFolder { folder in
+            let path = "\(folder)/a.ledger"
+            try await killedWriter(path)
+            var log = try Data(contentsOf: URL(fileURLWithPath: "\(path)-wal"))
+            log[100] ^= 1
+            try log.write(to: URL(fileURLWithPath: "\(path)-wal"))
+            unlink("\(path)-shm")
+            for attempt in 0..<2 {
+                let error = #expect(throws: LedgerError.self) {
+                    if attempt == 0 {
+                        try LedgerWriter.withWriter(path: path) { _ = try $0.append([Self.event]) }
+                    } else {
+                        _ = try LedgerBackup.make(of: path, at: "\(folder)/copy.ledger")
+                    }
+                }
+                #expect("\(error as Any)".contains("frame 1 of the log is damaged"))
+            }
+            #expect(try Data(contentsOf: URL(fileURLWithPath: "\(path)-wal")) == log)
+        }
+    }
+
+    @Test("a rollback journal is not written over the ledger")
+    func strayJournal() throws {
+        try withLedgerFolder { folder in
+            let path = folder.file("a.ledger")
+            try SQLiteLedger.create(path: path)
+            _ = try folder.write("pages of before", to: "a.ledger-journal")
+            #expect(throws: LedgerError.strayJournal(path: path)) { try SQLiteLedger(path: path) }
+            #expect(throws: LedgerError.strayJournal(path: path)) {
+                try LedgerWriter.withWriter(path: path) { _ in }
+            }
+            unlink("\(path)-journal")
+            #expect(try LedgerVerify.run(path: path).isSound)
+        }
+    }
+
+    @Test("another journal mode of another program is set back by the next writer")
+    func otherMode() throws {
+        try withLedgerFolder { folder in
+            let path = folder.file("a.ledger")
+            try SQLiteLedger.create(path: path)
+            try SQLiteDatabase.withDatabase(path: path, mode: .write, patience: 0) {
+                try $0.execute("PRAGMA journal_mode = DELETE")
+            }
+            try LedgerWriter.withWriter(path: path) { writer in
+                try SQLiteDatabase.withDatabase(path: path, mode: .read, patience: 0) { reader in
+                    try reader.execute("BEGIN; SELECT count(*) FROM main.events")
+                    _ = try writer.append([Self.event])
+                }
+            }
+        }
+    }
+
+    @Test("a file that is replaced under a writer is not written any more")
+    func replacedFile() async throws {
+        try await withScratchFolder { folder in
+            let (path, other) = ("\(folder)/a.ledger", "\(folder)/b.ledger")
+            for file in [path, other] { try SQLiteLedger.create(path: file) }
+            try LedgerWriter.withWriter(path: path) { writer in
+                _ = try writer.append([Self.event])
+                #expect(rename(other, path) == 0)
+                let error = #expect(throws: LedgerError.self) {
+                    _ = try writer.append([Self.event])
+                }
+                #expect("\(error as Any)".contains("another file was put in its place"))
+            }
+        }
+    }
+
+    @Test("a file that was moved into another folder without its log is refused")
+    func otherFolder() async throws {
+        try await withScratchFolder { folder in
+            let (path, moved) = ("\(folder)/a.ledger", "\(folder)/sub/a.ledger")
+            try await killedWriter(path)
+            try FileManager.default.createDirectory(
+                atPath: "\(folder)/sub",
+                withIntermediateDirectories: false
+            )
+            #expect(rename(path, moved) == 0)
+            #expect(throws: LedgerError.logMissing(path: moved)) { try SQLiteLedger(path: moved) }
+        }
+    }
+
+    @Test("two paths of one file with a log each are noticed before the second one writes")
+    func twoPaths() async throws {
+        try await withScratchFolder { folder in
+            let (path, mounted) = ("\(folder)/a.ledger", "\(folder)/sub/a.ledger")
+            try SQLiteLedger.create(path: path)
+            try FileManager.default.createDirectory(
+                atPath: "\(folder)/sub",
+                withIntermediateDirectories: false
+            )
+            // As through a mount of the file alone: the same file, with another path for its log.
+            let program = """
+                import sqlite3, sys
+                other = sqlite3.connect(sys.argv[1])
+                other.execute("UPDATE log_state SET is_open = 1, commits = commits + 1, folder = 1")
+                other.commit()
+                other.execute("PRAGMA wal_checkpoint(PASSIVE)")
+                """
+            try LedgerWriter.withWriter(path: path) { writer in
+                #expect(link(path, mounted) == 0)
+                let process = Process()
+                process.executableURL = URL(fileURLWithPath: "/usr/bin/python3")
+                process.arguments = ["-c", program, mounted]
+                try process.run()
+                process.waitUntilExit()
+                #expect(process.terminationStatus == 0)
+                unlink(mounted)
+                let error = #expect(throws: LedgerError.self) {
+                    _ = try writer.append([Self.event])
+                }
+                #expect("\(error as Any)".contains("by another path"))
+            }
+        }
+    }
+
     @Test("no ledger is made where the log of another one lies")
     func strayLog() throws {
         try withLedgerFolder { folder in

@@ -16,7 +16,8 @@ struct FileKindTests {
             ("\u{feff}\n [", .array),
             ("a,b\n1,2", .rows(delimiter: 0x2c)), ("a\tb,c\n", .rows(delimiter: 9)),
             ("\"time\",\"stream\"\n", .rows(delimiter: 0x2c)), ("12\n", .lines), ("null", .lines),
-            ("\"x\"", .lines),
+            ("\"x\"", .lines), ("\"a\tb\",c\n", .rows(delimiter: 0x2c)),
+            ("\"a\nb\",c\n", .rows(delimiter: 0x2c)),
         ]
     )
     func records(_ text: String, _ form: RecordForm) {
