@@ -16,54 +16,35 @@ struct CarriedObject: Equatable, Sendable {
     var release: [String] = []
     /// Puts it onto the tables that came, after they moved, by the live tables' names.
     var restore: [String] = []
+    /// Expressions of it that have to mean the same afterwards, on the live relations.
+    var trees: [StoredTree] = []
+    /// The search path under which `restore` is run, as `search_path` has it; nil for an empty one.
+    var path: String?
     /// What remains to be done after COMMIT, while readers go on.
     var followUp: FollowUp?
-
-    /// How names are written in the text of a captured object.
-    enum Wording: Sendable {
-        /// Every name with its schema: for the cut-over.
-        case qualified
-        /// What is in the live schema without it, so that the text means the table of the same name
-        /// in whatever schema comes first on the search path: for a rehearsal.
-        case relative(liveSchema: String)
-
-        fileprivate var searchPath: [String] {
-            switch self {
-            case .qualified: []
-            case .relative(let liveSchema): [liveSchema]
-            }
-        }
-
-        fileprivate var isPretty: Bool {
-            if case .relative = self { true } else { false }
-        }
-    }
 
     /// Asks the catalogue for objects of one kind.
     ///
     /// - Parameters:
-    ///   - query: Its parameters are the tables' OIDs and whether the pretty form is wanted, which
-    ///     alone leaves schemas out. Its columns are subject, note, locked, release and the
-    ///     statements restore_1 to restore_3, null where there is none; and host, where it can have one.
+    ///   - query: Its parameter are the tables' OIDs. Its columns are subject, note, locked, release and
+    ///     the statements restore_1 to restore_3, null where there is none; host, where it can have one;
+    ///     and tree_host and tree_name, where it has expressions.
+    ///   - kind: Of its expressions; nil where it has none.
     ///   - tables: OIDs.
-    ///   - wording: How names are written.
     ///   - connection: Inside a transaction; its search path is changed.
     /// - Returns: The objects, in the query's order.
     /// - Throws: The server's error.
     static func ask(
         _ query: String,
+        for kind: StoredTree.Kind? = nil,
         of tables: [UInt32],
-        wording: Wording,
         on connection: PostgresConnection
     ) async throws -> [CarriedObject] {
         guard !tables.isEmpty else { return [] }
-        try await connection.setSearchPath(wording.searchPath)
-        let result = try await connection.query(
-            query,
-            [.ints(tables.map { Int64($0) }), .bool(wording.isPretty)]
-        )
+        try await connection.setSearchPath([])
+        let result = try await connection.query(query, [.ints(tables.map { Int64($0) })])
         return try result.rows.map { row in
-            CarriedObject(
+            var object = CarriedObject(
                 subject: try row.string("subject"),
                 note: try row.string("note"),
                 locked: row["locked"],
@@ -71,6 +52,25 @@ struct CarriedObject: Equatable, Sendable {
                 release: [row["release"]].compactMap { $0 },
                 restore: ["restore_1", "restore_2", "restore_3"].compactMap { row[$0] }
             )
+            if let kind {
+                object.trees = [
+                    StoredTree(
+                        kind: kind,
+                        host: UInt32(try row.int("tree_host")),
+                        name: try row.string("tree_name")
+                    )
+                ]
+            }
+            return object
         }
+    }
+
+    /// The statements of `restore`, under their search path.
+    var restoration: [String] {
+        guard let path else { return restore }
+        func setting(_ path: String) -> String {
+            "SELECT pg_catalog.set_config('search_path', \(SQLText.literal(path)), true)"
+        }
+        return [setting("\(path), pg_temp")] + restore + [setting("pg_temp")]
     }
 }

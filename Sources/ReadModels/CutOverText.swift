@@ -13,12 +13,14 @@ struct CutOverText: Sendable {
     /// - Parameters:
     ///   - generation: The number of the generation that was rehearsed.
     ///   - created: Its tables, at home, with twins of materialized views beside them.
+    ///   - paths: Search paths of those objects that need one, by their subjects.
     ///   - connection: Inside the transaction that made them.
     /// - Returns: The guard, the fence, and the one message that ends in COMMIT.
     /// - Throws: ``ReadModelError``, ``ServerError``.
     func text(
         of generation: Int,
         _ created: ShadowSchema.Created,
+        paths: [String: String],
         on connection: PostgresConnection
     ) async throws -> String {
         var target = GenerationRecord(
@@ -31,7 +33,6 @@ struct CutOverText: Sendable {
         )
         target.materializedViews = try await MaterializedView.over(
             created.tables.map(\.oid),
-            searchPath: [created.homeSchema],
             on: connection
         ).map { .init(name: $0.name.name, oid: $0.oid, isMaterializedView: true) }
         let batch = SwapBatch(
@@ -45,7 +46,8 @@ struct CutOverText: Sendable {
                 liveSchema: database.liveSchema,
                 target: target,
                 live: live,
-                maxima: [:]
+                maxima: [:],
+                paths: paths
             ).prepare(on: connection),
             fingerprint: "",
             positionWrite: try database.positionWrite(

@@ -34,7 +34,8 @@ struct DependentView: Equatable, Sendable {
         CarriedObject(
             subject: "view \(name.sql)",
             note: "pointed at the new tables; keeps its OID, owner and grants",
-            restore: [replacement]
+            restore: [replacement],
+            trees: [StoredTree(kind: .rule, host: oid, name: "_RETURN")]
         )
     }
 

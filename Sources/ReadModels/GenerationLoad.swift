@@ -118,7 +118,7 @@ struct GenerationLoad: Sendable {
         guard !statements.isEmpty else { return }
         try await translatingErrors(doing: "building the indexes of '\(table)'") {
             try await connection.withTransaction {
-                try await run(statements, in: created.schema.homeSchema, on: $0)
+                try await run(statements, of: created, on: $0)
             }
         }
     }
@@ -259,7 +259,7 @@ struct GenerationLoad: Sendable {
         try await database.withConnection(as: "index", doing: "adding foreign keys") {
             for statement in statements {
                 try await patiently(on: $0) { connection in
-                    try await run([statement], in: created.schema.homeSchema, on: connection)
+                    try await run([statement], of: created, on: connection)
                 }
             }
         }
@@ -288,11 +288,11 @@ struct GenerationLoad: Sendable {
 
     private func run(
         _ statements: [String],
-        in homeSchema: String,
+        of created: Created,
         on connection: PostgresConnection
     ) async throws {
         try await connection.execute("SET LOCAL synchronous_commit = off")
-        try await connection.setSearchPath([homeSchema, database.liveSchema])
+        try await connection.setSearchPath(list: created.schema.searchPath)
         for statement in statements { try await connection.execute(statement) }
     }
 }

@@ -8,7 +8,7 @@ struct MaterializedView: Equatable, Sendable {
     let oid: UInt32
     let name: QualifiedName
     let owner: String
-    /// The query, with names of the live schema left unqualified.
+    /// The query with every name qualified.
     let query: String
     let isPopulated: Bool
 
@@ -25,17 +25,15 @@ struct MaterializedView: Equatable, Sendable {
     ///
     /// - Parameters:
     ///   - tables: OIDs.
-    ///   - searchPath: Schemas whose names are left out of the query.
     ///   - connection: Inside a transaction.
     /// - Returns: The views.
     /// - Throws: The server's error.
     static func over(
         _ tables: [UInt32],
-        searchPath: [String],
         on connection: PostgresConnection
     ) async throws -> [MaterializedView] {
         guard !tables.isEmpty else { return [] }
-        try await connection.setSearchPath(searchPath)
+        try await connection.setSearchPath([])
         let result = try await connection.query(overQuery, [.ints(tables.map { Int64($0) })])
         return try result.rows.map { row in
             var query = try row.string("definition")
@@ -81,21 +79,23 @@ struct MaterializedView: Equatable, Sendable {
         }
     }
 
-    /// Statements that make and fill its twin in another schema, for a search path that begins with
-    /// that one.
-    ///
-    /// - Parameters:
-    ///   - homeSchema: Where the twin comes.
-    ///   - isFilled: False for a rehearsal.
-    ///   - connection: Inside a transaction.
-    /// - Returns: The statements, in order.
-    /// - Throws: The server's error.
+    /// Statements that make its twin at home.
+    struct Twin: Equatable, Sendable {
+        let name: QualifiedName
+        /// Makes it, empty.
+        let creation: String
+        /// Comments and the like.
+        let marks: [String]
+        /// For when it is filled; run with its own schema first on the search path.
+        let indexes: [String]
+    }
+
+    /// The statements for its twin in another schema.
     func twin(
-        in homeSchema: String,
-        isFilled: Bool,
+        for rehearsal: CarryRehearsal,
         on connection: PostgresConnection
-    ) async throws -> [String] {
-        let home = QualifiedName(schema: homeSchema, name: name.name)
+    ) async throws -> Twin {
+        let home = QualifiedName(schema: rehearsal.homeSchema, name: name.name)
         try await connection.setSearchPath([])
         let marks = try await connection.query(
             Self.marksQuery,
@@ -105,18 +105,41 @@ struct MaterializedView: Equatable, Sendable {
             .map { try $0.string("statement") }.joined(separator: " ")
         let shape = try await TableShape.capture(
             of: [oid],
-            for: homeSchema,
+            for: rehearsal.homeSchema,
             searchPath: [name.schema],
             on: connection
         )[name.name, default: [:]].filter { $0.value.phase == .rows }
         let definitions = DeferredDefinitions([(name.name, shape)], present: [])
-        return [
-            "CREATE MATERIALIZED VIEW \(home.sql) \(clauses) AS \(query) WITH "
-                + (isFilled && isPopulated ? "DATA" : "NO DATA")
-        ]
-            + (try marks.filter { try $0.string("kind") == "mark" }
-                .map { try $0.string("statement") })
-            + definitions.tables.flatMap(\.statements)
+        return Twin(
+            name: home,
+            creation: "CREATE MATERIALIZED VIEW \(home.sql) \(clauses) AS "
+                + "\(rehearsal.text(query)) WITH NO DATA",
+            marks: try marks.filter { try $0.string("kind") == "mark" }
+                .map { try $0.string("statement") },
+            indexes: definitions.tables.flatMap(\.statements)
+        )
+    }
+
+    /// Makes the twin, empty and without indexes.
+    ///
+    /// - Parameters:
+    ///   - twin: The statements.
+    ///   - path: The search path under which its query means the same.
+    ///   - rehearsal: Hears of it.
+    ///   - connection: Inside a transaction.
+    /// - Throws: The server's error.
+    func make(
+        _ twin: Twin,
+        under path: String?,
+        in rehearsal: inout CarryRehearsal,
+        on connection: PostgresConnection
+    ) async throws {
+        try await connection.setSearchPath(list: path ?? "")
+        try await connection.execute(twin.creation)
+        try await connection.setSearchPath([])
+        for mark in twin.marks { try await connection.execute(mark) }
+        let made = try await Catalogue.table(twin.name, on: connection)
+        if let made { rehearsal.add(.init(live: oid, name: name, home: made.oid)) }
     }
 }
 

@@ -9,15 +9,17 @@ enum OutsideDependants {
     /// Captures them.
     static func capture(
         on tables: [UInt32],
-        wording: CarriedObject.Wording,
         on connection: PostgresConnection
     ) async throws -> [CarriedObject] {
         var objects: [CarriedObject] = []
-        for query in [rulesQuery, functionsQuery, policiesQuery] {
+        let queries: [(String, StoredTree.Kind)] = [
+            (rulesQuery, .rule), (functionsQuery, .function), (policiesQuery, .policy),
+        ]
+        for (query, kind) in queries {
             objects += try await CarriedObject.ask(
                 query,
+                for: kind,
                 of: tables,
-                wording: wording,
                 on: connection
             )
         }
@@ -34,9 +36,9 @@ enum OutsideDependants {
             r.ev_class::pg_catalog.regclass::pg_catalog.text AS host,
             NULL AS release,
             'CREATE OR REPLACE RULE ' || pg_catalog.substr(
-                pg_catalog.pg_get_ruledef(r.oid, $2::pg_catalog.bool),
+                pg_catalog.pg_get_ruledef(r.oid),
                 pg_catalog.length('CREATE RULE ') + 1) AS restore_1,
-            NULL AS restore_2, NULL AS restore_3
+            NULL AS restore_2, NULL AS restore_3, r.ev_class AS tree_host, r.rulename AS tree_name
         FROM pg_catalog.pg_depend AS d
         JOIN pg_catalog.pg_rewrite AS r ON r.oid = d.objid AND r.rulename <> '_RETURN'
         JOIN pg_catalog.pg_class AS c ON c.oid = r.ev_class
@@ -52,12 +54,12 @@ enum OutsideDependants {
                 f.oid, 0) AS subject,
             'its BEGIN ATOMIC body reads the new table' AS note, NULL AS locked, NULL AS release,
             pg_catalog.pg_get_functiondef(f.oid) AS restore_1,
-            NULL AS restore_2, NULL AS restore_3
+            NULL AS restore_2, NULL AS restore_3, f.oid AS tree_host, f.proname AS tree_name
         FROM pg_catalog.pg_depend AS d
         JOIN pg_catalog.pg_proc AS f ON f.oid = d.objid AND f.prosqlbody IS NOT NULL
         WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.deptype = 'n'
             AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
-            AND d.refobjid = ANY ($1::pg_catalog.oid[]) AND $2::pg_catalog.bool IS NOT NULL
+            AND d.refobjid = ANY ($1::pg_catalog.oid[])
         ORDER BY 1
         """
 
@@ -69,11 +71,11 @@ enum OutsideDependants {
             p.polrelid::pg_catalog.regclass::pg_catalog.text AS host, NULL AS release,
             pg_catalog.format('ALTER POLICY %I ON %s%s%s', p.polname,
                 p.polrelid::pg_catalog.regclass,
-                ' USING (' || pg_catalog.pg_get_expr(p.polqual, p.polrelid, $2::pg_catalog.bool)
+                ' USING (' || pg_catalog.pg_get_expr(p.polqual, p.polrelid)
                     || ')',
-                ' WITH CHECK (' || pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid, $2) || ')')
+                ' WITH CHECK (' || pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid) || ')')
                 AS restore_1,
-            NULL AS restore_2, NULL AS restore_3
+            NULL AS restore_2, NULL AS restore_3, p.polrelid AS tree_host, p.polname AS tree_name
         FROM pg_catalog.pg_depend AS d
         JOIN pg_catalog.pg_policy AS p ON p.oid = d.objid
         WHERE d.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass

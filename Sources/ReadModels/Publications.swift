@@ -7,10 +7,9 @@ enum Publications {
     /// Captures the memberships, with column lists and row filters.
     static func capture(
         of tables: [UInt32],
-        wording: CarriedObject.Wording,
         on connection: PostgresConnection
     ) async throws -> [CarriedObject] {
-        try await CarriedObject.ask(query, of: tables, wording: wording, on: connection)
+        try await CarriedObject.ask(query, for: .publication, of: tables, on: connection)
     }
 
     private static let query = """
@@ -27,9 +26,9 @@ enum Publications {
                         ORDER BY a.attnum) || ')'
                  FROM pg_catalog.pg_attribute AS a
                  WHERE a.attrelid = r.prrelid AND a.attnum = ANY (r.prattrs)),
-                ' WHERE (' || pg_catalog.pg_get_expr(r.prqual, r.prrelid, $2::pg_catalog.bool)
+                ' WHERE (' || pg_catalog.pg_get_expr(r.prqual, r.prrelid)
                     || ')') AS restore_1,
-            NULL AS restore_2, NULL AS restore_3
+            NULL AS restore_2, NULL AS restore_3, r.prrelid AS tree_host, p.pubname AS tree_name
         FROM pg_catalog.pg_publication_rel AS r
         JOIN pg_catalog.pg_publication AS p ON p.oid = r.prpubid
         WHERE r.prrelid = ANY ($1::pg_catalog.oid[])

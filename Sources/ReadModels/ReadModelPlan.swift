@@ -281,7 +281,8 @@ private struct Planning {
             shadows: created.tables,
             consent: consent
         )
-        var findings = Findings(lines: try await rehearsal.findings(on: connection))
+        let (lines, paths) = try await rehearsal.run(on: connection)
+        var findings = Findings(lines: lines)
         findings.views = try await DependentView.over(live.oids, on: connection)
         if let checks = projection.checks {
             findings.lines += try await SQLChecks(text: checks).rehearse(
@@ -297,7 +298,7 @@ private struct Planning {
                 live: live,
                 records: records,
                 patience: patience
-            ).text(of: generation, created, on: connection)
+            ).text(of: generation, created, paths: paths, on: connection)
         }
         return findings
     }

@@ -12,6 +12,8 @@ struct SchemaFile: Sendable {
     let projection: String
     let homeSchema: String
     let liveSchema: String
+    /// The search path of the file, the home schema first.
+    let searchPath: String
     /// The live tables, whose names the new ones will take over.
     let liveOIDs: [UInt32]
 
@@ -22,7 +24,7 @@ struct SchemaFile: Sendable {
     func run(on connection: PostgresConnection) async throws {
         let outside = try await relationsOutside(on: connection)
         let before = try await strongLocks(on: connection)
-        try await connection.setSearchPath([homeSchema, liveSchema])
+        try await connection.setSearchPath(list: searchPath)
         try await SQLFile(name: "schema.sql", text: text).run(for: projection, on: connection)
         let locks = try await strongLocks(on: connection)
         var reasons = locks.subtracting(before).compactMap { lock in

@@ -16,6 +16,8 @@ struct ShadowSchema: Sendable {
         let tables: [TableDescription]
         let bindings: [TableBinding]
         let definitions: DeferredDefinitions
+        /// Under which definitions are read.
+        let searchPath: String
         /// What `schema.sql` gave each table, by the table's name; none when they are clones.
         let shapes: [String: TableShape]
         /// What became of what is on the live tables, and other remarks.
@@ -42,12 +44,19 @@ struct ShadowSchema: Sendable {
     ///   row type does not.
     func create(on connection: PostgresConnection, isForLoading: Bool) async throws -> Created {
         let schemaOID = try await createSchema(on: connection)
+        let path = try await SearchPaths.ofTables(
+            in: homeSchema,
+            liveSchema,
+            like: live.oids,
+            on: connection
+        )
         if let schema = projection.schema {
             try await SchemaFile(
                 text: schema,
                 projection: projection.name,
                 homeSchema: homeSchema,
                 liveSchema: liveSchema,
+                searchPath: path,
                 liveOIDs: live.oids
             ).run(on: connection)
         } else {
@@ -62,16 +71,19 @@ struct ShadowSchema: Sendable {
             on: connection
         )
         let merges = try await merge(found, on: connection)
-        try await connection.setSearchPath([homeSchema, liveSchema])
+        try await connection.setSearchPath(list: path)
         let refusals = try await CarriedFeatures(
             merges: merges,
             isClone: projection.schema == nil
         ).make(on: connection)
         guard refusals.isEmpty else { throw refusal(refusals) }
+        let others = try await otherMeanings(of: tables, on: connection)
+        guard others.isEmpty else { throw refusal(others) }
+        try await connection.setSearchPath(list: path)
         let (bindings, warnings) = try await bind(tables, on: connection)
         let definitions = definitions(of: merges, on: found)
         if isForLoading {
-            try await connection.setSearchPath([homeSchema, liveSchema])
+            try await connection.setSearchPath(list: path)
             for statement in definitions.removal { try await connection.execute(statement) }
         }
         return Created(
@@ -80,10 +92,27 @@ struct ShadowSchema: Sendable {
             tables: tables,
             bindings: bindings,
             definitions: definitions,
+            searchPath: path,
             shapes: projection.schema == nil ? [:] : found,
             findings: try await merges.flatMap(\.findings) + invalidIndexes(on: connection)
                 + warnings.map { Finding(.warn, nil, $0) }
         )
+    }
+
+    /// What is on the new tables by the same text as on the live ones, and means something else.
+    private func otherMeanings(
+        of tables: [TableDescription],
+        on connection: PostgresConnection
+    ) async throws -> [String] {
+        let rehearsal = CarryRehearsal(
+            live: live,
+            homeSchema: homeSchema,
+            tables: Dictionary(uniqueKeysWithValues: tables.map { ($0.name.name, $0.oid) })
+        )
+        return try await FeatureMeanings(
+            rehearsal: rehearsal,
+            isClone: projection.schema == nil
+        ).refusals(on: connection)
     }
 
     /// What each table is to have, in the order the projection declares them.

@@ -113,6 +113,9 @@ struct Swap: Sendable {
         switch error.sqlState {
         case SwapBatch.SQLState.changed:
             blocked.reasons = ["a change of grants, views or tables during the attempt"]
+        case SwapBatch.SQLState.otherMeaning:
+            let objects = (error.detail ?? "").split(separator: "\n").joined(separator: ", ")
+            blocked.reasons = ["a change of what \(objects) means during the attempt"]
         case SwapBatch.SQLState.lostLock:
             return ReadModelError.changedMeanwhile(
                 projection: projection.name,
@@ -192,7 +195,8 @@ struct Swap: Sendable {
                 liveSchema: database.liveSchema,
                 target: target,
                 live: fence.live,
-                maxima: try await maxima(of: target, live: fence.live, on: connection)
+                maxima: try await maxima(of: target, live: fence.live, on: connection),
+                paths: readied.paths
             ).prepare(on: connection),
             fingerprint: fingerprint,
             positionWrite: try database.positionWrite(of: target)

@@ -25,6 +25,8 @@ struct SwapBatch: Sendable {
         static let changed = "RP001"
         /// The session with the run's lock is gone.
         static let lostLock = "RP002"
+        /// What was carried over does not mean what it meant: the next attempt captures it again.
+        static let otherMeaning = "RP005"
         /// The projector's own position is not in exactly one row.
         static let unwritten = "RP004"
     }
@@ -87,7 +89,12 @@ struct SwapBatch: Sendable {
         var statements = [assertion]
         statements += captured.objects.flatMap(\.release) + departure + arrival
         statements += CutOverStop.statements(at: .moved)
-        statements += captured.objects.flatMap(\.restore)
+        statements += captured.objects.flatMap(\.restoration)
+        if !captured.meanings.isEmpty {
+            statements.append(
+                StoredTree.assertion(captured.meanings, raising: SQLState.otherMeaning)
+            )
+        }
         statements += CutOverStop.statements(at: .carried)
         statements += bookkeeping(rung)
         statements += CutOverStop.statements(at: .recorded)

@@ -10,6 +10,8 @@ struct SwapDraft: Sendable {
     let live: LiveTables
     /// The largest values in columns with a sequence, by sequence.
     let maxima: [UInt32: Int64]
+    /// Search paths of those objects that need one, by their subjects.
+    let paths: [String: String]
 
     /// What the batch is made of.
     struct Captured: Sendable {
@@ -23,6 +25,8 @@ struct SwapDraft: Sendable {
         var statistics: [StatisticsMove] = []
         /// OIDs of relations of others that are locked with the live ones.
         var outside: [UInt32] = []
+        /// What the objects' expressions have to mean when they are made again.
+        var meanings: [(tree: StoredTree, digest: String, subject: String)] = []
     }
 
     /// A relation that leaves and the one that takes its place.
@@ -54,7 +58,6 @@ struct SwapDraft: Sendable {
         var captured = Captured()
         captured.materializedViews = try await MaterializedView.over(
             live.oids,
-            searchPath: [liveSchema],
             on: connection
         )
         captured.pairs = try pairs(captured.materializedViews)
@@ -71,24 +74,59 @@ struct SwapDraft: Sendable {
         captured.objects = sequences.objects + rights
         captured.objects += try await TableAttachments.capture(
             on: kept,
-            wording: .qualified,
             on: connection
         )
         captured.objects += captured.views.reversed().map(\.carried)
         captured.objects += try await OutsideDependants.capture(
             on: group,
-            wording: .qualified,
             on: connection
         )
         captured.objects += try await Publications.capture(
             of: kept,
-            wording: .qualified,
             on: connection
         )
         captured.objects += try await IncomingForeignKeys.capture(to: live.oids, on: connection)
         captured.objects += try await MaterializedView.behindViews(over: live.oids, on: connection)
         captured.outside = try await outside(captured.objects, on: connection)
+        for index in captured.objects.indices {
+            captured.objects[index].path = paths[captured.objects[index].subject]
+        }
+        captured.meanings = try await meanings(of: captured, sequences.twins, on: connection)
         return captured
+    }
+
+    /// What has to be found when everything is made again: the same expressions, of the relations that
+    /// came, and the same views and functions, of the same owners.
+    private func meanings(
+        of captured: Captured,
+        _ sequences: [(live: UInt32, target: UInt32, name: String)],
+        on connection: PostgresConnection
+    ) async throws -> [(tree: StoredTree, digest: String, subject: String)] {
+        let objects = captured.objects.flatMap { object in
+            object.trees.map { (tree: $0, subject: object.subject) }
+        }
+        let views = captured.views.map { view in
+            (
+                tree: StoredTree(kind: .relation, host: view.oid, name: ""),
+                subject: view.carried.subject
+            )
+        }
+        let all = objects + views
+        let found = try await StoredTree.meanings(of: all.map(\.tree), on: connection)
+        let pairs = captured.pairs.map { ($0.live, $0.target) }
+        let successors = try await Successors(
+            pairs + sequences.map { ($0.live, $0.target) },
+            on: connection
+        )
+        let hosts = Dictionary(pairs) { first, _ in first }
+        let wanted = all.compactMap { tree, subject in
+            found[tree].map { (tree, $0.mapped(by: successors), subject) }
+        }
+        let digests = try await Meaning.digests(of: wanted.map(\.1), on: connection)
+        return zip(wanted, digests).map { entry, digest in
+            let (tree, _, subject) = entry
+            return (tree.moved(to: hosts[tree.host] ?? tree.host), digest, subject)
+        }
     }
 
     private func outside(

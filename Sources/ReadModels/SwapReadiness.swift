@@ -12,6 +12,8 @@ struct SwapReadiness: Sendable {
     let position: String?
     /// The largest values in columns with a sequence, by sequence.
     let maxima: [UInt32: Int64]
+    /// Search paths of those objects that need one, by their subjects.
+    let paths: [String: String]
 }
 
 extension ReadModelDatabase {
@@ -86,10 +88,17 @@ extension ReadModelDatabase {
                 reasons: orphans
             )
         }
-        try await MaterializedTwins(target: target, liveSchema: liveSchema).ensure(
+        let rehearsal = try await MaterializedTwins(target: target, liveSchema: liveSchema).ensure(
             for: live,
             on: connection
         )
+        let carried = try await rehearsal.carried(consent: consent, on: connection)
+        guard carried.refusals.isEmpty else {
+            throw ReadModelError.refusedByPlan(
+                projection: target.projection,
+                reasons: carried.refusals.map(\.text)
+            )
+        }
         return SwapReadiness(
             generation: target.number,
             position: target.position,
@@ -97,7 +106,8 @@ extension ReadModelDatabase {
                 of: target.tables.map(\.oid),
                 besides: live.oids,
                 on: connection
-            )
+            ),
+            paths: carried.paths
         )
     }
 }
@@ -110,33 +120,64 @@ struct MaterializedTwins: Sendable {
     /// Makes those that are missing or made by another definition, in the caller's transaction.
     ///
     /// They are made all together or kept all together, because one can read another.
-    func ensure(for live: LiveTables, on connection: PostgresConnection) async throws {
-        let wanted = try await MaterializedView.over(
-            live.oids,
-            searchPath: [liveSchema],
-            on: connection
-        )
-        let found = try await MaterializedView.over(
-            target.tables.map(\.oid),
-            searchPath: [target.homeSchema, liveSchema],
-            on: connection
-        ).filter { $0.name.schema == target.homeSchema }
-        guard try await scripts(of: wanted, on: connection) != scripts(of: found, on: connection)
-        else { return }
+    ///
+    /// - Returns: What is to take the places of the live tables and materialized views.
+    func ensure(
+        for live: LiveTables,
+        on connection: PostgresConnection
+    ) async throws -> CarryRehearsal {
+        let tables = Dictionary(uniqueKeysWithValues: target.tables.map { ($0.name, $0.oid) })
+        let bare = CarryRehearsal(live: live, homeSchema: target.homeSchema, tables: tables)
+        let wanted = try await MaterializedView.over(live.oids, on: connection)
+        let found = try await MaterializedView.over(target.tables.map(\.oid), on: connection)
+            .filter { $0.name.schema == target.homeSchema }
+        var rehearsal = bare
+        for view in wanted {
+            guard let twin = found.first(where: { $0.name.name == view.name.name }) else {
+                continue
+            }
+            rehearsal.add(.init(live: view.oid, name: view.name, home: twin.oid))
+        }
+        let scripts = try await scripts(of: wanted, for: rehearsal, on: connection)
+        if try await scripts == self.scripts(of: found, for: bare, on: connection) {
+            return rehearsal
+        }
         for view in found.reversed() {
             try await connection.execute("DROP MATERIALIZED VIEW \(view.name.sql) RESTRICT")
         }
-        for view in wanted {
-            let script = try await view.twin(
-                in: target.homeSchema,
-                isFilled: true,
-                on: connection
-            )
-            try await connection.setSearchPath([target.homeSchema, liveSchema])
-            for statement in script { try await connection.execute(statement) }
-            try await revoke(view, on: connection)
-        }
+        rehearsal = bare
+        for view in wanted { try await make(view, &rehearsal, on: connection) }
         try await record(wanted, on: connection)
+        return rehearsal
+    }
+
+    private func make(
+        _ view: MaterializedView,
+        _ rehearsal: inout CarryRehearsal,
+        on connection: PostgresConnection
+    ) async throws {
+        let twin = try await view.twin(for: rehearsal, on: connection)
+        let outcome = try await rehearsal.outcome(of: view, by: twin.creation, on: connection)
+        guard case .same(let path) = outcome else {
+            let object = CarriedObject(subject: "materialized view \(view.name.sql)", note: "")
+            throw ReadModelError.refusedByPlan(
+                projection: target.projection,
+                reasons: [outcome.finding(of: object).text]
+            )
+        }
+        try await view.make(twin, under: path, in: &rehearsal, on: connection)
+        try await revoke(view, on: connection)
+        if view.isPopulated {
+            try await connection.execute("REFRESH MATERIALIZED VIEW \(twin.name.sql)")
+        }
+        let indexPath = try await SearchPaths.ofTables(
+            in: target.homeSchema,
+            liveSchema,
+            like: [view.oid],
+            on: connection
+        )
+        try await connection.setSearchPath(list: indexPath)
+        for statement in twin.indexes { try await connection.execute(statement) }
     }
 
     /// Default privileges may have given others a right on the twin.
@@ -154,13 +195,12 @@ struct MaterializedTwins: Sendable {
 
     private func scripts(
         of views: [MaterializedView],
+        for rehearsal: CarryRehearsal,
         on connection: PostgresConnection
-    ) async throws -> [[String]] {
-        var scripts: [[String]] = []
+    ) async throws -> [MaterializedView.Twin] {
+        var scripts: [MaterializedView.Twin] = []
         for view in views {
-            scripts.append(
-                try await view.twin(in: target.homeSchema, isFilled: true, on: connection)
-            )
+            scripts.append(try await view.twin(for: rehearsal, on: connection))
         }
         return scripts
     }

@@ -12,15 +12,18 @@ enum TableAttachments {
     /// its policies.
     static func capture(
         on tables: [UInt32],
-        wording: CarriedObject.Wording,
         on connection: PostgresConnection
     ) async throws -> [CarriedObject] {
         var objects: [CarriedObject] = []
-        for query in [securityQuery, policiesQuery, triggersQuery, rulesQuery] {
+        let queries: [(String, StoredTree.Kind?)] = [
+            (securityQuery, nil), (policiesQuery, .policy), (triggersQuery, .trigger),
+            (rulesQuery, .rule),
+        ]
+        for (query, kind) in queries {
             objects += try await CarriedObject.ask(
                 query,
+                for: kind,
                 of: tables,
-                wording: wording,
                 on: connection
             )
         }
@@ -60,7 +63,6 @@ enum TableAttachments {
             NULL AS restore_3
         FROM pg_catalog.pg_class AS c
         WHERE c.oid = ANY ($1::pg_catalog.oid[]) AND (c.relrowsecurity OR c.relforcerowsecurity)
-            AND $2::pg_catalog.bool IS NOT NULL
         ORDER BY c.relname
         """
 
@@ -76,14 +78,14 @@ enum TableAttachments {
                 (SELECT pg_catalog.string_agg(CASE WHEN o.role = 0 THEN 'PUBLIC'
                         ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(o.role)) END, ', ')
                  FROM pg_catalog.unnest(p.polroles) AS o (role)),
-                ' USING (' || pg_catalog.pg_get_expr(p.polqual, p.polrelid, $2::pg_catalog.bool)
+                ' USING (' || pg_catalog.pg_get_expr(p.polqual, p.polrelid)
                     || ')',
-                ' WITH CHECK (' || pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid, $2) || ')')
+                ' WITH CHECK (' || pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid) || ')')
                 AS restore_1,
             CASE WHEN d.description IS NOT NULL THEN pg_catalog.format(
                 'COMMENT ON POLICY %I ON %s IS %L', p.polname, p.polrelid::pg_catalog.regclass,
                 d.description) END AS restore_2,
-            NULL AS restore_3
+            NULL AS restore_3, p.polrelid AS tree_host, p.polname AS tree_name
         FROM pg_catalog.pg_policy AS p
         LEFT JOIN pg_catalog.pg_description AS d ON d.objoid = p.oid
             AND d.classoid = 'pg_catalog.pg_policy'::pg_catalog.regclass
@@ -97,14 +99,14 @@ enum TableAttachments {
                 AS subject,
             'made again on the new table; it does not fire for the rebuilt rows' AS note,
             NULL AS locked, NULL AS release,
-            pg_catalog.pg_get_triggerdef(t.oid, $2::pg_catalog.bool) AS restore_1,
+            pg_catalog.pg_get_triggerdef(t.oid) AS restore_1,
             CASE WHEN t.tgenabled <> 'O' THEN pg_catalog.format('ALTER TABLE %s %s TRIGGER %I',
                 t.tgrelid::pg_catalog.regclass,
                 CASE t.tgenabled WHEN 'A' THEN 'ENABLE ALWAYS' WHEN 'R' THEN 'ENABLE REPLICA'
                     ELSE 'DISABLE' END, t.tgname) END AS restore_2,
             CASE WHEN d.description IS NOT NULL THEN pg_catalog.format(
                 'COMMENT ON TRIGGER %I ON %s IS %L', t.tgname, t.tgrelid::pg_catalog.regclass,
-                d.description) END AS restore_3
+                d.description) END AS restore_3, t.tgrelid AS tree_host, t.tgname AS tree_name
         FROM pg_catalog.pg_trigger AS t
         LEFT JOIN pg_catalog.pg_description AS d ON d.objoid = t.oid
             AND d.classoid = 'pg_catalog.pg_trigger'::pg_catalog.regclass
@@ -116,14 +118,14 @@ enum TableAttachments {
         SELECT pg_catalog.format('rule %I on %s', r.rulename, r.ev_class::pg_catalog.regclass)
                 AS subject,
             'made again on the new table' AS note, NULL AS locked, NULL AS release,
-            pg_catalog.pg_get_ruledef(r.oid, $2::pg_catalog.bool) AS restore_1,
+            pg_catalog.pg_get_ruledef(r.oid) AS restore_1,
             CASE WHEN r.ev_enabled <> 'O' THEN pg_catalog.format('ALTER TABLE %s %s RULE %I',
                 r.ev_class::pg_catalog.regclass,
                 CASE r.ev_enabled WHEN 'A' THEN 'ENABLE ALWAYS' WHEN 'R' THEN 'ENABLE REPLICA'
                     ELSE 'DISABLE' END, r.rulename) END AS restore_2,
             CASE WHEN d.description IS NOT NULL THEN pg_catalog.format(
                 'COMMENT ON RULE %I ON %s IS %L', r.rulename, r.ev_class::pg_catalog.regclass,
-                d.description) END AS restore_3
+                d.description) END AS restore_3, r.ev_class AS tree_host, r.rulename AS tree_name
         FROM pg_catalog.pg_rewrite AS r
         JOIN pg_catalog.pg_class AS c ON c.oid = r.ev_class AND c.relkind = 'r'
         LEFT JOIN pg_catalog.pg_description AS d ON d.objoid = r.oid

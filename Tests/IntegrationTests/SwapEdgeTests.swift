@@ -147,7 +147,7 @@ struct SwapEdgeTests {
             ALTER TABLE public.tally ADD extra bigint; CREATE VIEW public.v AS SELECT 1 AS \
             id; CREATE RULE redirect AS ON INSERT TO public.v DO INSTEAD UPDATE public.tally \
             SET extra = new.id
-            """, "rule redirect on v"
+            """, "rule redirect on public.v"
         ),
         (
             """
@@ -167,13 +167,13 @@ struct SwapEdgeTests {
             ALTER TABLE public.tally ADD extra bigint; CREATE TABLE public.doc (id bigint); \
             CREATE POLICY p ON public.doc USING (EXISTS (SELECT FROM public.tally AS t WHERE \
             t.extra = doc.id))
-            """, "policy p on doc"
+            """, "policy p on public.doc"
         ),
         (
             """
             ALTER TABLE public.tally ADD extra bigint; CREATE FUNCTION public.f() RETURNS \
             bigint BEGIN ATOMIC SELECT max(extra) FROM public.tally; END
-            """, "function f()"
+            """, "function public.f()"
         ),
         (
             """

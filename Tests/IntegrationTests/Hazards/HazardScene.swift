@@ -129,7 +129,7 @@ struct HazardScene: Sendable {
     /// Everything that a swap may not change, line by line: what `pg_dump` says, and the OIDs of
     /// views and functions, by which sessions and other databases' tools know them.
     func definitions() async throws -> [String] {
-        try await SchemaDump.ofEverything(in: database)
+        try await SchemaDump.ofEverything(in: database) + StoredMeaning.lines(in: database)
             + database.query(
                 """
                 SELECT 'view ' || c.oid::pg_catalog.regclass || ' ' || c.oid AS line

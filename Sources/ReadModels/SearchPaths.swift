@@ -1,0 +1,134 @@
+import Postgres
+
+/// Search paths under which a text may have been written.
+enum SearchPaths {
+    /// They are tried in this order: the schemas of what the trees depend on, together and one by one;
+    /// then what database and roles have set.
+    static func candidates(
+        for trees: [StoredTree],
+        on connection: PostgresConnection
+    ) async throws -> [String] {
+        guard !trees.isEmpty else { return [] }
+        try await connection.setSearchPath([])
+        let schemas = try await connection.query(
+            schemasQuery,
+            [
+                .texts(trees.map(\.kind.rawValue)), .ints(trees.map { Int64($0.host) }),
+                .texts(trees.map(\.name)),
+            ]
+        ).rows.map { SQLText.identifier(try $0.string("nspname")) }
+        let settings = try await connection.query(settingsQuery).rows.map { row in
+            try row.string("path").replacing(
+                "\"$user\"",
+                with: SQLText.identifier(try row.string("role"))
+            )
+        }
+        var paths = [schemas.joined(separator: ", ")] + (schemas.count > 1 ? schemas : [])
+        for path in settings where !paths.contains(path) { paths.append(path) }
+        return paths.filter { !$0.isEmpty }
+    }
+
+    /// For definitions of new tables: their home, the live schema, and the schemas of what the live
+    /// tables' own definitions depend on.
+    ///
+    /// Not what the database or a role has set: others may be able to make functions and operators
+    /// there, which would be taken for the usual ones.
+    static func ofTables(
+        in homeSchema: String,
+        _ liveSchema: String,
+        like live: [UInt32],
+        on connection: PostgresConnection
+    ) async throws -> String {
+        try await connection.setSearchPath([])
+        let schemas = try await connection.query(
+            featuresQuery,
+            [.ints(live.map { Int64($0) })]
+        ).rows.map { SQLText.identifier(try $0.string("nspname")) }
+        return ([homeSchema, liveSchema].map(SQLText.identifier) + schemas)
+            .joined(separator: ", ")
+    }
+
+    private static let featuresQuery = """
+        SELECT DISTINCT n.nspname
+        FROM (
+            SELECT 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid, i.indexrelid
+            FROM pg_catalog.pg_index AS i WHERE i.indrelid = ANY ($1::pg_catalog.oid[])
+            UNION ALL
+            SELECT 'pg_catalog.pg_constraint'::pg_catalog.regclass, o.oid
+            FROM pg_catalog.pg_constraint AS o WHERE o.conrelid = ANY ($1::pg_catalog.oid[])
+            UNION ALL
+            SELECT 'pg_catalog.pg_attrdef'::pg_catalog.regclass, a.oid
+            FROM pg_catalog.pg_attrdef AS a WHERE a.adrelid = ANY ($1::pg_catalog.oid[])
+            UNION ALL
+            SELECT 'pg_catalog.pg_statistic_ext'::pg_catalog.regclass, s.oid
+            FROM pg_catalog.pg_statistic_ext AS s WHERE s.stxrelid = ANY ($1::pg_catalog.oid[])
+        ) AS o (classid, objid)
+        \(dependencies)
+        """
+
+    private static let dependencies = """
+        JOIN pg_catalog.pg_depend AS d ON d.classid = o.classid AND d.objid = o.objid
+        LEFT JOIN pg_catalog.pg_operator AS op ON op.oid = d.refobjid
+            AND d.refclassid = 'pg_catalog.pg_operator'::pg_catalog.regclass
+        LEFT JOIN pg_catalog.pg_proc AS f ON f.oid = d.refobjid
+            AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+        LEFT JOIN pg_catalog.pg_type AS t ON t.oid = d.refobjid
+            AND d.refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass
+        LEFT JOIN pg_catalog.pg_collation AS l ON l.oid = d.refobjid
+            AND d.refclassid = 'pg_catalog.pg_collation'::pg_catalog.regclass
+        JOIN pg_catalog.pg_namespace AS n
+            ON n.oid IN (op.oprnamespace, f.pronamespace, t.typnamespace, l.collnamespace)
+        WHERE n.nspname <> 'pg_catalog'
+        ORDER BY 1
+        """
+
+    private static let schemasQuery = """
+        SELECT DISTINCT n.nspname
+        FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.text[]),
+            pg_catalog.unnest($2::pg_catalog.oid[]), pg_catalog.unnest($3::pg_catalog.text[]))
+            AS w (kind, host, name)
+        CROSS JOIN LATERAL (
+            SELECT 'pg_catalog.pg_policy'::pg_catalog.regclass::pg_catalog.oid, p.oid
+            FROM pg_catalog.pg_policy AS p
+            WHERE w.kind = 'policy' AND p.polrelid = w.host AND p.polname = w.name::pg_catalog.name
+            UNION ALL
+            SELECT 'pg_catalog.pg_trigger'::pg_catalog.regclass, t.oid
+            FROM pg_catalog.pg_trigger AS t
+            WHERE w.kind = 'trigger' AND t.tgrelid = w.host AND t.tgname = w.name::pg_catalog.name
+            UNION ALL
+            SELECT 'pg_catalog.pg_rewrite'::pg_catalog.regclass, r.oid
+            FROM pg_catalog.pg_rewrite AS r
+            WHERE w.kind = 'rule' AND r.ev_class = w.host AND r.rulename = w.name::pg_catalog.name
+            UNION ALL
+            SELECT 'pg_catalog.pg_proc'::pg_catalog.regclass, w.host WHERE w.kind = 'function'
+            UNION ALL
+            SELECT 'pg_catalog.pg_publication_rel'::pg_catalog.regclass, r.oid
+            FROM pg_catalog.pg_publication_rel AS r
+            WHERE w.kind = 'publication' AND r.prrelid = w.host
+        ) AS o (classid, objid)
+        \(dependencies)
+        """
+
+    private static let settingsQuery = """
+        SELECT DISTINCT pg_catalog.substr(c.setting, pg_catalog.length('search_path=') + 1) AS path,
+            coalesce(r.rolname, current_user) AS role
+        FROM pg_catalog.pg_db_role_setting AS s
+        CROSS JOIN LATERAL pg_catalog.unnest(s.setconfig) AS c (setting)
+        LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = s.setrole
+        WHERE c.setting LIKE 'search\\_path=%' AND s.setdatabase IN (0, (
+            SELECT d.oid FROM pg_catalog.pg_database AS d
+            WHERE d.datname = pg_catalog.current_database()))
+        ORDER BY 1, 2
+        """
+}
+
+extension PostgresConnection {
+    /// Sets the search path for the rest of the transaction to a list as `search_path` has it, and
+    /// `pg_temp` behind it.
+    func setSearchPath(list: String) async throws {
+        try await query(
+            "SELECT pg_catalog.set_config('search_path', $1, true)",
+            [.text(list.isEmpty ? "pg_temp" : "\(list), pg_temp")]
+        )
+    }
+}
