@@ -188,7 +188,9 @@ struct SwapDraft: Sendable {
         var objects: [CarriedObject] = []
         for pair in pairs {
             let home = QualifiedName(schema: target.homeSchema, name: pair.liveName.name)
-            if owners[pair.target] != pair.owner { try await own(pair, at: home, on: connection) }
+            if owners[pair.target] != pair.owner {
+                try await connection.give(pair.noun, home, to: pair.owner)
+            }
             objects += try await copyRights(
                 from: pair.live,
                 to: pair.target,
@@ -198,26 +200,6 @@ struct SwapDraft: Sendable {
             )
         }
         return objects
-    }
-
-    /// Makes the live relation's owner the owner of the one that comes.
-    ///
-    /// An owner needs CREATE on the schema that the relation is in at that moment (manual, ALTER
-    /// TABLE), and has it for as long.
-    private func own(
-        _ pair: Pair,
-        at home: QualifiedName,
-        on connection: PostgresConnection
-    ) async throws {
-        let owner = SQLText.identifier(pair.owner)
-        let schema = SQLText.identifier(home.schema)
-        try await connection.execute(
-            """
-            GRANT CREATE ON SCHEMA \(schema) TO \(owner);
-            ALTER \(pair.noun) \(home.sql) OWNER TO \(owner);
-            REVOKE CREATE ON SCHEMA \(schema) FROM \(owner)
-            """
-        )
     }
 
     private func copyRights(

@@ -14,11 +14,29 @@ enum TableAttachments {
         on tables: [UInt32],
         on connection: PostgresConnection
     ) async throws -> [CarriedObject] {
+        let rest: [(String, StoredTree.Kind?)] = [(triggersQuery, .trigger), (rulesQuery, .rule)]
+        return try await captureSecurity(on: tables, on: connection)
+            + objects(of: rest, on: tables, on: connection)
+    }
+
+    /// Captures row-level security and policies alone.
+    static func captureSecurity(
+        on tables: [UInt32],
+        on connection: PostgresConnection
+    ) async throws -> [CarriedObject] {
+        try await objects(
+            of: [(securityQuery, nil), (policiesQuery, .policy)],
+            on: tables,
+            on: connection
+        )
+    }
+
+    private static func objects(
+        of queries: [(String, StoredTree.Kind?)],
+        on tables: [UInt32],
+        on connection: PostgresConnection
+    ) async throws -> [CarriedObject] {
         var objects: [CarriedObject] = []
-        let queries: [(String, StoredTree.Kind?)] = [
-            (securityQuery, nil), (policiesQuery, .policy), (triggersQuery, .trigger),
-            (rulesQuery, .rule),
-        ]
         for (query, kind) in queries {
             objects += try await CarriedObject.ask(
                 query,

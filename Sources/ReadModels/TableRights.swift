@@ -153,3 +153,21 @@ struct TableRights: Sendable {
         WHERE c.oid = $1::pg_catalog.oid AND a.grantee <> c.relowner
         """
 }
+
+extension PostgresConnection {
+    /// Makes a role the owner of a relation.
+    ///
+    /// An owner needs CREATE on the schema that the relation is in at that moment (manual, ALTER
+    /// TABLE), and has it for as long.
+    func give(_ noun: String, _ name: QualifiedName, to role: String) async throws {
+        let owner = SQLText.identifier(role)
+        let schema = SQLText.identifier(name.schema)
+        try await execute(
+            """
+            GRANT CREATE ON SCHEMA \(schema) TO \(owner);
+            ALTER \(noun) \(name.sql) OWNER TO \(owner);
+            REVOKE CREATE ON SCHEMA \(schema) FROM \(owner)
+            """
+        )
+    }
+}
