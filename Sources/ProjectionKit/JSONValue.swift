@@ -189,7 +189,7 @@ extension JSONValue {
         var exponent = 0
         if rest.first == UInt8(ascii: "e") || rest.first == UInt8(ascii: "E") {
             guard let written = Int(String(decoding: rest.dropFirst(), as: UTF8.self)),
-                abs(written) <= 200
+                (-200...200).contains(written)
             else { return false }
             exponent = written
             rest = rest.dropFirst(rest.count)

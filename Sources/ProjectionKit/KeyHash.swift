@@ -8,8 +8,13 @@ public import FoundationEssentials
 /// order of a table's rows does not depend on it.
 @usableFromInline
 enum KeyHash {
-    /// `SWIFT_DETERMINISTIC_HASHING` fixes it, too.
-    @usableFromInline static let seed = UInt64(bitPattern: Int64("reprise".hashValue))
+    /// One for each factor.
+    ///
+    /// A key that made one factor zero would make the product zero, whatever the other is.
+    /// `SWIFT_DETERMINISTIC_HASHING` fixes them, too.
+    @usableFromInline static let seeds = (
+        UInt64(bitPattern: Int64("reprise".hashValue)), UInt64(bitPattern: Int64("key".hashValue))
+    )
 
     @inlinable
     static func hash<Key: Hashable>(_ key: Key) -> UInt32 {
@@ -25,7 +30,8 @@ enum KeyHash {
     /// The constant is an odd number without a pattern: the fraction of the golden ratio.
     @inlinable
     static func mix(_ first: UInt64, _ second: UInt64) -> UInt32 {
-        let (high, low) = (first ^ seed).multipliedFullWidth(by: second ^ 0x9e37_79b9_7f4a_7c15)
+        let seeds = seeds
+        let (high, low) = (first ^ seeds.0).multipliedFullWidth(by: second ^ seeds.1)
         let mixed = (high ^ low) &* 0x9e37_79b9_7f4a_7c15
         return UInt32(truncatingIfNeeded: mixed >> 32)
     }

@@ -1,5 +1,6 @@
 internal import Configuration
 internal import Foundation
+internal import Glibc
 internal import Synchronization
 
 /// The names of the settings, as they stand in the settings file.
@@ -67,6 +68,9 @@ struct SettingsFile: Sendable {
 
     /// Reads the file that was named, or the default one if it is there.
     ///
+    /// The default one is found without being asked for, and can name a database to send a password to
+    /// and a program to run. So it is read only where nobody but this user and root can have written it.
+    ///
     /// - Throws: ``CommandError/badSettingsFile(path:reason:)``; never with the file's content,
     ///   which can hold a password.
     static func read(named path: String?) throws -> SettingsFile? {
@@ -75,10 +79,34 @@ struct SettingsFile: Sendable {
             if path == nil { return nil }
             throw CommandError.badSettingsFile(path: place, reason: "does not exist")
         }
+        if path == nil, let reason = strangers(of: place) {
+            throw CommandError.badSettingsFile(
+                path: place,
+                reason: "\(reason), so that it is read only where it is named: --config \(place)"
+            )
+        }
         guard let text = try? String(contentsOfFile: place, encoding: .utf8) else {
             throw CommandError.badSettingsFile(path: place, reason: "cannot be read as UTF-8 text")
         }
         return SettingsFile(path: place, values: try parse(text, path: place))
+    }
+
+    /// Who else can have written a file, as a clause; nil for nobody.
+    private static func strangers(of path: String) -> String? {
+        var status = stat()
+        guard stat(path, &status) == 0 else { return nil }
+        if status.st_uid != geteuid(), status.st_uid != 0 { return "belongs to another user" }
+        let isOpen = status.st_mode & mode_t(S_IWOTH) != 0
+        let isGroups = status.st_mode & mode_t(S_IWGRP) != 0 && !isPrivate(status.st_gid)
+        return isOpen || isGroups ? "can be written by others (chmod go-w)" : nil
+    }
+
+    /// Whether a group is this user's alone, as those are that some systems give each user.
+    private static func isPrivate(_ group: gid_t) -> Bool {
+        guard let entry = getgrgid(group), let user = getpwuid(geteuid()),
+            strcmp(entry.pointee.gr_name, user.pointee.pw_name) == 0
+        else { return false }
+        return entry.pointee.gr_mem?.pointee == nil
     }
 
     private static func parse(_ text: String, path: String) throws -> YAMLSnapshot? {

@@ -78,6 +78,30 @@ struct UsageTests {
         }
     }
 
+    @Test("X8: settings that others can write are read only where they are named")
+    func openSettings() async throws {
+        try await withScratchFolder { folder in
+            let reprise = RepriseProcess(in: folder)
+            let path = "\(folder)/reprise.yaml"
+            try Data("ledger: settings.db\n".utf8).write(to: URL(fileURLWithPath: path))
+            #expect(chmod(path, 0o666) == 0)
+            expect(
+                try await reprise.run("ledger info"),
+                exits: 2,
+                saying: [
+                    "'reprise.yaml' can be written by others (chmod go-w), so that it is read only "
+                        + "where it is named: --config reprise.yaml."
+                ]
+            )
+            // What the message advises.
+            for ready in ["--config reprise.yaml", ""] {
+                if ready.isEmpty { #expect(chmod(path, 0o644) == 0) }
+                let outcome = try await reprise.run("ledger info \(ready)")
+                expect(outcome, exits: 4, saying: ["'settings.db'"])
+            }
+        }
+    }
+
     @Test("a rebuild is never of everything by mistake")
     func unclearProjections() async throws {
         try await withScratchFolder { folder in

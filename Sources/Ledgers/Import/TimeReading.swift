@@ -163,7 +163,7 @@ private struct EpochNumber {
         }
         if rest.first == UInt8(ascii: "e") || rest.first == UInt8(ascii: "E") {
             guard let exponent = Int(String(decoding: rest.dropFirst(), as: UTF8.self)),
-                abs(exponent) < 1_000
+                (-999...999).contains(exponent)
             else { return nil }
             point += exponent
             isWhole = false

@@ -1,11 +1,22 @@
 import FoundationEssentials
-import ProjectionKit
 import Synchronization
 import TestSupport
 import Testing
 
+@testable import ProjectionKit
+
 @Suite("Table")
 struct TableTests {
+    @Test("X10: no half of a key makes all hashes the same")
+    func zeroedProduct() {
+        for constant in [0, 0x9e37_79b9_7f4a_7c15, 0x157c_4a7f_b979_379e, .max] as [UInt64] {
+            let hashes = (0..<1_000).flatMap { number -> [UInt32] in
+                [KeyHash.mix(UInt64(number), constant), KeyHash.mix(constant, UInt64(number))]
+            }
+            #expect(Set(hashes).count > 1_990, "\(constant)")
+        }
+    }
+
     @Test("behaves as a dictionary under random operations", arguments: [1, 2, 3, 4] as [UInt64])
     func model(seed: UInt64) throws {
         print("table model: seed \(seed)")
