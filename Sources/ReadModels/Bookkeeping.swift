@@ -29,6 +29,8 @@ enum Bookkeeping {
                     [.int(Int64(migration.number)), .text(migration.name)]
                 )
             }
+            // What default privileges give others is not theirs.
+            if found == 0 { try await connection.revokeAll(inHome: "reprise") }
         }
     }
 
@@ -40,7 +42,12 @@ enum Bookkeeping {
     }
 
     /// The highest migration applied; 0 when the schema is not there.
+    ///
+    /// Every command asks for it before it reads or writes anything else of the schema.
+    ///
+    /// - Throws: ``ReadModelError/untrustedBookkeeping(reasons:)``, the server's error.
     static func version(on connection: PostgresConnection) async throws -> Int {
+        try await BookkeepingTrust.assert(on: connection)
         let exists = try await connection.query(
             "SELECT pg_catalog.to_regclass('reprise.migration') IS NOT NULL AS present"
         )

@@ -61,6 +61,8 @@ package enum ReadModelError: Error, Equatable, Sendable {
     case positionUnwritten(projection: String, rows: String)
     /// The bookkeeping was written by a newer version.
     case newerBookkeeping(found: Int, supported: Int)
+    /// Others can change the schema `reprise`, or have code of theirs run by whoever uses it.
+    case untrustedBookkeeping(reasons: [String])
 }
 
 extension ReadModelError: CustomStringConvertible {
@@ -189,6 +191,14 @@ extension ReadModelError: CustomStringConvertible {
                     + "the server cannot be asked how it ended.",
                 "The live tables are one generation or the other, whole.",
                 "When the server is back, run 'reprise status \(projection)': it tells which."
+            )
+        case .untrustedBookkeeping(let reasons):
+            (
+                "The schema 'reprise' is not used, because others than this role and superusers can "
+                    + "change what it does:\n" + Self.list(reasons),
+                Self.unchanged,
+                "Take these away (ALTER … OWNER TO, REVOKE, DROP TRIGGER), or run the command as the "
+                    + "schema's owner. A schema that Reprise did not make is to be dropped."
             )
         case .newerBookkeeping(let found, let supported):
             (

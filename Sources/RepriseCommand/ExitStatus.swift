@@ -68,6 +68,7 @@ enum ExitStatus: Int32, CaseIterable {
             case .runBusy, .runStale, .followerBusy, .cutOverBlocked, .overBudget, .behindLive:
                 .tryAgain
             case .refusedByPlan, .nothingToMove, .changedMeanwhile, .newerBookkeeping,
+                .untrustedBookkeeping,
                 .positionUnreadable, .positionMisfit, .positionUnknown, .positionUnwritten:
                 .refused
             case .checkFailed: .checkFailed
