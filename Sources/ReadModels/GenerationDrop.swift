@@ -19,8 +19,10 @@ enum GenerationDrop {
             // A foreign key to a table of others is dropped with an exclusive lock on that table:
             // its readers wait behind this session, and not for longer than behind a cut-over.
             try await connection.execute("SET LOCAL lock_timeout = '400ms'")
-            for (noun, names) in try await relationsAtHome(generation, on: connection)
-            where !names.isEmpty {
+            let relations = try await relationsAtHome(generation, on: connection)
+            let others = try await companions(of: generation, on: connection)
+            guard others.isEmpty else { throw Kept(reason: others.joined(separator: ", ")) }
+            for (noun, names) in relations where !names.isEmpty {
                 try await connection.execute(
                     "DROP \(noun) \(names.map(\.sql).joined(separator: ", ")) RESTRICT"
                 )
@@ -45,10 +47,45 @@ enum GenerationDrop {
         do {
             try await drop(generation, on: connection)
             return nil
+        } catch let kept as Kept {
+            return kept.reason
         } catch let error as ServerError where ["2BP01", "55P03"].contains(error.sqlState) {
             // Without the server's hint: it suggests CASCADE.
             return [error.message, error.detail].compactMap { $0 }.joined(separator: ": ")
         }
+    }
+
+    /// Something of others would be dropped with a table.
+    private struct Kept: Error {
+        let reason: String
+    }
+
+    /// What RESTRICT lets go with the tables although it is not part of them: it stands outside their
+    /// home schema.
+    private static func companions(
+        of generation: GenerationRecord,
+        on connection: PostgresConnection
+    ) async throws -> [String] {
+        guard let home = generation.homeSchemaOID else { return [] }
+        try await connection.setSearchPath([])
+        return try await connection.query(
+            """
+            SELECT DISTINCT pg_catalog.format('%s goes with %s', pg_catalog.pg_describe_object(
+                d.classid, d.objid, d.objsubid), d.refobjid::pg_catalog.regclass) AS reason
+            FROM pg_catalog.pg_depend AS d
+            LEFT JOIN pg_catalog.pg_class AS c ON c.oid = d.objid
+                AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+            LEFT JOIN pg_catalog.pg_trigger AS t ON t.oid = d.objid
+                AND d.classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass AND NOT t.tgisinternal
+            LEFT JOIN pg_catalog.pg_class AS h ON h.oid = t.tgrelid
+            WHERE d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                AND d.refobjid = ANY ($1::pg_catalog.oid[]) AND d.deptype IN ('a', 'i')
+                AND coalesce(h.relnamespace, CASE WHEN c.relkind <> 't' THEN c.relnamespace END)
+                    <> $2::pg_catalog.oid
+            ORDER BY 1
+            """,
+            [.ints(generation.relationOIDs), .int(Int64(home))]
+        ).rows.map { try $0.string("reason") }
     }
 
     /// Drops the empty home schema, if it is still the recorded one.

@@ -174,6 +174,7 @@ struct MaterializedTwins: Sendable {
             SELECT pg_catalog.format('GRANT SELECT ON %s TO %I',
                 p.home::pg_catalog.regclass, $1::pg_catalog.text) AS statement
             FROM pair AS p WHERE pg_catalog.has_table_privilege($1::pg_catalog.name, p.live, 'SELECT')
+                AND NOT pg_catalog.has_table_privilege($1::pg_catalog.name, p.home, 'SELECT')
             UNION ALL
             SELECT pg_catalog.format('GRANT SELECT (%I) ON %s TO %I', b.attname,
                 p.home::pg_catalog.regclass, $1)

@@ -1,7 +1,8 @@
 import Postgres
 
 /// Objects outside the projection whose stored text is bound to the live tables' OIDs: rules on
-/// other relations, policies of other tables, functions with a `BEGIN ATOMIC` body.
+/// other relations, policies of other tables, constraint triggers that refer to them, functions with
+/// a `BEGIN ATOMIC` body.
 ///
 /// They keep OID, owner and grants, and their text is read again when the names in it stand for the
 /// new tables. A policy that stayed with the old tables would be a hole in authorisation.
@@ -14,6 +15,7 @@ enum OutsideDependants {
         var objects: [CarriedObject] = []
         let queries: [(String, StoredTree.Kind)] = [
             (rulesQuery, .rule), (functionsQuery, .function), (policiesQuery, .policy),
+            (triggersQuery, .trigger),
         ]
         for (query, kind) in queries {
             objects += try await CarriedObject.ask(
@@ -46,6 +48,31 @@ enum OutsideDependants {
             AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
             AND d.refobjid = ANY ($1::pg_catalog.oid[])
             AND r.ev_class <> ALL ($1::pg_catalog.oid[])
+        ORDER BY 1
+        """
+
+    // A constraint trigger goes with the table that it refers to (CREATE CONSTRAINT TRIGGER … FROM).
+    private static let triggersQuery = """
+        SELECT pg_catalog.format('trigger %I on %s', t.tgname, t.tgrelid::pg_catalog.regclass)
+                AS subject,
+            'refers to the new table' AS note,
+            t.tgrelid::pg_catalog.regclass::pg_catalog.text AS locked,
+            t.tgrelid::pg_catalog.regclass::pg_catalog.text AS host,
+            pg_catalog.format('DROP TRIGGER %I ON %s', t.tgname, t.tgrelid::pg_catalog.regclass)
+                AS release,
+            pg_catalog.pg_get_triggerdef(t.oid) AS restore_1,
+            CASE WHEN t.tgenabled <> 'O' THEN pg_catalog.format('ALTER TABLE %s %s TRIGGER %I',
+                t.tgrelid::pg_catalog.regclass,
+                CASE t.tgenabled WHEN 'A' THEN 'ENABLE ALWAYS' WHEN 'R' THEN 'ENABLE REPLICA'
+                    ELSE 'DISABLE' END, t.tgname) END AS restore_2,
+            CASE WHEN d.description IS NOT NULL THEN pg_catalog.format(
+                'COMMENT ON TRIGGER %I ON %s IS %L', t.tgname, t.tgrelid::pg_catalog.regclass,
+                d.description) END AS restore_3, t.tgrelid AS tree_host, t.tgname AS tree_name
+        FROM pg_catalog.pg_trigger AS t
+        LEFT JOIN pg_catalog.pg_description AS d ON d.objoid = t.oid
+            AND d.classoid = 'pg_catalog.pg_trigger'::pg_catalog.regclass
+        WHERE t.tgconstrrelid = ANY ($1::pg_catalog.oid[]) AND NOT t.tgisinternal
+            AND t.tgrelid <> ALL ($1::pg_catalog.oid[])
         ORDER BY 1
         """
 

@@ -44,9 +44,15 @@ struct OwnedSequences: Sendable {
         let leaving = try await find(live, on: connection)
         let arriving = try await find(target, on: connection)
         let adopters = try await columns(of: target, thatUse: leaving.map(\.oid), on: connection)
+        let users = try await columns(of: live, thatUse: leaving.map(\.oid), on: connection)
         var sequences = OwnedSequences()
         var adopted: Set<UInt32> = []
         for old in leaving where !old.isIdentity {
+            guard users.contains("\(old.oid) \(old.table) \(old.column)") else {
+                // Others draw numbers from it; it belongs to the column only to go with it.
+                sequences.objects.append(takeOver(old, in: names.live, upTo: nil))
+                continue
+            }
             let own = arriving.first {
                 $0.table == old.table && $0.column == old.column && !$0.isIdentity
             }
@@ -247,6 +253,12 @@ struct OwnedSequences: Sendable {
                 AND o.refobjid = ANY ($2::pg_catalog.oid[])
         ) AS u
         JOIN pg_catalog.pg_attribute AS a ON a.attrelid = u.relation AND a.attnum = u.number
+            AND a.atttypid IN ('pg_catalog.int2'::pg_catalog.regtype,
+                'pg_catalog.int4'::pg_catalog.regtype, 'pg_catalog.int8'::pg_catalog.regtype)
+            AND EXISTS (SELECT FROM pg_catalog.pg_depend AS o
+                WHERE o.refobjid = u.sequence AND o.classid =
+                        'pg_catalog.pg_attrdef'::pg_catalog.regclass
+                OR o.objid = u.sequence AND o.deptype = 'i')
         JOIN pg_catalog.pg_class AS c ON c.oid = u.relation
         JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
         """

@@ -76,6 +76,11 @@ struct SwapPreflight: Sendable {
             JOIN pg_catalog.pg_class AS c ON c.oid = o.conrelid
             WHERE o.contype = 'f' AND o.confrelid = ANY ($1::pg_catalog.oid[])
             UNION
+            SELECT c.relowner, NULL, c.oid::pg_catalog.regclass::pg_catalog.text
+            FROM pg_catalog.pg_trigger AS t
+            JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
+            WHERE NOT t.tgisinternal AND t.tgconstrrelid = ANY ($1::pg_catalog.oid[])
+            UNION
             SELECT p.pubowner, NULL, 'publication ' || pg_catalog.quote_ident(p.pubname)
             FROM pg_catalog.pg_publication_rel AS r
             JOIN pg_catalog.pg_publication AS p ON p.oid = r.prpubid
