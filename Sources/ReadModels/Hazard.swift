@@ -147,7 +147,8 @@ enum Hazard {
         """
 
     // Whatever else depends on a table, its row type, or the sequence of an identity column: every
-    // class that is not known to follow is named, whatever classes there will be.
+    // class that is not known to follow is named, whatever classes there will be. What is temporary is
+    // one session's, which nobody else can wait for or drop: anybody could stop every swap by it.
     private static let dependantsQuery = """
         SELECT DISTINCT pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid) AS subject,
             'it depends on ' || pg_catalog.pg_describe_object(d.refclassid, d.refobjid, 0)
@@ -185,6 +186,13 @@ enum Hazard {
             AND NOT (d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND EXISTS (
                 SELECT FROM pg_catalog.pg_attrdef AS f
                 WHERE f.oid = d.objid AND f.adrelid = ANY ($1::pg_catalog.oid[])))
+            AND NOT EXISTS (
+                SELECT FROM pg_catalog.pg_namespace AS n
+                LEFT JOIN pg_catalog.pg_proc AS f ON f.oid = d.objid
+                    AND d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+                LEFT JOIN pg_catalog.pg_class AS c ON c.oid = d.objid
+                    AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                WHERE n.oid IN (f.pronamespace, c.relnamespace) AND n.nspname LIKE 'pg\\_temp\\_%')
         ORDER BY 1
         """
 }

@@ -34,10 +34,11 @@ struct MaterializedTwins: Sendable {
             try await connection.execute("DROP MATERIALIZED VIEW \(view.name.sql) RESTRICT")
         }
         rehearsal = bare
-        guard !wanted.isEmpty else { return rehearsal }
-        try await guardRows(of: live, for: rehearsal, on: connection)
-        for view in wanted { try await make(view, &rehearsal, on: connection) }
-        try await unguardRows(for: rehearsal, on: connection)
+        if !wanted.isEmpty {
+            try await guardRows(of: live, for: rehearsal, on: connection)
+            for view in wanted { try await make(view, &rehearsal, on: connection) }
+            try await unguardRows(for: rehearsal, on: connection)
+        }
         try await record(wanted, on: connection)
         return rehearsal
     }

@@ -32,7 +32,7 @@ struct LogState: Equatable {
         file = row.integer(1)
         commits = row.integer(2)
         let found = LogOwner(folder: row.integer(3), inode: row.integer(4), name: row.string(5))
-        owner = found == .none ? nil : found
+        owner = found == .nobody ? nil : found
         isSound =
             (0...1).contains(row.integer(0)) && isOpen == (owner != nil)
             && row.integer(6) == checksum
@@ -81,7 +81,7 @@ struct LogState: Equatable {
                 name = ?6, checksum = ?7
             """
         )
-        let owner = owner ?? .none
+        let owner = owner ?? .nobody
         row.bind(isOpen ? 1 : 0, at: 1)
         row.bind(file, at: 2)
         row.bind(commits, at: 3)
@@ -94,7 +94,7 @@ struct LogState: Equatable {
 
     /// XXH3 over what it says, as text with a line for each.
     private var checksum: Int64 {
-        let owner = owner ?? .none
+        let owner = owner ?? .nobody
         var text = "\(isOpen)\n\(file)\n\(commits)\n"
         text += "\(owner.folder)\n\(owner.inode)\n\(owner.name)\n"
         return text.withUTF8 { Int64(bitPattern: XXHash.of(UnsafeRawBufferPointer($0), seed: 0)) }
@@ -111,7 +111,7 @@ struct LogOwner: Equatable {
     let name: String
 
     /// What stands for no file.
-    static let none = LogOwner(folder: 0, inode: 0, name: "")
+    static let nobody = LogOwner(folder: 0, inode: 0, name: "")
 
     init(folder: Int64, inode: Int64, name: String) {
         self.folder = folder

@@ -48,4 +48,21 @@ struct OthersObjectsTests {
             }
         }
     }
+
+    @Test("X12: what is temporary in the session of another stops no swap")
+    func temporaryObjects() async throws {
+        try await withHazard(setUp: "") { hazard in
+            try await hazard.database.withConnection { session in
+                try await session.execute(
+                    """
+                    CREATE FUNCTION pg_temp.f(s.live) RETURNS int LANGUAGE sql AS 'SELECT 1';
+                    CREATE TEMPORARY TABLE t (r s.live)
+                    """
+                )
+                #expect(try await hazard.plan().refusals == [])
+                try await hazard.rebuild()
+                try await hazard.expect("SELECT v FROM s.live", gives: "new")
+            }
+        }
+    }
 }
