@@ -3,7 +3,7 @@ import Postgres
 /// Whether the schema `reprise` is what Reprise made, and only those can change it who may act as its
 /// owner.
 ///
-/// Whoever can put a trigger, a rule or a view there has code run with the rights of every command.
+/// A role that can put a trigger, a rule or a view there has its code run with the rights of every command.
 enum BookkeepingTrust {
     /// Makes sure of it, before anything of the schema is read.
     ///

@@ -366,7 +366,7 @@ private struct LedgerEnd {
         defer { newestBucket.reset() }
         bucket = try newestBucket.step() ? Filing.Row(newestBucket) : nil
         filed = bucket.map { Timestamp(milliseconds: $0.start).microseconds } ?? .min
-        guard bucket?.lastSequence ?? 0 == sequence else {
+        guard bucket?.isPlausible ?? true, bucket?.lastSequence ?? 0 == sequence else {
             throw LedgerError.damaged(
                 path: database.path,
                 reason: "its last event is \(sequence), and its last bucket ends with "

@@ -108,11 +108,20 @@ package struct SQLiteLedger: Ledger {
             statement.bind(through, at: 2)
             var counts: [BucketCount] = []
             while try statement.step() {
+                let (start, first) = (statement.integer(0), statement.integer(1))
                 let last = statement.integer(2)
+                guard Filing.Row.bounds.contains(start), Filing.Row.bounds.contains(last),
+                    first <= last, first > 0
+                else {
+                    throw LedgerError.damaged(
+                        path: path,
+                        reason: "its table of buckets is not what was written"
+                    )
+                }
                 counts.append(
                     BucketCount(
-                        bucket: Bucket(start: statement.integer(0), width: bucketWidth),
-                        events: Int(last - statement.integer(1) + 1),
+                        bucket: Bucket(start: start, width: bucketWidth),
+                        events: Int(last - first + 1),
                         last: Position(
                             UInt64(bitPattern: last),
                             UInt64(bitPattern: statement.integer(3))
@@ -206,13 +215,29 @@ struct Filing {
             checksum = 0
         }
 
+        /// Numbers of a row that was written; others would not bear any arithmetic.
+        static let bounds = Int64(-1 << 50)...Int64(1 << 50)
+
         /// The row that a statement of ``columns`` stands at.
+        ///
+        /// A number that nobody wrote is moved to the bounds, so that it differs from any other.
         init(_ statement: SQLiteStatement) {
-            start = statement.integer(0)
-            firstSequence = statement.integer(1)
-            events = statement.integer(2)
-            bytes = statement.integer(3)
+            func number(_ column: Int32) -> Int64 {
+                let found = statement.integer(column)
+                return min(max(found, Self.bounds.lowerBound), Self.bounds.upperBound)
+            }
+            start = number(0)
+            firstSequence = number(1)
+            events = number(2)
+            bytes = number(3)
             checksum = statement.integer(4)
+        }
+
+        /// Whether no number is at its bound.
+        var isPlausible: Bool {
+            [start, firstSequence, events, bytes].allSatisfy {
+                Self.bounds.lowerBound < $0 && $0 < Self.bounds.upperBound
+            }
         }
 
         /// The event that comes next.

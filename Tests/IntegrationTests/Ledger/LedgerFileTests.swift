@@ -380,6 +380,32 @@ struct LedgerFileTests {
         }
     }
 
+    @Test(
+        "X9: numbers of a damaged bucket trap nothing",
+        arguments: ["start_ms", "first_sequence", "events", "bytes"],
+        [Int64.max, .min, -1, 0]
+    )
+    func oddBucket(column: String, value: Int64) throws {
+        try withLedgerFolder { folder in
+            let path = folder.file("a.ledger")
+            try SQLiteLedger.create(path: path)
+            try LedgerWriter.withWriter(path: path) {
+                for _ in 0..<3 { _ = try $0.append([Self.event]) }
+            }
+            try SQLiteDatabase.withDatabase(path: path, mode: .write, patience: 0) {
+                try $0.execute("UPDATE main.buckets SET \(column) = \(value)")
+            }
+            #expect(try !LedgerVerify.run(path: path).isSound)
+            // Each ends, with an error or without.
+            let ledger = try SQLiteLedger(path: path)
+            _ = try? LedgerInfo.read(ledger)
+            let end = try #require(try ledger.safePosition())
+            _ = try? ledger.buckets(in: PositionSpan(through: end))
+            _ = try? ledger.lastPosition(before: Timestamp(microseconds: 0))
+            try? LedgerWriter.withWriter(path: path) { _ = try $0.append([Self.event]) }
+        }
+    }
+
     @Test("no ledger is made where the log of another one lies")
     func strayLog() throws {
         try withLedgerFolder { folder in
