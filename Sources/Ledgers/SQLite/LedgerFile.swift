@@ -127,6 +127,12 @@ enum LedgerFile {
     static func foreignLog(of database: SQLiteDatabase) throws -> String? {
         guard SQLiteDatabase.hasLog(database.path), !database.isImmutable else { return nil }
         let file = MergedFile(in: database)
+        // In this order: the file can only get further meanwhile.
+        if let first = try file.firstLogState(), let own = try file.logState(),
+            first.file == own.file, first.commits > own.commits + 1
+        {
+            return "it begins with commit \(first.commits), and the file ends with \(own.commits)"
+        }
         if let own = try file.logState()?.file,
             try LogState(in: database).file != own
         {

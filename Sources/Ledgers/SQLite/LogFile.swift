@@ -33,6 +33,28 @@ struct LogFile {
         return status.st_size >= Self.headerBytes + Self.frameHeaderBytes + Self.leastPage
     }
 
+    /// The first version of a page in the log; nil where it has none.
+    func firstVersion(ofPage page: Int64) -> [UInt8]? {
+        guard hasFrames, let file = FileHandle(forReadingAtPath: path) else { return nil }
+        defer { try? file.close() }
+        guard let header = try? file.read(upToCount: Self.headerBytes),
+            header.count == Self.headerBytes
+        else { return nil }
+        let scan = LogScan(header: [UInt8](header))
+        guard scan.isSound else { return nil }
+        var offset = UInt64(Self.headerBytes)
+        while true {
+            try? file.seek(toOffset: offset)
+            guard let frame = try? file.read(upToCount: Self.frameHeaderBytes),
+                frame.count == Self.frameHeaderBytes, scan.isOfThisLog([UInt8](frame))
+            else { return nil }
+            if LogScan.pageNumber(of: [UInt8](frame)) == page {
+                return (try? file.read(upToCount: scan.pageSize)).map { [UInt8]($0) }
+            }
+            offset += UInt64(Self.frameHeaderBytes + scan.pageSize)
+        }
+    }
+
     /// What is wrong with the log, as a clause; nil when nothing is.
     ///
     /// A writer may be at work: what it has half done looks like damage, and not twice.
@@ -89,9 +111,14 @@ private struct LogScan {
             && sum.1 == Self.word(header, 28) && (512...65_536).contains(pageSize)
     }
 
+    /// Whether a frame was written since the log began anew.
+    func isOfThisLog(_ frame: [UInt8]) -> Bool { frame[8..<16].elementsEqual(salts) }
+
+    static func pageNumber(of frame: [UInt8]) -> Int64 { Int64(word(frame, 0)) }
+
     mutating func add(_ frame: [UInt8]) {
         frames += 1
-        let isOfThisLog = frame[8..<16].elementsEqual(salts)
+        let isOfThisLog = isOfThisLog(frame)
         guard firstBroken == nil else {
             if isOfThisLog, Self.word(frame, 4) != 0 { commitsBehind += 1 }
             return

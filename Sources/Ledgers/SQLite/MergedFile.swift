@@ -40,9 +40,18 @@ struct MergedFile {
     /// What it says of its log; nil when that cannot be told.
     func logState() throws -> Mark? {
         var bytes = try emptyPage()
-        guard let page = try root(of: "log_state"), read(&bytes, page), bytes[0] == 13,
-            Self.number(bytes, 3, 2) == 1
-        else { return nil }
+        guard let page = try root(of: "log_state"), read(&bytes, page) else { return nil }
+        return Self.mark(in: bytes)
+    }
+
+    /// What the log says first; nil where it has no such page.
+    func firstLogState() throws -> Mark? {
+        guard let page = try root(of: "log_state") else { return nil }
+        return LogFile(of: database.path).firstVersion(ofPage: page).flatMap { Self.mark(in: $0) }
+    }
+
+    private static func mark(in bytes: [UInt8]) -> Mark? {
+        guard bytes.count >= 512, bytes[0] == 13, Self.number(bytes, 3, 2) == 1 else { return nil }
         var offset = Self.number(bytes, 8, 2)
         // The length of the row and its key; then its head, with the types of its values, and the
         // values, of which the key has none there (section 2.1).

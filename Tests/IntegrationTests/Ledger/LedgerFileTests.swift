@@ -243,6 +243,35 @@ struct LedgerFileTests {
         }
     }
 
+    @Test("a log that is newer than an older state of its own file is refused")
+    func newerLog() async throws {
+        try await withScratchFolder { folder in
+            let (path, old) = ("\(folder)/a.ledger", "\(folder)/old.ledger")
+            try SQLiteLedger.create(path: path)
+            try LedgerWriter.withWriter(path: path) { _ = try $0.append([Self.event]) }
+            _ = try await ChildProcess.run("cp", [path, old])
+            for _ in 0..<2 {
+                try LedgerWriter.withWriter(path: path) { _ = try $0.append([Self.event]) }
+            }
+            try LedgerWriter.withWriter(path: path) { writer in
+                _ = try writer.append([Self.event])
+                let log = try Data(contentsOf: URL(fileURLWithPath: "\(path)-wal"))
+                try log.write(to: URL(fileURLWithPath: "\(old)-wal"))
+            }
+            for attempt in 0..<2 {
+                let error = #expect(throws: LedgerError.self) {
+                    if attempt == 0 {
+                        _ = try SQLiteLedger(path: old)
+                    } else {
+                        try LedgerWriter.withWriter(path: old) { _ = try $0.append([Self.event]) }
+                    }
+                }
+                let isForeign = if case .foreignLog = error { true } else { false }
+                #expect(isForeign, "\(error as Any)")
+            }
+        }
+    }
+
     @Test("the log of a file that was emptied stays, and no command reads or writes the file")
     func emptiedFile() async throws {
         try await withScratchFolder { folder in
