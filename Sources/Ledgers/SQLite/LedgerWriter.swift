@@ -412,7 +412,7 @@ extension LedgerWriter {
         guard LogOwner(path: place) == owner else {
             throw LedgerError.damaged(
                 path: place,
-                reason: "another file was put in its place while it was written"
+                reason: "it was moved, or another file was put in its place, while it was written"
             )
         }
     }
