@@ -15,7 +15,10 @@ struct DependentView: Equatable, Sendable {
     /// Makes the view read what its query's names now stand for.
     ///
     /// OID, owner, grants and comment stay.
-    var replacement: String { definition(as: name.sql) }
+    var replacement: String {
+        let with = options.isEmpty ? "" : " WITH (\(options.joined(separator: ", ")))"
+        return "CREATE OR REPLACE VIEW \(name.sql)\(with) AS \(query)"
+    }
 
     /// Takes ACCESS EXCLUSIVE on the view alone, as a statement of PL/pgSQL: LOCK TABLE would lock
     /// every table below it and check their rights as the view's owner.
@@ -37,11 +40,6 @@ struct DependentView: Equatable, Sendable {
             restore: [replacement],
             trees: [StoredTree(kind: .rule, host: oid, name: "_RETURN")]
         )
-    }
-
-    func definition(as target: String) -> String {
-        let with = options.isEmpty ? "" : " WITH (\(options.joined(separator: ", ")))"
-        return "CREATE OR REPLACE VIEW \(target)\(with) AS \(query)"
     }
 
     /// The views over the given tables, outermost first: readers lock a view before what is below

@@ -60,17 +60,7 @@ enum OutsideDependants {
             t.tgrelid::pg_catalog.regclass::pg_catalog.text AS host,
             pg_catalog.format('DROP TRIGGER %I ON %s', t.tgname, t.tgrelid::pg_catalog.regclass)
                 AS release,
-            pg_catalog.pg_get_triggerdef(t.oid) AS restore_1,
-            CASE WHEN t.tgenabled <> 'O' THEN pg_catalog.format('ALTER TABLE %s %s TRIGGER %I',
-                t.tgrelid::pg_catalog.regclass,
-                CASE t.tgenabled WHEN 'A' THEN 'ENABLE ALWAYS' WHEN 'R' THEN 'ENABLE REPLICA'
-                    ELSE 'DISABLE' END, t.tgname) END AS restore_2,
-            CASE WHEN d.description IS NOT NULL THEN pg_catalog.format(
-                'COMMENT ON TRIGGER %I ON %s IS %L', t.tgname, t.tgrelid::pg_catalog.regclass,
-                d.description) END AS restore_3, t.tgrelid AS tree_host, t.tgname AS tree_name
-        FROM pg_catalog.pg_trigger AS t
-        LEFT JOIN pg_catalog.pg_description AS d ON d.objoid = t.oid
-            AND d.classoid = 'pg_catalog.pg_trigger'::pg_catalog.regclass
+        \(TableAttachments.triggerRestoration)
         WHERE t.tgconstrrelid = ANY ($1::pg_catalog.oid[]) AND NOT t.tgisinternal
             AND t.tgrelid <> ALL ($1::pg_catalog.oid[])
         ORDER BY 1

@@ -61,7 +61,7 @@ package enum ReadModelError: Error, Equatable, Sendable {
     case positionUnwritten(projection: String, rows: String)
     /// The bookkeeping was written by a newer version.
     case newerBookkeeping(found: Int, supported: Int)
-    /// Others can change the schema `reprise`, or have code of theirs run by whoever uses it.
+    /// Others can change the schema `reprise`, or have their code run by those who use it.
     case untrustedBookkeeping(reasons: [String])
 }
 

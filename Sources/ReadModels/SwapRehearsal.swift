@@ -9,8 +9,8 @@ struct SwapRehearsal: Sendable {
     let shadows: [TableDescription]
     let consent: CarryOverConsent
 
-    /// A line for everything that hangs on the live tables, and the search paths of those objects that
-    /// need one, by their subjects.
+    /// A line for everything that is attached to the live tables, and the search paths that some of
+    /// these objects need, by their subjects.
     ///
     /// - Precondition: The shadow tables are in the home schema, with their keys.
     func run(
@@ -110,38 +110,4 @@ struct SwapRehearsal: Sendable {
 extension CarriedObject {
     /// The line of a plan that says how it is carried over.
     var finding: Finding { Finding(.ok, subject, note) }
-}
-
-extension PostgresConnection {
-    /// Whether every column of `view` is there in `twin`, at the same place, with the same name,
-    /// type and collation.
-    func isReplaceable(_ view: UInt32, by twin: QualifiedName) async throws -> Bool {
-        let differing = try await query(
-            """
-            SELECT FROM pg_catalog.pg_attribute AS a
-            LEFT JOIN pg_catalog.pg_attribute AS b
-                ON b.attrelid = $2::pg_catalog.regclass AND b.attnum = a.attnum
-            WHERE a.attrelid = $1::pg_catalog.oid AND a.attnum > 0
-                AND (a.attname, a.atttypid, a.atttypmod, a.attcollation)
-                    IS DISTINCT FROM (b.attname, b.atttypid, b.atttypmod, b.attcollation)
-            """,
-            [.int(Int64(view)), .text(twin.sql)]
-        )
-        return differing.rows.isEmpty
-    }
-
-    /// Those of the tables that a view reads directly.
-    func tables(_ tables: [UInt32], below view: QualifiedName) async throws -> [String] {
-        try await query(
-            """
-            SELECT DISTINCT d.refobjid::pg_catalog.regclass AS name
-            FROM pg_catalog.pg_depend AS d
-            JOIN pg_catalog.pg_rewrite AS r ON r.oid = d.objid
-            WHERE r.ev_class = $1::pg_catalog.regclass
-                AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
-                AND d.refobjid = ANY ($2::pg_catalog.oid[]) ORDER BY 1
-            """,
-            [.text(view.sql), .ints(tables.map { Int64($0) })]
-        ).rows.map { try $0.string("name") }
-    }
 }

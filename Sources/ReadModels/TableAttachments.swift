@@ -111,12 +111,10 @@ enum TableAttachments {
         ORDER BY p.polrelid::pg_catalog.regclass::pg_catalog.text, p.polname
         """
 
-    // `tgenabled` is O for a trigger as CREATE TRIGGER makes it.
-    private static let triggersQuery = """
-        SELECT pg_catalog.format('trigger %I on %s', t.tgname, t.tgrelid::pg_catalog.regclass)
-                AS subject,
-            'made again on the new table; it does not fire for the rebuilt rows' AS note,
-            NULL AS locked, NULL AS release,
+    /// The end of a query for triggers `t`: how each is made again, and from where.
+    ///
+    /// `tgenabled` is O for a trigger as CREATE TRIGGER makes it.
+    static let triggerRestoration = """
             pg_catalog.pg_get_triggerdef(t.oid) AS restore_1,
             CASE WHEN t.tgenabled <> 'O' THEN pg_catalog.format('ALTER TABLE %s %s TRIGGER %I',
                 t.tgrelid::pg_catalog.regclass,
@@ -128,6 +126,14 @@ enum TableAttachments {
         FROM pg_catalog.pg_trigger AS t
         LEFT JOIN pg_catalog.pg_description AS d ON d.objoid = t.oid
             AND d.classoid = 'pg_catalog.pg_trigger'::pg_catalog.regclass
+        """
+
+    private static let triggersQuery = """
+        SELECT pg_catalog.format('trigger %I on %s', t.tgname, t.tgrelid::pg_catalog.regclass)
+                AS subject,
+            'made again on the new table; it does not fire for the rebuilt rows' AS note,
+            NULL AS locked, NULL AS release,
+        \(triggerRestoration)
         WHERE t.tgrelid = ANY ($1::pg_catalog.oid[]) AND NOT t.tgisinternal
         ORDER BY t.tgrelid::pg_catalog.regclass::pg_catalog.text, t.tgname
         """

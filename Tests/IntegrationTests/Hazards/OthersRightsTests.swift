@@ -85,7 +85,7 @@ struct OthersRightsTests {
                 )
                 #expect(ids == (epoch == .old ? "2 \(role)" : "2 \(role), 4 \(role)"))
             }
-            // Whoever is not asked sees nothing of a generation that is not live.
+            // Nobody else sees anything of a generation that is not live.
             try await hazard.build()
             let rights = try await hazard.value(
                 """

@@ -36,7 +36,7 @@ struct LedgerFileTests {
         }
     }
 
-    @Test("a mark that a reader kept out of the file is put there by whoever writes next")
+    @Test("a mark that a reader kept out of the file is put there by the next writer")
     func keptOutMark() async throws {
         try await withScratchFolder { folder in
             let path = "\(folder)/a.ledger"
