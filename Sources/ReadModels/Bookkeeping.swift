@@ -65,7 +65,7 @@ enum Bookkeeping {
     ) async throws -> [GenerationRecord] {
         let tables = try await connection.query(
             """
-            SELECT generation, table_name, table_oid, row_count, shape,
+            SELECT generation, table_name, table_oid, row_count, shape, foreign_keys,
                 kind = 'materialized view' AS is_materialized_view
             FROM reprise.generation_table WHERE projection = $1 ORDER BY table_name
             """,
@@ -81,7 +81,10 @@ enum Bookkeeping {
                     isMaterializedView: try row.bool("is_materialized_view"),
                     shape: try row["shape"].map {
                         try JSONDecoder().decode([String: String].self, from: Data($0.utf8))
-                    }
+                    },
+                    foreignKeys: try row["foreign_keys"].map {
+                        try JSONDecoder().decode([OutgoingForeignKey].self, from: Data($0.utf8))
+                    } ?? []
                 )
             )
         }
@@ -136,8 +139,8 @@ enum Bookkeeping {
             try await connection.query(
                 """
                 INSERT INTO reprise.generation_table
-                    (projection, generation, table_name, table_oid, row_count, shape)
-                VALUES ($1, $2, $3, $4, $5, $6)
+                    (projection, generation, table_name, table_oid, row_count, shape, foreign_keys)
+                VALUES ($1, $2, $3, $4, $5, $6, $7)
                 """,
                 [
                     .text(generation.projection), .int(Int64(generation.number)),
@@ -146,6 +149,7 @@ enum Bookkeeping {
                     try table.shape.map {
                         .text(String(decoding: try JSONEncoder().encode($0), as: UTF8.self))
                     } ?? .null,
+                    table.foreignKeys.isEmpty ? .null : .text(try table.foreignKeys.json),
                 ]
             )
         }

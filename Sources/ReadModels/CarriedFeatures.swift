@@ -6,6 +6,10 @@ struct CarriedFeatures: Sendable {
     let merges: [ShapeMerge]
     /// Whether the tables are clones, and not made by a file.
     let isClone: Bool
+    /// Owners of the tables that are others', by the live tables' names, qualified.
+    let owners: [String: String]
+    /// The search path of the definitions.
+    let path: String
 
     private struct Step {
         let table: String
@@ -31,7 +35,7 @@ struct CarriedFeatures: Sendable {
         var refusals: [String] = []
         var missing: Set<[String]> = []
         for step in steps {
-            if let owner = step.feature.partOf, missing.contains([step.table, owner]) { continue }
+            if let whole = step.feature.partOf, missing.contains([step.table, whole]) { continue }
             guard let error = try await make(step, on: connection) else { continue }
             missing.insert([step.table, step.feature.key])
             refusals.append(refusal(of: step, error))
@@ -46,9 +50,7 @@ struct CarriedFeatures: Sendable {
     {
         try await connection.execute("SAVEPOINT feature")
         do {
-            for statement in step.feature.statements(replacing: step.carried.replaced) {
-                try await connection.execute(statement)
-            }
+            try await run(step, on: connection)
             try await connection.execute(
                 step.feature.phase == .keys ? "ROLLBACK TO feature" : "RELEASE feature"
             )
@@ -57,6 +59,18 @@ struct CarriedFeatures: Sendable {
             try await connection.execute("ROLLBACK TO feature")
             return error
         }
+    }
+
+    /// A check that is put onto a table is planned at once, and the server computes its constants.
+    private func run(_ step: Step, on connection: PostgresConnection) async throws {
+        let statements = step.feature.statements(replacing: step.carried.replaced)
+        guard let owner = owners[step.table], step.feature.kind == "constraint",
+            step.feature.phase == .table
+        else {
+            for statement in statements { try await connection.execute(statement) }
+            return
+        }
+        try await RestrictedOperation(owner: owner).define(statements, under: path, on: connection)
     }
 
     private func refusal(of step: Step, _ error: ServerError) -> String {

@@ -43,7 +43,7 @@ package struct RowGuards: Sendable {
         }
     }
 
-    /// Compares a table's new row count with that of the live one.
+    /// Compares a table's new row count with that of the live one, inside a transaction.
     ///
     /// - Returns: What is wrong, as a sentence; nil when nothing is, or there is no live table.
     func complaint(
@@ -53,11 +53,12 @@ package struct RowGuards: Sendable {
         on connection: PostgresConnection
     ) async throws -> String? {
         guard let table = live.tables.first(where: { $0.name.name == table }) else { return nil }
-        let result = try await connection.query(
-            "SELECT pg_catalog.count(*) AS count FROM \(table.name.sql)"
+        let code = try await OthersCode(of: [table.oid], on: connection)
+        let before = try await connection.number(
+            "SELECT pg_catalog.count(*) FROM \(table.name.sql)",
+            as: code.owner(of: table.oid)
         )
-        let before = Int(try result.first?.int("count") ?? 0)
-        return complaint(table: table.name.name, before: before, after: rows)
+        return complaint(table: table.name.name, before: Int(before ?? 0), after: rows)
     }
 
     func complaint(table: String, before: Int, after: Int) -> String? {
@@ -107,6 +108,7 @@ struct SQLChecks: Sendable {
     ///   - projection: The projection's name.
     ///   - searchPath: The schemas in which the queries find their tables.
     ///   - first: The number of the first one in the file that people know.
+    ///   - owner: As whom they run; nil where this role does no harm by it.
     ///   - connection: Inside a transaction.
     /// - Returns: What is wrong, as clauses; never a value.
     /// - Throws: ``ServerError`` when a right is missing.
@@ -114,8 +116,12 @@ struct SQLChecks: Sendable {
         projection: String,
         searchPath: [String],
         countingFrom first: Int = 1,
+        as owner: RestrictedOperation? = nil,
         on connection: PostgresConnection
     ) async throws -> [String] {
+        if let owner {
+            return try await restricted(owner, searchPath, countingFrom: first, on: connection)
+        }
         try await connection.execute(
             "SAVEPOINT checks; SET LOCAL transaction_read_only = on"
         )
@@ -138,6 +144,42 @@ struct SQLChecks: Sendable {
         }
         // Read-only ends with the savepoint.
         try await connection.execute("ROLLBACK TO checks")
+        return reasons
+    }
+
+    /// Runs them as the owner of tables on whose indexes the owner's own functions are, and leaves no
+    /// trace either.
+    private func restricted(
+        _ owner: RestrictedOperation,
+        _ searchPath: [String],
+        countingFrom first: Int,
+        on connection: PostgresConnection
+    ) async throws -> [String] {
+        guard let queries = SQLFile(name: "checks.sql", text: text).queries else {
+            return [
+                "checks.sql has statements other than queries, which cannot run as \(owner.owner), and "
+                    + "it reads tables on whose indexes functions of this role are"
+            ]
+        }
+        var reasons: [String] = []
+        for (index, query) in queries.enumerated() {
+            try await connection.execute("SAVEPOINT checks")
+            try await connection.setSearchPath(searchPath)
+            do {
+                let rows = try await owner.number(
+                    "SELECT pg_catalog.count(*) FROM (\(query)\n) AS q",
+                    on: connection
+                )
+                if let rows, rows > 0 {
+                    reasons.append("query \(index + first) of checks.sql returns \(rows) rows")
+                }
+            } catch let error as ServerError {
+                reasons.append(
+                    "query \(index + first) of checks.sql, which runs as \(owner.owner): \(error)"
+                )
+            }
+            try await connection.execute("ROLLBACK TO checks")
+        }
         return reasons
     }
 

@@ -29,7 +29,13 @@ struct CutOverText: Sendable {
             state: .ready,
             liveSchema: database.liveSchema,
             homeSchemaOID: created.homeSchemaOID,
-            tables: created.tables.map { .init(name: $0.name.name, oid: $0.oid) }
+            tables: created.tables.map { table in
+                .init(
+                    name: table.name.name,
+                    oid: table.oid,
+                    foreignKeys: created.foreignKeys.filter { $0.table == table.name.name }
+                )
+            }
         )
         target.materializedViews = try await MaterializedView.over(
             created.tables.map(\.oid),

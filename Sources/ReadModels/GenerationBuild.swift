@@ -20,17 +20,32 @@ extension ReadModelDatabase {
     ///
     /// - Throws: ``ReadModelError/refusedByPlan(projection:reasons:)`` with the server's complaint.
     package func setUp(_ projection: ProjectionTables) async throws {
-        guard let setup = projection.setup else { return }
+        guard projection.setup != nil else { return }
         try await withConnection(as: "setup", doing: "running setup.sql") { connection in
             try await connection.withTransaction { connection in
                 try await connection.execute("SET LOCAL lock_timeout = '2s'")
-                try await connection.setSearchPath([liveSchema])
-                try await SQLFile(name: "setup.sql", text: setup).run(
-                    for: projection.name,
-                    on: connection
-                )
+                try await runSetup(of: projection, on: connection)
             }
         }
+    }
+
+    /// The same in the open transaction.
+    func runSetup(
+        of projection: ProjectionTables,
+        on connection: PostgresConnection
+    ) async throws {
+        guard let setup = projection.setup else { return }
+        if let reason = try await SearchPaths.distrust(of: liveSchema, on: connection) {
+            throw ReadModelError.refusedByPlan(
+                projection: projection.name,
+                reasons: ["setup.sql runs in the schema '\(liveSchema)', where \(reason)"]
+            )
+        }
+        try await connection.setSearchPath([liveSchema])
+        try await SQLFile(name: "setup.sql", text: setup).run(
+            for: projection.name,
+            on: connection
+        )
     }
 
     /// Builds a generation in its home schema from folded tables.

@@ -201,6 +201,21 @@ private struct GenerationCheck: Sendable {
         return answers
     }
 
+    /// As whom `checks.sql` reads the new tables.
+    private func checker(on connection: PostgresConnection) async throws -> RestrictedOperation? {
+        let code = try await OthersCode(of: record.tables.map(\.oid), on: connection)
+        let owners = code.readingOwners.sorted()
+        guard owners.count > 1 else { return owners.first.map { RestrictedOperation(owner: $0) } }
+        throw ReadModelError.checkFailed(
+            projection: projection.name,
+            generation: record.number,
+            reasons: [
+                "checks.sql reads tables on whose indexes functions of \(owners.joined(separator: " and ")) "
+                    + "are, and can run as one of them only"
+            ]
+        )
+    }
+
     private func answer(
         to question: Question,
         at place: Int,
@@ -211,8 +226,13 @@ private struct GenerationCheck: Sendable {
         case .queries(let text, let first):
             let reasons = try await SQLChecks(text: text).reasons(
                 projection: projection.name,
-                searchPath: [record.homeSchema, database.liveSchema],
+                searchPath: try await SearchPaths.ofChecks(
+                    in: record.homeSchema,
+                    database.liveSchema,
+                    on: connection
+                ),
                 countingFrom: first,
+                as: try await checker(on: connection),
                 on: connection
             )
             return Answer(place: place, isAboutRows: false, reasons: reasons)

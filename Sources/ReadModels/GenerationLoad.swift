@@ -28,6 +28,7 @@ struct GenerationLoad: Sendable {
             return (created, try await load(created, jobs: jobs, beginningOn: connection))
         }
         try await addForeignKeys(of: created)
+        try await findOrphans(of: created)
         return BuiltGeneration(
             number: created.number,
             homeSchema: created.schema.homeSchema,
@@ -174,11 +175,13 @@ struct GenerationLoad: Sendable {
             )
         }
         try await connection.execute("TRUNCATE \(name.sql)")
+        let code = try await OthersCode(of: [description.oid], on: connection)
+        let operation = code.operation(.writing, description.oid)
         let (rows, bytes) = try await RowCopy(
             table: table,
             binding: created.schema.bindings[index],
             target: name
-        ).run(on: connection)
+        ).run(as: operation, on: connection)
         if !isAnalyzedLate(index, of: created) {
             try await connection.execute("ANALYZE \(name.sql)")
         }
@@ -241,7 +244,8 @@ struct GenerationLoad: Sendable {
                 .init(
                     name: table.name.name,
                     oid: table.oid,
-                    shape: created.shapes[table.name.name]?.mapValues(\.value)
+                    shape: created.shapes[table.name.name]?.mapValues(\.value),
+                    foreignKeys: created.foreignKeys.filter { $0.table == table.name.name }
                 )
             }
         )
@@ -262,6 +266,29 @@ struct GenerationLoad: Sendable {
                     try await run([statement], of: created, on: connection)
                 }
             }
+        }
+    }
+
+    /// Fails when rows have no parent in a table of others: the key itself is made when the tables go
+    /// live.
+    private func findOrphans(of created: Created) async throws {
+        let keys = created.schema.foreignKeys
+        guard !keys.isEmpty else { return }
+        let orphans = try await database.withConnection(as: "index", doing: "looking for parents") {
+            try await $0.withTransaction {
+                try await OutgoingForeignKey.orphans(
+                    of: keys,
+                    in: created.schema.homeSchema,
+                    on: $0
+                )
+            }
+        }
+        guard orphans.isEmpty else {
+            throw ReadModelError.checkFailed(
+                projection: projection.name,
+                generation: created.number,
+                reasons: orphans
+            )
         }
     }
 

@@ -30,6 +30,8 @@ struct GenerationRecord: Sendable {
         var isMaterializedView = false
         /// What `schema.sql` gave the table, by ``TableFeature/key``; nil when no file made it.
         var shape: [String: String]?
+        /// What it gets when it goes live; none while it is.
+        var foreignKeys: [OutgoingForeignKey] = []
     }
 
     let projection: String

@@ -156,12 +156,13 @@ struct OwnedSequences: Sendable {
             maximaQuery,
             [.ints(target.map { Int64($0) }), .ints(live.map { Int64($0) })]
         )
+        let code = try await OthersCode(of: target, on: connection)
         var maxima: [UInt32: Int64] = [:]
         for row in result.rows {
-            let value = try await connection.query(try row.string("query")).first
-            if let maximum = try value?.optionalInt("value") {
-                maxima[UInt32(try row.int("sequence"))] = maximum
-            }
+            maxima[UInt32(try row.int("sequence"))] = try await connection.number(
+                try row.string("query"),
+                as: code.owner(of: UInt32(try row.int("relation")))
+            )
         }
         return maxima
     }
@@ -230,8 +231,8 @@ struct OwnedSequences: Sendable {
         """
 
     private static let maximaQuery = """
-        SELECT u.sequence, pg_catalog.format(
-            'SELECT pg_catalog.max(%I)::pg_catalog.int8 AS value FROM %I.%I', a.attname,
+        SELECT u.sequence, u.relation, pg_catalog.format(
+            'SELECT pg_catalog.max(%I)::pg_catalog.int8 FROM %I.%I', a.attname,
             n.nspname, c.relname) AS query
         FROM (
             SELECT d.objid AS sequence, d.refobjid AS relation, d.refobjsubid AS number

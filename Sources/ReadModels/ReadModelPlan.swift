@@ -228,13 +228,7 @@ private struct Planning {
         on connection: PostgresConnection
     ) async throws -> Findings {
         do {
-            if let setup = projection.setup {
-                try await connection.setSearchPath([database.liveSchema])
-                try await SQLFile(name: "setup.sql", text: setup).run(
-                    for: projection.name,
-                    on: connection
-                )
-            }
+            try await database.runSetup(of: projection, on: connection)
             switch strategy {
             case .truncate: return try await inspectTruncate(live, on: connection)
             case .swap:
@@ -258,6 +252,9 @@ private struct Planning {
         let bindings = try await reload.bind(live, on: connection)
         return Findings(
             lines: try await Hazard.ofTruncate(live.oids, on: connection)
+                + (projection.checks == nil
+                    ? []
+                    : SearchPaths.obstacleToChecks(in: database.liveSchema, on: connection))
                 + bindings.warnings.map { Finding(.warn, nil, $0) }
         )
     }
@@ -285,10 +282,7 @@ private struct Planning {
         var findings = Findings(lines: lines)
         findings.views = try await DependentView.over(live.oids, on: connection)
         if let checks = projection.checks {
-            findings.lines += try await SQLChecks(text: checks).rehearse(
-                searchPath: [created.homeSchema, database.liveSchema],
-                on: connection
-            ).map { Finding(.refuse, nil, $0) }
+            findings.lines += try await rehearse(checks, in: created.homeSchema, on: connection)
         }
         findings.lines += created.findings
         if !findings.lines.contains(where: { $0.level == .refuse }) {
@@ -301,6 +295,32 @@ private struct Planning {
             ).text(of: generation, created, paths: paths, on: connection)
         }
         return findings
+    }
+
+    /// Tries `checks.sql` on the tables, which are empty.
+    private func rehearse(
+        _ checks: String,
+        in homeSchema: String,
+        on connection: PostgresConnection
+    ) async throws -> [Finding] {
+        let path = try await SearchPaths.ofChecks(in: homeSchema, database.liveSchema, on: connection)
+        let complaints = try await SQLChecks(text: checks).rehearse(searchPath: path, on: connection)
+        guard !path.contains(database.liveSchema) else {
+            return complaints.map { Finding(.refuse, nil, $0) }
+        }
+        let makers = try await SearchPaths.makers(
+            in: database.liveSchema,
+            besides: [],
+            on: connection
+        )
+        let note = Finding(
+            .warn,
+            "checks.sql",
+            "\(makers.joined(separator: ", ")) may make functions and operators in the schema "
+                + "'\(database.liveSchema)', so names are looked up among the new tables and in "
+                + "pg_catalog only. Qualify what else it names."
+        )
+        return [note] + complaints.map { Finding(.refuse, nil, $0) }
     }
 }
 

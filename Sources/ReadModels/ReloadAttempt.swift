@@ -117,7 +117,13 @@ struct ReloadAttempt: Sendable {
         )
         // A position that cannot be written is refused before readers are held up.
         _ = try positionWrite(of: fence)
-        let hazards = try await Hazard.ofTruncate(fence.live.oids, on: connection)
+        var hazards = try await Hazard.ofTruncate(fence.live.oids, on: connection)
+        if projection.checks != nil {
+            hazards += try await SearchPaths.obstacleToChecks(
+                in: reload.database.liveSchema,
+                on: connection
+            )
+        }
         guard hazards.isEmpty else {
             throw ReadModelError.refusedByPlan(
                 projection: projection.name,
@@ -180,13 +186,14 @@ struct ReloadAttempt: Sendable {
         }
         let names = encoded.map(\.copy.target.sql).joined(separator: ", ")
         try await connection.execute("TRUNCATE \(names)")
+        let code = try await OthersCode(of: fence.live.oids, on: connection)
         // A foreign key is checked at the end of each COPY.
         for oid in try await ForeignKeyOrder.parentsFirst(fence.live.oids, on: connection) {
             let table = fence.live.tables.first { $0.oid == oid }
             guard let rows = encoded.first(where: { $0.copy.target == table?.name }) else {
                 continue
             }
-            _ = try await rows.send(on: connection)
+            _ = try await rows.send(as: code.operation(.writing, oid), on: connection)
         }
         // A table with pending deferred checks cannot be altered.
         try await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")

@@ -14,19 +14,58 @@ struct RowCopy: Sendable {
 
     /// Copies while encoding, in pieces, so that memory does not grow with the rows.
     ///
+    /// - Parameters:
+    ///   - operation: As whom the rows go into the table; nil where this role does no harm by it.
+    ///   - connection: Inside the transaction that has made or truncated the table.
     /// - Returns: Rows and bytes sent.
-    func run(on connection: PostgresConnection) async throws -> (rows: Int, bytes: Int) {
+    func run(
+        as operation: RestrictedOperation?,
+        on connection: PostgresConnection
+    ) async throws -> (rows: Int, bytes: Int) {
         try await namingRows {
-            // Atomic only because the closure runs on the connection's executor.
-            let bytes = Atomic(0)
-            let rows = try await connection.copyIn(statement) { writer in
-                try forEachPiece { piece in
-                    try writer.write(piece)
-                    bytes.add(piece.count, ordering: .relaxed)
+            try await passing(operation, on: connection) { statement in
+                // Atomic only because the closure runs on the connection's executor.
+                let bytes = Atomic(0)
+                let rows = try await connection.copyIn(statement) { writer in
+                    try forEachPiece { piece in
+                        try writer.write(piece)
+                        bytes.add(piece.count, ordering: .relaxed)
+                    }
                 }
+                return (rows, bytes.load(ordering: .relaxed))
             }
-            return (rows, bytes.load(ordering: .relaxed))
         }
+    }
+
+    /// Hands `copy` the statement that takes the rows: into the table, or by way of a staging table,
+    /// from which an operation of the owner takes them.
+    fileprivate func passing<Result>(
+        _ operation: RestrictedOperation?,
+        on connection: PostgresConnection,
+        _ copy: (_ statement: String) async throws -> Result
+    ) async throws -> Result {
+        guard let operation else { return try await copy(statement(into: target, "binary, FREEZE")) }
+        let staging = StagingTable("reprise_rows")
+        guard let table = try await Catalogue.table(target, on: connection) else {
+            preconditionFailure("there is no table \(target.sql) to copy rows into")
+        }
+        try await staging.make(
+            for: table.oid,
+            binding.columns,
+            onCommit: "DROP",
+            on: connection
+        )
+        let result = try await copy(statement(into: staging.name, "binary"))
+        try await staging.grant("SELECT", to: operation, on: connection)
+        _ = try await operation.change(
+            """
+            INSERT INTO \(target.sql) (\(columnList)) OVERRIDING SYSTEM VALUE
+            SELECT \(columnList) FROM \(staging.name.sql)
+            """,
+            on: connection
+        )
+        try await connection.execute("DROP TABLE \(staging.name.sql)")
+        return result
     }
 
     /// Encodes all rows, for sending them later without delay.
@@ -42,9 +81,12 @@ struct RowCopy: Sendable {
         }
     }
 
-    var statement: String {
-        let columns = binding.columns.map(SQLText.identifier).joined(separator: ", ")
-        return "COPY \(target.sql) (\(columns)) FROM STDIN WITH (FORMAT binary, FREEZE)"
+    private var columnList: String {
+        binding.columns.map(SQLText.identifier).joined(separator: ", ")
+    }
+
+    private func statement(into table: QualifiedName, _ format: String) -> String {
+        "COPY \(table.sql) (\(columnList)) FROM STDIN WITH (FORMAT \(format))"
     }
 
     func namingRows<Result>(_ body: () async throws -> Result) async throws -> Result {
@@ -124,10 +166,18 @@ struct EncodedRows: Sendable {
 
     /// Sends them.
     ///
+    /// - Parameters:
+    ///   - operation: As whom the rows go into the table; nil where this role does no harm by it.
+    ///   - connection: Inside the transaction that has truncated the table.
     /// - Returns: Number of rows the server took.
-    func send(on connection: PostgresConnection) async throws -> Int {
+    func send(
+        as operation: RestrictedOperation?,
+        on connection: PostgresConnection
+    ) async throws -> Int {
         try await copy.namingRows {
-            try await connection.copyIn(copy.statement) { try bytes.send(by: $0) }
+            try await copy.passing(operation, on: connection) { statement in
+                try await connection.copyIn(statement) { try bytes.send(by: $0) }
+            }
         }
     }
 }

@@ -60,6 +60,7 @@ struct RowExchange: Sendable {
         _ fold: any Fold,
         on connection: PostgresConnection
     ) async throws -> [String: TableChanges] {
+        let code = try await othersCode(in: "ROW EXCLUSIVE", on: connection)
         var changes: [String: TableChanges] = [:]
         for (table, rows) in zip(tables, fold.tables.filter(\.isForReaders)) {
             changes[table.name.name] = try await table.stage(rows, on: connection)
@@ -72,15 +73,15 @@ struct RowExchange: Sendable {
             }.map(\.oid)
         )
         guard !leaving.isEmpty, !changes.values.contains(where: \.isReplaced) else {
-            try await apply(changes, on: connection)
+            try await apply(changes, code, on: connection)
             return changes
         }
         try await connection.execute("SAVEPOINT reprise_write")
         do {
-            try await apply(changes, last: leaving, on: connection)
+            try await apply(changes, last: leaving, code, on: connection)
         } catch ReadModelError.rowRejected {
             try await connection.execute("ROLLBACK TO SAVEPOINT reprise_write")
-            try await apply(changes, on: connection)
+            try await apply(changes, code, on: connection)
         }
         try await connection.execute("RELEASE SAVEPOINT reprise_write")
         return changes
@@ -91,26 +92,47 @@ struct RowExchange: Sendable {
     /// - Parameters:
     ///   - changes: What is staged, by table name.
     ///   - last: OIDs of tables whose rows go when all others have come.
+    ///   - code: What others have put onto the tables.
     ///   - connection: Where they are staged.
     /// - Throws: As ``write(_:on:)``.
     private func apply(
         _ changes: [String: TableChanges],
         last: Set<UInt32> = [],
+        _ code: OthersCode,
         on connection: PostgresConnection
     ) async throws {
         for table in parentsFirst.reversed() where !last.contains(table.oid) {
             guard let change = changes[table.name.name] else { continue }
-            try await table.delete(change, projection: projection, on: connection)
+            let writer = code.operation(.writing, table.oid)
+            try await table.delete(change, as: writer, projection: projection, on: connection)
         }
         for table in parentsFirst {
             guard let change = changes[table.name.name] else { continue }
-            try await table.update(change, projection: projection, on: connection)
-            try await table.insert(change, projection: projection, on: connection)
+            let writer = code.operation(.writing, table.oid)
+            try await table.update(change, as: writer, projection: projection, on: connection)
+            try await table.insert(change, as: writer, projection: projection, on: connection)
         }
         for table in parentsFirst.reversed() where last.contains(table.oid) {
             guard let change = changes[table.name.name] else { continue }
-            try await table.delete(change, projection: projection, on: connection)
+            let writer = code.operation(.writing, table.oid)
+            try await table.delete(change, as: writer, projection: projection, on: connection)
         }
+    }
+
+    /// What others have put onto the tables, which the lock keeps as it is until the end of the
+    /// transaction.
+    private func othersCode(
+        in mode: String,
+        on connection: PostgresConnection
+    ) async throws -> OthersCode {
+        let names = tables.map(\.name.sql).joined(separator: ", ")
+        try await connection.execute("LOCK TABLE \(names) IN \(mode) MODE")
+        let code = try await OthersCode(of: oids, on: connection)
+        for table in tables {
+            guard let writer = code.operation(.writing, table.oid) else { continue }
+            try await table.admit(writer, on: connection)
+        }
+        return code
     }
 
     /// Why a fold cannot go on from the tables' rows, as a clause; nil when it can.
@@ -126,8 +148,13 @@ struct RowExchange: Sendable {
     ///
     /// - Throws: ``ReadModelError/rowRejected(_:)``.
     func fetch(for fold: any Fold, on connection: PostgresConnection) async throws {
+        let code = try await othersCode(in: "ACCESS SHARE", on: connection)
         for (table, rows) in zip(tables, fold.tables.filter(\.isForReaders)) {
-            try await table.fetch(rows, on: connection)
+            try await table.fetch(
+                rows,
+                as: code.operation(.reading, table.oid),
+                on: connection
+            )
         }
     }
 }
@@ -147,8 +174,9 @@ struct ExchangedTable: Sendable {
     }
 
     private let lossyColumn: String?
-    private let staging: QualifiedName
-    private let keyStaging: QualifiedName
+    private let staging: StagingTable
+    private let keyStaging: StagingTable
+    private let rowStaging: StagingTable
     /// The staging table's column for what is to be done.
     private let changeColumn: String
     /// Columns that no UPDATE may set.
@@ -197,23 +225,44 @@ struct ExchangedTable: Sendable {
         var changeColumn = "change"
         while binding.columns.contains(changeColumn) { changeColumn += "_" }
         self.changeColumn = changeColumn
-        staging = QualifiedName(schema: "pg_temp", name: "reprise_changes_\(number)")
-        keyStaging = QualifiedName(schema: "pg_temp", name: "reprise_keys_\(number)")
+        staging = StagingTable("reprise_changes_\(number)")
+        keyStaging = StagingTable("reprise_keys_\(number)")
+        rowStaging = StagingTable("reprise_rows_\(number)")
         try await makeStaging(on: connection)
     }
 
     private func makeStaging(on connection: PostgresConnection) async throws {
-        let columns = binding.columns.map(SQLText.identifier).joined(separator: ", ")
         try await connection.execute(
-            """
-            DROP TABLE IF EXISTS \(staging.sql), \(keyStaging.sql);
-            CREATE TEMPORARY TABLE \(keyStaging.sql) ON COMMIT DELETE ROWS AS
-            SELECT \(keyList) FROM \(name.sql) WITH NO DATA;
-            CREATE TEMPORARY TABLE \(staging.sql) ON COMMIT DELETE ROWS AS
-            SELECT 0::pg_catalog.int2 AS \(SQLText.identifier(changeColumn)), \(columns)
-            FROM \(name.sql) WITH NO DATA
-            """
+            "DROP TABLE IF EXISTS \(staging.name.sql), \(keyStaging.name.sql)"
         )
+        let ending = "DELETE ROWS"
+        try await keyStaging.make(for: oid, key, onCommit: ending, on: connection)
+        try await staging.make(
+            for: oid,
+            binding.columns,
+            behind: "\(SQLText.identifier(changeColumn)) pg_catalog.int2",
+            onCommit: ending,
+            on: connection
+        )
+    }
+
+    /// Lets a role read what is staged.
+    fileprivate func admit(
+        _ operation: RestrictedOperation,
+        on connection: PostgresConnection
+    ) async throws {
+        try await staging.grant("SELECT", to: operation, on: connection)
+        try await keyStaging.grant("SELECT", to: operation, on: connection)
+    }
+
+    /// Changes rows of the table, as the role that may evaluate what is on it.
+    private func change(
+        _ statement: String,
+        as writer: RestrictedOperation?,
+        on connection: PostgresConnection
+    ) async throws -> Int {
+        guard let writer else { return try await connection.execute(statement).affectedRows }
+        return try await writer.change(statement, on: connection)
     }
 
     private static func facts(
@@ -295,10 +344,10 @@ extension ExchangedTable {
             let columns = "\(SQLText.identifier(changeColumn)), \(columnList)"
             let bytes = SentBytes(buffer: buffer)
             try await connection.copyIn(
-                "COPY \(staging.sql) (\(columns)) FROM STDIN WITH (FORMAT binary)"
+                "COPY \(staging.name.sql) (\(columns)) FROM STDIN WITH (FORMAT binary)"
             ) { try bytes.send(by: $0) }
             if changes.rows > Self.fewRows {
-                try await connection.execute("ANALYZE \(staging.sql)")
+                try await connection.execute("ANALYZE \(staging.name.sql)")
             }
             return changes
         }
@@ -317,20 +366,17 @@ extension ExchangedTable {
     /// Reads the rows of the keys that the fold's table wants.
     fileprivate func fetch(
         _ rows: any LoadableTable,
+        as reader: RestrictedOperation?,
         on connection: PostgresConnection
     ) async throws {
         guard rows.wantedKeys > 0 else { return }
         try await RowCopy.namingRows(of: name.name) {
             try await sendKeys(of: rows, on: connection)
             let received = Mutex<[UInt8]>([])
-            try await connection.copyOut(
-                """
-                COPY (SELECT \(binding.columns.map { "t.\(SQLText.identifier($0))" }
-                    .joined(separator: ", "))
-                FROM \(keyStaging.sql) AS k JOIN \(name.sql) AS t
-                    ON \(sameKey("t", "k"))) TO STDOUT WITH (FORMAT binary)
-                """
-            ) { piece in received.withLock { $0.append(contentsOf: piece) } }
+            let query = try await wantedRows(as: reader, on: connection)
+            try await connection.copyOut("COPY (\(query)) TO STDOUT WITH (FORMAT binary)") { piece in
+                received.withLock { $0.append(contentsOf: piece) }
+            }
             let bytes = received.withLock { $0 }
             try rows.admitWantedRows(as: binding.types) { admit in
                 var parser = BinaryRows(fieldCount: binding.columns.count)
@@ -338,6 +384,25 @@ extension ExchangedTable {
                 try parser.finish()
             }
         }
+    }
+
+    /// A query of the rows whose keys were sent.
+    private func wantedRows(
+        as reader: RestrictedOperation?,
+        on connection: PostgresConnection
+    ) async throws -> String {
+        let columns = binding.columns.map { "t.\(SQLText.identifier($0))" }
+            .joined(separator: ", ")
+        let query = """
+            SELECT \(columns) FROM \(keyStaging.name.sql) AS k JOIN \(name.sql) AS t
+                ON \(sameKey("t", "k"))
+            """
+        guard let reader else { return query }
+        try await connection.execute("DROP TABLE IF EXISTS \(rowStaging.name.sql)")
+        try await rowStaging.make(for: oid, binding.columns, onCommit: "DROP", on: connection)
+        try await rowStaging.grant("INSERT", to: reader, on: connection)
+        _ = try await reader.change("INSERT INTO \(rowStaging.name.sql) \(query)", on: connection)
+        return "SELECT * FROM \(rowStaging.name.sql)"
     }
 
     private func sendKeys(
@@ -350,37 +415,39 @@ extension ExchangedTable {
         buffer.append(Int16(-1))
         let bytes = SentBytes(buffer: buffer)
         // Keys that were asked for before in this transaction.
-        try await connection.execute("DELETE FROM \(keyStaging.sql)")
+        try await connection.execute("DELETE FROM \(keyStaging.name.sql)")
         try await connection.copyIn(
-            "COPY \(keyStaging.sql) (\(keyList)) FROM STDIN WITH (FORMAT binary)"
+            "COPY \(keyStaging.name.sql) (\(keyList)) FROM STDIN WITH (FORMAT binary)"
         ) { try bytes.send(by: $0) }
-        let analyze = rows.wantedKeys > Self.fewRows ? "ANALYZE \(keyStaging.sql);" : ""
+        let analyze = rows.wantedKeys > Self.fewRows ? "ANALYZE \(keyStaging.name.sql);" : ""
         try await connection.execute("\(analyze) \(joins(of: rows.wantedKeys))")
     }
 
     fileprivate func delete(
         _ changes: TableChanges,
+        as writer: RestrictedOperation?,
         projection: String,
         on connection: PostgresConnection
     ) async throws {
         try await RowCopy.namingRows(of: name.name) {
             if changes.isReplaced {
-                try await connection.execute("DELETE FROM \(name.sql)")
+                _ = try await change("DELETE FROM \(name.sql)", as: writer, on: connection)
             }
             guard changes.deleted > 0 else { return }
-            let results = try await connection.executeEach(
-                """
-                \(joins(of: changes.rows))
-                DELETE FROM \(name.sql) AS t USING \(staging.sql) AS s WHERE \(isStaged(.delete))
-                """
+            try await connection.execute(joins(of: changes.rows))
+            let deleted = try await change(
+                "DELETE FROM \(name.sql) AS t USING \(staging.name.sql) AS s "
+                    + "WHERE \(isStaged(.delete))",
+                as: writer,
+                on: connection
             )
-            let deleted = results.last?.affectedRows ?? 0
             try assert(deleted, is: changes.deleted, "to delete", projection)
         }
     }
 
     fileprivate func update(
         _ changes: TableChanges,
+        as writer: RestrictedOperation?,
         projection: String,
         on connection: PostgresConnection
     ) async throws {
@@ -389,25 +456,28 @@ extension ExchangedTable {
         let settings = columns.map(SQLText.identifier).map { "\($0) = s.\($0)" }
         guard !settings.isEmpty else { return }
         do {
-            let results = try await connection.executeEach(
+            try await connection.execute("\(joins(of: changes.rows)) SAVEPOINT reprise_update")
+            let updated = try await change(
                 """
-                \(joins(of: changes.rows))
-                SAVEPOINT reprise_update;
                 UPDATE \(name.sql) AS t SET \(settings.joined(separator: ", "))
-                FROM \(staging.sql) AS s WHERE \(isStaged(.update));
-                RELEASE SAVEPOINT reprise_update
-                """
+                FROM \(staging.name.sql) AS s WHERE \(isStaged(.update))
+                """,
+                as: writer,
+                on: connection
             )
-            let updated = results.dropLast().last?.affectedRows ?? 0
+            try await connection.execute("RELEASE SAVEPOINT reprise_update")
             try assert(updated, is: changes.updated, "to update", projection)
         } catch let error as ServerError where error.sqlState == "23505" && !isReferredTo {
             // Two rows that exchange a unique value cannot do so by UPDATE, which looks after each.
             try await connection.execute("ROLLBACK TO SAVEPOINT reprise_update")
-            let gone = try await connection.execute(
-                "DELETE FROM \(name.sql) AS t USING \(staging.sql) AS s WHERE \(isStaged(.update))"
+            let gone = try await change(
+                "DELETE FROM \(name.sql) AS t USING \(staging.name.sql) AS s "
+                    + "WHERE \(isStaged(.update))",
+                as: writer,
+                on: connection
             )
-            try assert(gone.affectedRows, is: changes.updated, "to update", projection)
-            try await insert(.update, on: connection)
+            try assert(gone, is: changes.updated, "to update", projection)
+            try await insert(.update, as: writer, on: connection)
         } catch let error as ServerError where error.isAboutRows {
             throw ReadModelError.rowRejected(RejectedRow(table: name.name, reason: "\(error)"))
         }
@@ -415,27 +485,31 @@ extension ExchangedTable {
 
     fileprivate func insert(
         _ changes: TableChanges,
+        as writer: RestrictedOperation?,
         projection: String,
         on connection: PostgresConnection
     ) async throws {
         guard changes.inserted > 0 else { return }
-        let rows = try await insert(.insert, on: connection)
+        let rows = try await insert(.insert, as: writer, on: connection)
         try assert(rows, is: changes.inserted, "to insert", projection)
     }
 
     @discardableResult
     private func insert(
         _ change: RowChange,
+        as writer: RestrictedOperation?,
         on connection: PostgresConnection
     ) async throws -> Int {
         try await RowCopy.namingRows(of: name.name) {
-            try await connection.execute(
+            try await self.change(
                 """
                 INSERT INTO \(name.sql) (\(columnList)) OVERRIDING SYSTEM VALUE
-                SELECT \(columnList) FROM \(staging.sql)
+                SELECT \(columnList) FROM \(staging.name.sql)
                 WHERE \(SQLText.identifier(changeColumn)) = \(change.rawValue)
-                """
-            ).affectedRows
+                """,
+                as: writer,
+                on: connection
+            )
         }
     }
 

@@ -24,8 +24,7 @@ struct SchemaFile: Sendable {
     func run(on connection: PostgresConnection) async throws {
         let outside = try await relationsOutside(on: connection)
         let before = try await strongLocks(on: connection)
-        try await connection.setSearchPath(list: searchPath)
-        try await SQLFile(name: "schema.sql", text: text).run(for: projection, on: connection)
+        try await runText(on: connection)
         let locks = try await strongLocks(on: connection)
         var reasons = locks.subtracting(before).compactMap { lock in
             outside[lock.relation] ?? lock.newcomer
@@ -50,6 +49,26 @@ struct SchemaFile: Sendable {
         reasons += try await takenNames(on: connection)
         guard reasons.isEmpty else {
             throw ReadModelError.refusedByPlan(projection: projection, reasons: reasons)
+        }
+    }
+
+    /// Runs it where its names are looked up: in the live schema only if nobody else can make
+    /// something there.
+    private func runText(on connection: PostgresConnection) async throws {
+        let distrust = try await SearchPaths.distrust(of: liveSchema, on: connection)
+        try await connection.setSearchPath(
+            list: distrust == nil ? searchPath : SQLText.identifier(homeSchema)
+        )
+        do {
+            try await SQLFile(name: "schema.sql", text: text).run(for: projection, on: connection)
+        } catch ReadModelError.refusedByPlan(let projection, let reasons) {
+            guard let distrust else {
+                throw ReadModelError.refusedByPlan(projection: projection, reasons: reasons)
+            }
+            let note =
+                "schema.sql does not find names of the schema '\(liveSchema)' unless they are "
+                + "qualified, because \(distrust)"
+            throw ReadModelError.refusedByPlan(projection: projection, reasons: reasons + [note])
         }
     }
 

@@ -48,6 +48,98 @@ enum SearchPaths {
             .joined(separator: ", ")
     }
 
+    /// For `checks.sql`: the tables' schema, and the live one where nobody can make operators or
+    /// functions there that would be taken for the usual ones and run with this role's rights.
+    static func ofChecks(
+        in homeSchema: String,
+        _ liveSchema: String,
+        on connection: PostgresConnection
+    ) async throws -> [String] {
+        let makers = try await makers(in: liveSchema, besides: [], on: connection)
+        return makers.isEmpty ? [homeSchema, liveSchema] : [homeSchema]
+    }
+
+    /// Why `checks.sql` cannot run in the live schema itself, as it does in a truncate.
+    static func obstacleToChecks(
+        in liveSchema: String,
+        on connection: PostgresConnection
+    ) async throws -> [Finding] {
+        let makers = try await makers(in: liveSchema, besides: [], on: connection)
+        guard !makers.isEmpty else { return [] }
+        return [
+            Finding(
+                .refuse,
+                "checks.sql",
+                "\(makers.joined(separator: ", ")) may make functions and operators in the schema "
+                    + "'\(liveSchema)', where a truncate runs it. '--strategy swap' looks names up "
+                    + "among the new tables"
+            )
+        ]
+    }
+
+    /// Why names of `schema.sql` and `setup.sql` are not looked up in the live schema, as a clause; nil
+    /// where they are.
+    ///
+    /// The schema's owner is passed over: whatever is in it is at this role's mercy.
+    static func distrust(
+        of schema: String,
+        on connection: PostgresConnection
+    ) async throws -> String? {
+        let owners = try await connection.query(
+            """
+            SELECT r.rolname AS owner FROM pg_catalog.pg_namespace AS n
+            JOIN pg_catalog.pg_roles AS o ON o.oid = n.nspowner
+            JOIN pg_catalog.pg_roles AS r ON r.oid = CASE o.rolname
+                WHEN 'pg_database_owner' THEN (SELECT d.datdba FROM pg_catalog.pg_database AS d
+                    WHERE d.datname = pg_catalog.current_database())
+                ELSE o.oid END
+            WHERE n.nspname = $1
+            """,
+            [.text(schema)]
+        ).rows.map { try $0.string("owner") }
+        let makers = try await makers(in: schema, besides: owners, on: connection)
+        guard !makers.isEmpty else { return nil }
+        let roles = makers.map { $0 == "PUBLIC" ? $0 : SQLText.identifier($0) }
+            .joined(separator: ", ")
+        return "\(makers.joined(separator: ", ")) may make functions and operators that would be "
+            + "taken for the usual ones, and would run with this role's rights. REVOKE CREATE ON "
+            + "SCHEMA \(SQLText.identifier(schema)) FROM \(roles)"
+    }
+
+    /// Roles that may make something in a schema, and that this one does not trust: they are neither
+    /// superusers nor the role itself.
+    ///
+    /// - Parameters:
+    ///   - schema: Its name.
+    ///   - known: Names of roles that are passed over.
+    ///   - connection: Where to ask.
+    /// - Returns: Their names, `PUBLIC` for everybody.
+    static func makers(
+        in schema: String,
+        besides known: [String],
+        on connection: PostgresConnection
+    ) async throws -> [String] {
+        try await connection.query(makersQuery, [.text(schema), .texts(known)]).rows
+            .map { try $0.string("maker") }
+    }
+
+    // The owner of the database is the only member of pg_database_owner.
+    private static let makersQuery = """
+        SELECT DISTINCT coalesce(r.rolname, 'PUBLIC') AS maker
+        FROM pg_catalog.pg_namespace AS n
+        CROSS JOIN LATERAL pg_catalog.aclexplode(coalesce(n.nspacl,
+            pg_catalog.acldefault('n', n.nspowner))) AS a
+        LEFT JOIN pg_catalog.pg_roles AS g ON g.oid = a.grantee
+        LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = CASE g.rolname
+            WHEN 'pg_database_owner' THEN (SELECT d.datdba FROM pg_catalog.pg_database AS d
+                WHERE d.datname = pg_catalog.current_database())
+            ELSE a.grantee END
+        WHERE n.nspname = $1 AND a.privilege_type = 'CREATE' AND NOT coalesce(r.rolsuper, false)
+            AND coalesce(r.rolname, '') <> current_user
+            AND coalesce(r.rolname, '') <> ALL ($2::pg_catalog.text[])
+        ORDER BY 1
+        """
+
     private static let featuresQuery = """
         SELECT DISTINCT n.nspname
         FROM (

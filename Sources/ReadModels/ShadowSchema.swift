@@ -20,6 +20,8 @@ struct ShadowSchema: Sendable {
         let searchPath: String
         /// What `schema.sql` gave each table, by the table's name; none when they are clones.
         let shapes: [String: TableShape]
+        /// What the tables get when they go live.
+        let foreignKeys: [OutgoingForeignKey]
         /// What became of what is on the live tables, and other remarks.
         let findings: [Finding]
     }
@@ -50,6 +52,8 @@ struct ShadowSchema: Sendable {
             like: live.oids,
             on: connection
         )
+        let owners = try await OthersTables(live: live, homeSchema: homeSchema)
+            .admit(for: projection.name, on: connection)
         if let schema = projection.schema {
             try await SchemaFile(
                 text: schema,
@@ -60,10 +64,10 @@ struct ShadowSchema: Sendable {
                 liveOIDs: live.oids
             ).run(on: connection)
         } else {
-            try await cloneLiveTables(on: connection)
+            try await cloneLiveTables(owners, under: path, on: connection)
         }
+        try await OthersTables(live: live, homeSchema: homeSchema).give(owners, on: connection)
         let tables = try await describeTables(on: connection)
-        try await connection.revokeAll(inHome: homeSchema)
         let found = try await TableShape.capture(
             of: tables.map(\.oid),
             for: homeSchema,
@@ -74,14 +78,22 @@ struct ShadowSchema: Sendable {
         try await connection.setSearchPath(list: path)
         let refusals = try await CarriedFeatures(
             merges: merges,
-            isClone: projection.schema == nil
+            isClone: projection.schema == nil,
+            owners: Dictionary(
+                uniqueKeysWithValues: owners.map {
+                    (QualifiedName(schema: liveSchema, name: $0.key).description, $0.value)
+                }
+            ),
+            path: path
         ).make(on: connection)
         guard refusals.isEmpty else { throw refusal(refusals) }
+        try await connection.revokeAll(inHome: homeSchema)
         let others = try await otherMeanings(of: tables, on: connection)
         guard others.isEmpty else { throw refusal(others) }
         try await connection.setSearchPath(list: path)
         let (bindings, warnings) = try await bind(tables, on: connection)
-        let definitions = definitions(of: merges, on: found)
+        let foreignKeys = try await foreignKeys(of: tables, merges, on: connection)
+        let definitions = definitions(of: merges, on: found, without: foreignKeys)
         if isForLoading {
             try await connection.setSearchPath(list: path)
             for statement in definitions.removal { try await connection.execute(statement) }
@@ -94,6 +106,7 @@ struct ShadowSchema: Sendable {
             definitions: definitions,
             searchPath: path,
             shapes: projection.schema == nil ? [:] : found,
+            foreignKeys: foreignKeys,
             findings: try await merges.flatMap(\.findings) + invalidIndexes(on: connection)
                 + warnings.map { Finding(.warn, nil, $0) }
         )
@@ -140,20 +153,50 @@ struct ShadowSchema: Sendable {
         }
     }
 
+    /// Those to tables outside the projection: of the file, and of the live tables where they are
+    /// carried over.
+    private func foreignKeys(
+        of tables: [TableDescription],
+        _ merges: [ShapeMerge],
+        on connection: PostgresConnection
+    ) async throws -> [OutgoingForeignKey] {
+        let oids = tables.map(\.oid)
+        let made = try await OutgoingForeignKey.find(of: oids, besides: oids, on: connection)
+        let live = try await OutgoingForeignKey.find(
+            of: live.oids,
+            besides: live.oids,
+            on: connection
+        )
+        let wanted = Set(
+            zip(projection.tables, merges).flatMap { table, merge in
+                merge.shape.values.filter { $0.phase == .keys }.map { [table.name, $0.key] }
+            }
+        )
+        let names = Set(made.map { [$0.table, $0.name] })
+        return
+            (made + live.filter { !names.contains([$0.table, $0.name]) })
+            .filter { wanted.contains([$0.table, $0.feature]) }
+    }
+
     private func definitions(
         of merges: [ShapeMerge],
-        on found: [String: TableShape]
+        on found: [String: TableShape],
+        without outgoing: [OutgoingForeignKey]
     ) -> DeferredDefinitions {
         let names = projection.tables.map(\.name)
+        let left = Set(outgoing.map { [$0.table, $0.feature] })
+        let kept = zip(names, merges).map { name, merge in
+            let shape = merge.shape.filter { key, feature in
+                !left.contains([name, key]) && !left.contains([name, feature.partOf ?? ""])
+            }
+            return (name, shape)
+        }
         let present = zip(names, merges).map { name, merge in
             // Foreign keys of live tables were undone at once.
             merge.shape.filter { $0.value.phase != .keys }
                 .merging((found[name] ?? [:]).filter { $0.value.phase == .keys }) { $1 }
         }
-        return DeferredDefinitions(
-            zip(names, merges).map { ($0, $1.shape) },
-            present: present
-        )
+        return DeferredDefinitions(kept, present: present)
     }
 
     /// Says which indexes of live tables nothing can use: they are not carried over.
@@ -196,7 +239,14 @@ struct ShadowSchema: Sendable {
     }
 
     /// Makes tables with the columns of the live ones and nothing else.
-    private func cloneLiveTables(on connection: PostgresConnection) async throws {
+    ///
+    /// Where others own these, defaults and generated columns are theirs as well: the server may
+    /// compute their constants.
+    private func cloneLiveTables(
+        _ owners: [String: String],
+        under path: String,
+        on connection: PostgresConnection
+    ) async throws {
         // The role or the database may have another default than the live tables were made with.
         try await connection.execute("SET LOCAL default_tablespace = ''")
         for table in projection.tables {
@@ -218,12 +268,19 @@ struct ShadowSchema: Sendable {
                 """,
                 [.int(Int64(real.oid))]
             ).first?.string("amname")
-            try await connection.execute(
-                """
+            let statement = """
                 CREATE TABLE \(home.sql) (LIKE \(live.sql) INCLUDING DEFAULTS \
                 INCLUDING GENERATED INCLUDING IDENTITY) USING \(SQLText.identifier(method ?? "heap"))
                 """
-            )
+            if let owner = owners[table.name] {
+                try await RestrictedOperation(owner: owner).define(
+                    [statement],
+                    under: path,
+                    on: connection
+                )
+            } else {
+                try await connection.execute(statement)
+            }
         }
     }
 

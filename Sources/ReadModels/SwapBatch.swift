@@ -182,10 +182,23 @@ struct SwapBatch: Sendable {
                 WHERE projection = \(name) AND generation = \(old.number)
                 """
             )
+            statements += foreignKeyRecords(of: old.number)
             statements += materializedViewRecords(of: old.number)
         }
         return statements + captured.objects.compactMap(\.followUp).map { $0.record(run: run) }
             + record(name: name, positionBefore: position, rung)
+    }
+
+    private func foreignKeyRecords(of generation: Int) -> [String] {
+        let name = SQLText.literal(run.projection)
+        return fence.live.tables.map { table in
+            let keys = captured.leavingKeys[table.name.name]
+            return """
+                UPDATE reprise.generation_table SET foreign_keys = \(keys.map(SQLText.literal) ?? "NULL")
+                WHERE projection = \(name) AND generation = \(generation)
+                    AND table_name = \(SQLText.literal(table.name.name))
+                """
+        }
     }
 
     /// The materialized views that leave belong to the generation that leaves, whoever made them.

@@ -23,6 +23,8 @@ struct SwapDraft: Sendable {
         /// Materialized views that leave.
         var materializedViews: [MaterializedView] = []
         var statistics: [StatisticsMove] = []
+        /// Foreign keys that the generation that leaves gets back when it returns, by table, as JSON.
+        var leavingKeys: [String: String] = [:]
         /// OIDs of relations of others that are locked with the live ones.
         var outside: [UInt32] = []
         /// What the objects' expressions have to mean when they are made again.
@@ -83,6 +85,18 @@ struct SwapDraft: Sendable {
         )
         captured.objects += try await Publications.capture(
             of: kept,
+            on: connection
+        )
+        let leaving = try await OutgoingForeignKey.find(
+            of: live.oids,
+            besides: live.oids,
+            on: connection
+        )
+        captured.leavingKeys = try Dictionary(grouping: leaving, by: \.table).mapValues { try $0.json }
+        captured.objects += try await OutgoingForeignKey.carried(
+            leaving,
+            to: target,
+            in: liveSchema,
             on: connection
         )
         captured.objects += try await IncomingForeignKeys.capture(to: live.oids, on: connection)

@@ -50,13 +50,15 @@ extension ReadModelDatabase {
             let began = try await Gates.LoadMark.now(on: connection)
             let live = try await reload.findLive(on: connection)
             let records = try await Bookkeeping.generations(of: projection.name, on: connection)
-            try await guards.check(
-                tables.map { ($0.name, $0.count) },
-                against: live,
-                projection: projection.name,
-                generation: GenerationRecord.next(after: records, live: live),
-                on: connection
-            )
+            try await connection.withTransaction {
+                try await guards.check(
+                    tables.map { ($0.name, $0.count) },
+                    against: live,
+                    projection: projection.name,
+                    generation: GenerationRecord.next(after: records, live: live),
+                    on: $0
+                )
+            }
             let bindings = try await reload.bind(live, on: connection).bindings
             let encoded = try zip(tables, bindings).map { table, binding in
                 let target = QualifiedName(schema: liveSchema, name: table.name)

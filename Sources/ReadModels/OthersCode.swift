@@ -1,0 +1,159 @@
+import Postgres
+
+/// Tables whose owner wrote something that the server evaluates for everybody who reads or changes their
+/// rows: index expressions, checks, defaults, generated columns, triggers.
+///
+/// Expressions of the server's own immutable functions, and of immutable functions of roles that are
+/// trusted, do no harm whoever evaluates them, and are not counted.
+struct OthersCode: Sendable {
+    /// What evaluates it.
+    enum Use: Sendable {
+        /// Planning a query: the server computes constants of index and statistics expressions.
+        case reading
+        /// Writing, which includes that.
+        case writing
+    }
+
+    /// Owners of tables, by the tables' OIDs.
+    private let readers: [UInt32: String]
+    private let writers: [UInt32: String]
+    private let owners: [UInt32: String]
+
+    /// Asks about tables.
+    ///
+    /// - Parameters:
+    ///   - tables: OIDs.
+    ///   - connection: Inside or outside a transaction.
+    /// - Throws: ``ServerError``.
+    init(of tables: [UInt32], on connection: PostgresConnection) async throws {
+        let rows = try await connection.query(
+            Self.query,
+            [.ints(tables.map { Int64($0) }), .texts(Self.harmless)]
+        ).rows
+        var readers: [UInt32: String] = [:]
+        var writers: [UInt32: String] = [:]
+        var owners: [UInt32: String] = [:]
+        for row in rows {
+            let table = UInt32(try row.int("oid"))
+            let owner = try row.string("owner")
+            owners[table] = owner
+            if try row.bool("is_written") { writers[table] = owner }
+            if try row.bool("is_read") { readers[table] = owner }
+        }
+        (self.readers, self.writers, self.owners) = (readers, writers, owners)
+    }
+
+    /// As whom a table is to be used; nil where this role can do no harm to itself by it.
+    func operation(_ use: Use, _ table: UInt32) -> RestrictedOperation? {
+        let owners = use == .reading ? readers : writers
+        return owners[table].map { RestrictedOperation(owner: $0) }
+    }
+
+    /// As whom a table is read that is not locked: its owner may be putting something onto it.
+    func owner(of table: UInt32) -> RestrictedOperation? {
+        owners[table].map { RestrictedOperation(owner: $0) }
+    }
+
+    /// As whom a query of several tables is run; nil where this role does no harm by it.
+    ///
+    /// - Returns: The owners in question: a query can have the rights of one only.
+    var readingOwners: Set<String> { Set(readers.values) }
+
+    // Functions of the server that are not immutable, and tell or do nothing of other people's.
+    private static let harmless = [
+        "age", "array_to_json", "array_to_string", "clock_timestamp", "concat", "concat_ws", "date",
+        "date_part", "date_trunc", "extract", "format", "gen_random_uuid", "interval",
+        "json_build_array", "json_build_object", "jsonb_build_array", "jsonb_build_object", "nextval",
+        "now", "random", "row_to_json", "statement_timestamp", "text", "time", "timestamp",
+        "timestamptz", "timetz", "timezone", "to_char", "to_date", "to_json", "to_jsonb",
+        "to_timestamp", "to_tsvector", "transaction_timestamp", "uuidv4", "uuidv7",
+    ]
+
+    // The server records on which functions, operators and types an expression depends, but for its
+    // own, whose numbers are in the stored tree.
+    private static let query = """
+        WITH RECURSIVE relation AS (
+            SELECT c.oid, r.rolname FROM pg_catalog.pg_class AS c
+            JOIN pg_catalog.pg_roles AS r ON r.oid = c.relowner
+            WHERE c.oid = ANY ($1::pg_catalog.oid[]) AND r.rolname <> current_user
+                AND NOT r.rolsuper
+        ), expression (rel, classid, objid, tree, is_read) AS (
+            SELECT i.indrelid, 'pg_catalog.pg_class'::pg_catalog.regclass, i.indexrelid,
+                pg_catalog.concat(i.indexprs, i.indpred), true
+            FROM pg_catalog.pg_index AS i JOIN relation AS r ON r.oid = i.indrelid
+            WHERE i.indexprs IS NOT NULL OR i.indpred IS NOT NULL
+            UNION ALL
+            SELECT s.stxrelid, 'pg_catalog.pg_statistic_ext'::pg_catalog.regclass, s.oid,
+                s.stxexprs::pg_catalog.text, true
+            FROM pg_catalog.pg_statistic_ext AS s JOIN relation AS r ON r.oid = s.stxrelid
+            WHERE s.stxexprs IS NOT NULL
+            UNION ALL
+            SELECT o.conrelid, 'pg_catalog.pg_constraint'::pg_catalog.regclass, o.oid,
+                o.conbin::pg_catalog.text, false
+            FROM pg_catalog.pg_constraint AS o JOIN relation AS r ON r.oid = o.conrelid
+            WHERE o.conbin IS NOT NULL
+            UNION ALL
+            SELECT d.adrelid, 'pg_catalog.pg_attrdef'::pg_catalog.regclass, d.oid,
+                d.adbin::pg_catalog.text, false
+            FROM pg_catalog.pg_attrdef AS d JOIN relation AS r ON r.oid = d.adrelid
+        ), value_type (rel, oid, is_read) AS (
+            SELECT r.oid, a.atttypid, false FROM relation AS r
+            JOIN pg_catalog.pg_attribute AS a ON a.attrelid = r.oid AND a.attnum > 0
+                AND NOT a.attisdropped
+            UNION
+            SELECT e.rel, d.refobjid, e.is_read FROM expression AS e
+            JOIN pg_catalog.pg_depend AS d ON d.classid = e.classid AND d.objid = e.objid
+                AND d.refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass
+            UNION
+            SELECT v.rel, inner_type.oid, v.is_read FROM value_type AS v
+            JOIN pg_catalog.pg_type AS t ON t.oid = v.oid
+            CROSS JOIN LATERAL (
+                SELECT t.typbasetype AS oid UNION ALL SELECT t.typelem UNION ALL
+                SELECT a.atttypid FROM pg_catalog.pg_attribute AS a
+                WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped UNION ALL
+                SELECT g.rngsubtype FROM pg_catalog.pg_range AS g WHERE g.rngtypid = t.oid
+            ) AS inner_type
+            WHERE inner_type.oid <> 0
+        ), evaluated AS (
+            SELECT * FROM expression
+            UNION ALL
+            SELECT v.rel, 'pg_catalog.pg_constraint'::pg_catalog.regclass, o.oid,
+                o.conbin::pg_catalog.text, v.is_read
+            FROM value_type AS v JOIN pg_catalog.pg_constraint AS o ON o.contypid = v.oid
+        ), called (rel, oid, is_read) AS (
+            SELECT e.rel, coalesce(p.oprcode::pg_catalog.oid, d.refobjid), e.is_read
+            FROM evaluated AS e
+            JOIN pg_catalog.pg_depend AS d ON d.classid = e.classid AND d.objid = e.objid
+            LEFT JOIN pg_catalog.pg_operator AS p ON p.oid = d.refobjid
+                AND d.refclassid = 'pg_catalog.pg_operator'::pg_catalog.regclass
+            WHERE d.refclassid IN ('pg_catalog.pg_proc'::pg_catalog.regclass,
+                'pg_catalog.pg_operator'::pg_catalog.regclass)
+            UNION ALL
+            SELECT e.rel, m.number[1]::pg_catalog.oid, e.is_read FROM evaluated AS e
+            CROSS JOIN LATERAL pg_catalog.regexp_matches(e.tree, ':funcid ([0-9]+)', 'g')
+                AS m (number)
+            UNION ALL
+            SELECT v.rel, f.oid, v.is_read FROM value_type AS v
+            JOIN pg_catalog.pg_range AS g ON g.rngtypid = v.oid
+            CROSS JOIN LATERAL (
+                SELECT g.rngcanonical::pg_catalog.oid AS oid UNION ALL
+                SELECT g.rngsubdiff::pg_catalog.oid) AS f
+            UNION ALL
+            SELECT r.oid, t.tgfoid, false FROM relation AS r
+            JOIN pg_catalog.pg_trigger AS t ON t.tgrelid = r.oid AND NOT t.tgisinternal
+        )
+        SELECT r.oid, r.rolname AS owner, c.rel IS NOT NULL AS is_written,
+            coalesce(c.is_read, false) AS is_read
+        FROM relation AS r
+        LEFT JOIN (
+            SELECT c.rel, pg_catalog.bool_or(c.is_read) AS is_read
+            FROM called AS c
+            JOIN pg_catalog.pg_proc AS f ON f.oid = c.oid
+            JOIN pg_catalog.pg_roles AS o ON o.oid = f.proowner
+            WHERE NOT (f.provolatile = 'i' AND (o.rolsuper OR o.rolname = current_user))
+                AND NOT (f.pronamespace = 'pg_catalog'::pg_catalog.regnamespace AND o.rolsuper
+                    AND f.proname = ANY ($2::pg_catalog.text[]))
+            GROUP BY c.rel
+        ) AS c ON c.rel = r.oid
+        """
+}

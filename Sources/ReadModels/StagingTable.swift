@@ -1,0 +1,71 @@
+import Postgres
+
+/// A temporary table of the session that takes rows on their way into another one.
+///
+/// Its columns have the base types of those they are for: what a domain checks is evaluated when the
+/// rows go into the table, with the rights of that statement.
+struct StagingTable: Sendable {
+    let name: QualifiedName
+
+    /// Names one of the session's.
+    init(_ name: String) {
+        self.name = QualifiedName(schema: "pg_temp", name: name)
+    }
+
+    /// Makes it, empty.
+    ///
+    /// - Parameters:
+    ///   - table: OID of the table that the rows are for.
+    ///   - columns: Names of its columns.
+    ///   - first: Definition of a column in front of them.
+    ///   - ending: What the end of a transaction does to it.
+    ///   - connection: The session.
+    /// - Throws: ``ServerError``.
+    func make(
+        for table: UInt32,
+        _ columns: [String],
+        behind first: String? = nil,
+        onCommit ending: String,
+        on connection: PostgresConnection
+    ) async throws {
+        let rows = try await connection.query(
+            Self.columnsQuery,
+            [.int(Int64(table)), .texts(columns)]
+        ).rows
+        let definitions = try [first].compactMap { $0 } + rows.map { try $0.string("definition") }
+        try await connection.execute(
+            "CREATE TEMPORARY TABLE \(SQLText.identifier(name.name)) "
+                + "(\(definitions.joined(separator: ", "))) ON COMMIT \(ending)"
+        )
+    }
+
+    /// Lets a role do something with it.
+    func grant(
+        _ privilege: String,
+        to operation: RestrictedOperation,
+        on connection: PostgresConnection
+    ) async throws {
+        try await connection.execute(
+            "GRANT \(privilege) ON \(name.sql) TO \(SQLText.identifier(operation.owner))"
+        )
+    }
+
+    private static let columnsQuery = """
+        WITH RECURSIVE base AS (
+            SELECT a.attname, w.place, a.atttypid, a.atttypmod, a.attcollation
+            FROM pg_catalog.unnest($2::pg_catalog.text[]) WITH ORDINALITY AS w (name, place)
+            JOIN pg_catalog.pg_attribute AS a ON a.attrelid = $1::pg_catalog.oid
+                AND a.attname = w.name AND a.attnum > 0
+            UNION ALL
+            SELECT b.attname, b.place, t.typbasetype,
+                CASE WHEN b.atttypmod < 0 THEN t.typtypmod ELSE b.atttypmod END, b.attcollation
+            FROM base AS b JOIN pg_catalog.pg_type AS t ON t.oid = b.atttypid AND t.typtype = 'd'
+        )
+        SELECT pg_catalog.format('%I %s %s', b.attname,
+            pg_catalog.format_type(b.atttypid, b.atttypmod),
+            CASE WHEN b.attcollation <> t.typcollation
+                THEN 'COLLATE ' || b.attcollation::pg_catalog.regcollation END) AS definition
+        FROM base AS b JOIN pg_catalog.pg_type AS t ON t.oid = b.atttypid AND t.typtype <> 'd'
+        ORDER BY b.place
+        """
+}
