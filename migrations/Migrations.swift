@@ -26,6 +26,11 @@ package enum Migrations {
                 bytes: PackageResources._002_cut_over_records_sql
             ),
             Migration(number: 3, name: "followers", bytes: PackageResources._003_followers_sql),
+            Migration(
+                number: 4,
+                name: "foreign_keys",
+                bytes: PackageResources._004_foreign_keys_sql
+            ),
         ]
     }
 }

@@ -27,7 +27,7 @@ struct CarriedObject: Equatable, Sendable {
     ///
     /// - Parameters:
     ///   - query: Its parameter are the tables' OIDs. Its columns are subject, note, locked, release and
-    ///     the statements restore_1 to restore_3, null where there is none; host, where it can have one;
+    ///     the statements restore_1 and following, null where there is none; host, where it can have one;
     ///     and tree_host and tree_name, where it has expressions.
     ///   - kind: Of its expressions; nil where it has none.
     ///   - tables: OIDs.
@@ -50,7 +50,7 @@ struct CarriedObject: Equatable, Sendable {
                 locked: row["locked"],
                 host: result.columns.contains("host") ? row["host"] : nil,
                 release: [row["release"]].compactMap { $0 },
-                restore: ["restore_1", "restore_2", "restore_3"].compactMap { row[$0] }
+                restore: result.columns.filter { $0.hasPrefix("restore_") }.compactMap { row[$0] }
             )
             if let kind {
                 object.trees = [

@@ -64,7 +64,7 @@ struct FollowUps: Sendable {
     private func pending(on connection: PostgresConnection) async throws -> [QueryRow] {
         try await connection.query(
             """
-            SELECT f.follow_up_id, CASE
+            SELECT f.follow_up_id, f.relation, f.kind = 'refresh' AS is_refresh, CASE
                 WHEN f.kind = 'validate' AND o.oid IS NOT NULL AND NOT o.convalidated
                 THEN pg_catalog.format('ALTER TABLE %s VALIDATE CONSTRAINT %I',
                     o.conrelid::pg_catalog.regclass, o.conname)
@@ -89,13 +89,32 @@ struct FollowUps: Sendable {
         ).rows
     }
 
+    /// A foreign key is validated by a query of the table, as its owner; a materialized view is refreshed
+    /// as its owner by the server.
+    private func run(
+        _ statement: String,
+        on relation: UInt32,
+        isRefresh: Bool,
+        _ connection: PostgresConnection
+    ) async throws {
+        let code = try await OthersCode(of: [relation], on: connection)
+        guard !isRefresh, let owner = code.owner(of: relation) else {
+            try await connection.execute(statement)
+            return
+        }
+        try await connection.withTransaction {
+            try await owner.define([statement], under: "pg_catalog", on: $0)
+        }
+    }
+
     private func perform(
         _ row: QueryRow,
         on connection: PostgresConnection
     ) async throws -> String? {
         if let statement = row["statement"] {
             do {
-                try await connection.execute(statement)
+                let relation = UInt32(try row.int("relation"))
+                try await run(statement, on: relation, isRefresh: try row.bool("is_refresh"), connection)
             } catch let error as ServerError {
                 return try "\(row.string("complaint")) The server says: \(error)"
             }

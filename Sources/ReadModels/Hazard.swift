@@ -14,6 +14,7 @@ enum Hazard {
         if !consent.recreatesIncomingForeignKeys { queries.append(incomingQuery) }
         if !consent.republishes { queries.append(publicationsQuery) }
         return try await findings(from: queries, tables, on: connection)
+            + MaterializedView.mixed(over: tables, on: connection)
     }
 
     /// What a truncate-and-reload cannot do.

@@ -51,32 +51,108 @@ struct MaterializedView: Equatable, Sendable {
         }
     }
 
-    /// Those that read the tables through a plain view, and so keep their place: what they hold is
-    /// of the old tables until they are refreshed.
-    static func behindViews(
+    /// One that holds rows of the tables as they were until it is refreshed.
+    struct Stale: Sendable {
+        let oid: UInt32
+        /// Qualified and quoted.
+        let sql: String
+        let name: QualifiedName
+        /// Whether it reads a table without a view or a function between.
+        let isDirect: Bool
+        /// Whether it reads them through a plain view, or calls functions whose text may read them.
+        let isBehind: Bool
+        /// Whether it can be refreshed while it is read.
+        let isQuiet: Bool
+
+        /// What is to be done after the new rows are live; nil where its readers would have to wait.
+        func followUp(on relation: UInt32) -> FollowUp? {
+            isQuiet ? FollowUp(kind: .refresh, relation: relation, objectName: sql) : nil
+        }
+    }
+
+    /// All that read the tables, the innermost first.
+    static func stale(
         over tables: [UInt32],
         on connection: PostgresConnection
-    ) async throws -> [CarriedObject] {
+    ) async throws -> [Stale] {
         guard !tables.isEmpty else { return [] }
         try await connection.setSearchPath([])
-        let result = try await connection.query(behindQuery, [.ints(tables.map { Int64($0) })])
+        let result = try await connection.query(staleQuery, [.ints(tables.map { Int64($0) })])
         return try result.rows.map { row in
-            let name = try row.string("name")
-            let isQuiet = try row.bool("is_quiet")
-            return CarriedObject(
-                subject: "materialized view \(name)",
-                note: isQuiet
-                    ? "refreshed after the swap, CONCURRENTLY"
-                    : "reads the tables through a view and keeps its rows: REFRESH MATERIALIZED "
-                        + "VIEW \(name) when its readers can wait",
-                followUp: isQuiet
-                    ? FollowUp(
-                        kind: .refresh,
-                        relation: UInt32(try row.int("oid")),
-                        objectName: name
-                    ) : nil
+            Stale(
+                oid: UInt32(try row.int("oid")),
+                sql: try row.string("sql"),
+                name: QualifiedName(
+                    schema: try row.string("schema"),
+                    name: try row.string("name")
+                ),
+                isDirect: try row.bool("is_direct"),
+                isBehind: try row.bool("is_behind"),
+                isQuiet: try row.bool("is_quiet")
             )
         }
+    }
+
+    /// Those whose rows a swap leaves as they were, or mixed: they read the tables through a plain
+    /// view or a function, and what these find are the old tables until the swap.
+    ///
+    /// - Parameters:
+    ///   - tables: OIDs of the live tables.
+    ///   - twins: The materialized views that take the places of live ones, by name.
+    ///   - connection: Inside a transaction.
+    /// - Returns: What is done about each.
+    /// - Throws: The server's error.
+    static func behindViews(
+        over tables: [UInt32],
+        twins: [GenerationRecord.TableRecord] = [],
+        on connection: PostgresConnection
+    ) async throws -> [CarriedObject] {
+        try await stale(over: tables, on: connection).filter(\.isBehind).map { view in
+            let twin = view.isDirect ? twins.first { $0.name == view.name.name }?.oid : nil
+            return CarriedObject(
+                subject: "materialized view \(view.sql)",
+                note: view.isQuiet
+                    ? "refreshed after the swap, CONCURRENTLY"
+                    : "reads the tables through a view and keeps its rows: REFRESH MATERIALIZED "
+                        + "VIEW \(view.sql) when its readers can wait",
+                followUp: view.followUp(on: twin ?? view.oid)
+            )
+        }
+    }
+
+    /// Those over tables whose rows are replaced in place: a truncate, too, leaves them as they were.
+    static func afterTruncate(
+        of tables: [UInt32],
+        on connection: PostgresConnection
+    ) async throws -> [CarriedObject] {
+        try await stale(over: tables, on: connection).map { view in
+            CarriedObject(
+                subject: "materialized view \(view.sql)",
+                note: view.isQuiet
+                    ? "refreshed after the truncate, CONCURRENTLY"
+                    : "keeps its rows: REFRESH MATERIALIZED VIEW \(view.sql) when its readers can wait",
+                followUp: view.followUp(on: view.oid)
+            )
+        }
+    }
+
+    /// Those that a swap would leave with rows of both generations: filled from the new tables, and
+    /// from the old ones that views and functions still find.
+    static func mixed(
+        over tables: [UInt32],
+        on connection: PostgresConnection
+    ) async throws -> [Finding] {
+        try await stale(over: tables, on: connection)
+            .filter { $0.isDirect && $0.isBehind && !$0.isQuiet }
+            .map { view in
+                Finding(
+                    .refuse,
+                    "materialized view \(view.sql)",
+                    "it reads the tables, and reads them through a view or a function as well, so it "
+                        + "would hold rows of both generations. With a unique index over columns it "
+                        + "is refreshed CONCURRENTLY after the swap; or drop it"
+                )
+            }
     }
 
     /// Statements that make its twin at home.
@@ -108,7 +184,14 @@ struct MaterializedView: Equatable, Sendable {
             for: rehearsal.homeSchema,
             searchPath: [name.schema],
             on: connection
-        )[name.name, default: [:]].filter { $0.value.phase == .rows }
+        )[name.name, default: [:]].filter {
+            $0.value.phase == .rows || $0.key.contains("statistics ")
+                && !$0.key.hasPrefix("statistics target of column")
+        }.mapValues { feature in
+            var late = feature
+            late.phase = .rows
+            return late
+        }
         let definitions = DeferredDefinitions([(name.name, shape)], present: [])
         return Twin(
             name: home,
@@ -160,24 +243,47 @@ extension MaterializedView {
         ORDER BY f.depth, n.nspname, c.relname
         """
 
-    // REFRESH … CONCURRENTLY needs a unique index over plain columns and all rows.
-    private static let behindQuery = """
-        WITH RECURSIVE \(ViewGraph.uses), found (oid, is_behind, depth) AS (
-            SELECT u.upper, c.relkind = 'v', 1 FROM uses AS u
+    // REFRESH … CONCURRENTLY needs a unique index over plain columns and all rows. What a function with
+    // a text for its body reads is known to nobody; one that is immutable says that it reads nothing.
+    private static let staleQuery = """
+        WITH RECURSIVE \(ViewGraph.uses), called (upper, oid) AS (
+            SELECT DISTINCT r.ev_class, d.refobjid
+            FROM pg_catalog.pg_depend AS d
+            JOIN pg_catalog.pg_rewrite AS r ON r.oid = d.objid
+            WHERE d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+                AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+        ), edge (upper, lower, is_behind) AS (
+            SELECT u.upper, u.lower, c.relkind = 'v' FROM uses AS u
             JOIN pg_catalog.pg_class AS c ON c.oid = u.upper AND c.relpersistence <> 't'
-            WHERE u.lower = ANY ($1::pg_catalog.oid[])
+            UNION ALL
+            SELECT f.upper, d.refobjid, true FROM called AS f
+            JOIN pg_catalog.pg_depend AS d ON d.objid = f.oid
+                AND d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+                AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+        ), found (oid, is_behind, depth) AS (
+            SELECT e.upper, e.is_behind, 1 FROM edge AS e WHERE e.lower = ANY ($1::pg_catalog.oid[])
             UNION
-            SELECT u.upper, f.is_behind OR c.relkind = 'v', f.depth + 1
-            FROM uses AS u
-            JOIN found AS f ON f.oid = u.lower
-            JOIN pg_catalog.pg_class AS c ON c.oid = u.upper AND c.relpersistence <> 't'
+            SELECT e.upper, f.is_behind OR e.is_behind, f.depth + 1
+            FROM edge AS e JOIN found AS f ON f.oid = e.lower AND f.depth < 100
         )
-        SELECT c.oid, c.oid::pg_catalog.regclass AS name, EXISTS (
+        SELECT c.oid, c.oid::pg_catalog.regclass AS sql, n.nspname AS schema, c.relname AS name,
+            f.is_direct, f.is_behind OR EXISTS (
+                SELECT FROM called AS t
+                JOIN pg_catalog.pg_proc AS p ON p.oid = t.oid AND p.prosqlbody IS NULL
+                    AND p.provolatile <> 'i'
+                JOIN pg_catalog.pg_language AS l ON l.oid = p.prolang
+                    AND l.lanname NOT IN ('internal', 'c')
+                WHERE t.upper = c.oid) AS is_behind, EXISTS (
             SELECT FROM pg_catalog.pg_index AS i
             WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
                 AND i.indexprs IS NULL) AS is_quiet
-        FROM (SELECT oid, pg_catalog.max(depth) AS depth FROM found WHERE is_behind GROUP BY oid) AS f
+        FROM (
+            SELECT oid, pg_catalog.max(depth) AS depth, pg_catalog.bool_or(is_behind) AS is_behind,
+                pg_catalog.bool_or(NOT is_behind) AS is_direct
+            FROM found GROUP BY oid
+        ) AS f
         JOIN pg_catalog.pg_class AS c ON c.oid = f.oid
+        JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
         WHERE c.relkind = 'm' AND c.relispopulated
         ORDER BY f.depth, 2
         """
@@ -215,6 +321,18 @@ extension MaterializedView {
             a.attname, o.option_name, o.option_value), 5
         FROM pg_catalog.pg_attribute AS a, pg_catalog.pg_options_to_table(a.attoptions) AS o
         WHERE a.attrelid = $1::pg_catalog.oid AND a.attnum > 0 AND o.option_name <> 'pg_attver'
+        UNION ALL
+        SELECT 'mark', pg_catalog.format('ALTER MATERIALIZED VIEW %s ALTER %I SET STORAGE %s', $2,
+            a.attname, CASE a.attstorage WHEN 'p' THEN 'PLAIN' WHEN 'e' THEN 'EXTERNAL'
+                WHEN 'm' THEN 'MAIN' ELSE 'EXTENDED' END), 5
+        FROM pg_catalog.pg_attribute AS a
+        JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid AND t.typstorage <> a.attstorage
+        WHERE a.attrelid = $1::pg_catalog.oid AND a.attnum > 0
+        UNION ALL
+        SELECT 'mark', s.statement, 6
+        FROM (SELECT \(TableAttachments.extensions(
+            of: "pg_class", "$1::pg_catalog.oid", "'MATERIALIZED VIEW ' || $2")) AS statement) AS s
+        WHERE s.statement IS NOT NULL
         ORDER BY place
         """
 }

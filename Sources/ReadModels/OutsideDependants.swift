@@ -71,7 +71,9 @@ enum OutsideDependants {
                 f.oid, 0) AS subject,
             'its BEGIN ATOMIC body reads the new table' AS note, NULL AS locked, NULL AS release,
             pg_catalog.pg_get_functiondef(f.oid) AS restore_1,
-            NULL AS restore_2, NULL AS restore_3, f.oid AS tree_host, f.proname AS tree_name
+            \(TableAttachments.extensions(of: "pg_proc", "f.oid",
+                "'ROUTINE ' || f.oid::pg_catalog.regprocedure")) AS restore_2,
+            NULL AS restore_3, f.oid AS tree_host, f.proname AS tree_name
         FROM pg_catalog.pg_depend AS d
         JOIN pg_catalog.pg_proc AS f ON f.oid = d.objid AND f.prosqlbody IS NOT NULL
         WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.deptype = 'n'

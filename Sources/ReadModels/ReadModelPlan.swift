@@ -241,6 +241,16 @@ private struct Planning {
             }
         } catch ReadModelError.refusedByPlan(_, let reasons) {
             return Findings(lines: reasons.map { Finding(.refuse, nil, $0) })
+        } catch let error as ServerError where error.sqlState == SQLFile.newEnumValue {
+            return Findings(lines: [
+                Finding(
+                    .warn,
+                    "setup.sql",
+                    "it adds a value to a type that is used at once, and the server allows that in "
+                        + "the next transaction only. A rebuild runs setup.sql first, and then plans "
+                        + "what is not looked at here"
+                )
+            ])
         }
     }
 
@@ -255,6 +265,9 @@ private struct Planning {
                 + (projection.checks == nil
                     ? []
                     : SearchPaths.obstacleToChecks(in: database.liveSchema, on: connection))
+                + MaterializedView.afterTruncate(of: live.oids, on: connection).map {
+                    $0.followUp == nil ? Finding(.warn, $0.subject, $0.note) : $0.finding
+                }
                 + bindings.warnings.map { Finding(.warn, nil, $0) }
         )
     }

@@ -88,7 +88,7 @@ struct ReloadAttempt: Sendable {
             )
             result.lockWaitMilliseconds = recorded.lockWait
             result.positionBefore = recorded.positionBefore
-            result.warnings = warnings
+            result.warnings = warnings + recorded.warnings
             return result
         }
     }
@@ -139,6 +139,7 @@ struct ReloadAttempt: Sendable {
         let positionBefore: String?
         /// Milliseconds.
         let lockWait: Double
+        let warnings: [String]
     }
 
     private func lock(
@@ -233,6 +234,20 @@ struct ReloadAttempt: Sendable {
         )
     }
 
+    /// Leaves the materialized views over the tables to be refreshed after COMMIT.
+    ///
+    /// - Returns: A sentence for each that is not, because its readers would have to wait.
+    private func recordFollowUps(
+        of fence: Fence,
+        on connection: PostgresConnection
+    ) async throws -> [String] {
+        let views = try await MaterializedView.afterTruncate(of: fence.live.oids, on: connection)
+        for followUp in views.compactMap(\.followUp) {
+            try await connection.execute(followUp.record(run: run.mark))
+        }
+        return views.filter { $0.followUp == nil }.map { "\($0.subject): \($0.note)" }
+    }
+
     /// Writes the new generation over the old one, which shares its tables.
     private func record(
         _ fence: Fence,
@@ -301,7 +316,8 @@ struct ReloadAttempt: Sendable {
             number: number,
             previous: fence.live.generation?.number,
             positionBefore: fence.checkpoint?.position,
-            lockWait: try swap?.optionalDouble("lock_wait_ms") ?? 0
+            lockWait: try swap?.optionalDouble("lock_wait_ms") ?? 0,
+            warnings: try await recordFollowUps(of: fence, on: connection)
         )
     }
 }

@@ -11,7 +11,8 @@ struct SQLFile: Sendable {
     ///
     /// - Returns: The results of all statements, in order.
     /// - Throws: ``ReadModelError/refusedByPlan(projection:reasons:)`` when the file ends the
-    ///   transaction or a statement fails; ``ServerError`` when a right is missing.
+    ///   transaction or a statement fails; ``ServerError`` when a right is missing, or a value is too
+    ///   new.
     @discardableResult
     func run(
         for projection: String,
@@ -22,7 +23,9 @@ struct SQLFile: Sendable {
         }
         do {
             return try await connection.executeEach(text)
-        } catch let error as ServerError where error.sqlState != "42501" {
+        } catch let error as ServerError
+            where error.sqlState != "42501" && error.sqlState != SQLFile.newEnumValue
+        {
             throw ReadModelError.refusedByPlan(
                 projection: projection,
                 reasons: ["\(name): \(error)"]
@@ -34,6 +37,9 @@ struct SQLFile: Sendable {
             )
         }
     }
+
+    /// SQLSTATE of an enum's value that is used in the transaction that adds it.
+    static let newEnumValue = "55P04"
 
     /// The statements, where each is a query that stands by itself, so that they may run in any order
     /// and on any connection; nil when one of them is something else, such as SET LOCAL.

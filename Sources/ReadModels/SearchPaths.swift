@@ -31,8 +31,7 @@ enum SearchPaths {
     /// For definitions of new tables: their home, the live schema, and the schemas of what the live
     /// tables' own definitions depend on.
     ///
-    /// Not what the database or a role has set: others may be able to make functions and operators
-    /// there, which would be taken for the usual ones.
+    /// Behind them is what database and role have set, where nobody else can make anything.
     static func ofTables(
         in homeSchema: String,
         _ liveSchema: String,
@@ -44,9 +43,46 @@ enum SearchPaths {
             featuresQuery,
             [.ints(live.map { Int64($0) })]
         ).rows.map { SQLText.identifier(try $0.string("nspname")) }
-        return ([homeSchema, liveSchema].map(SQLText.identifier) + schemas)
-            .joined(separator: ", ")
+        let known = [homeSchema, liveSchema].map(SQLText.identifier) + schemas
+        let usual = try await usual(on: connection).filter { !known.contains($0) }
+        return (known + usual).joined(separator: ", ")
     }
+
+    /// The schemas that database and role have on their search path, but for those in which others can
+    /// make functions and operators that would be taken for the usual ones.
+    private static func usual(on connection: PostgresConnection) async throws -> [String] {
+        var usual: [String] = []
+        for row in try await connection.query(usualQuery).rows {
+            let schema = try row.string("nspname")
+            guard try await makers(in: schema, besides: [], on: connection).isEmpty else { continue }
+            usual.append(SQLText.identifier(schema))
+        }
+        return usual
+    }
+
+    // A role's setting in this database comes before its other one, and that before the database's.
+    private static let usualQuery = """
+        SELECT n.nspname
+        FROM (
+            SELECT pg_catalog.substr(c.setting, pg_catalog.length('search_path=') + 1) AS path
+            FROM pg_catalog.pg_db_role_setting AS s
+            CROSS JOIN LATERAL pg_catalog.unnest(s.setconfig) AS c (setting)
+            WHERE c.setting LIKE 'search\\_path=%' AND s.setdatabase IN (0, (
+                    SELECT d.oid FROM pg_catalog.pg_database AS d
+                    WHERE d.datname = pg_catalog.current_database()))
+                AND s.setrole IN (0, (SELECT r.oid FROM pg_catalog.pg_roles AS r
+                    WHERE r.rolname = current_user))
+            ORDER BY s.setrole <> 0 DESC, s.setdatabase <> 0 DESC LIMIT 1
+        ) AS p
+        CROSS JOIN LATERAL pg_catalog.regexp_split_to_table(p.path, '\\s*,\\s*') WITH ORDINALITY
+            AS e (element, place)
+        JOIN pg_catalog.pg_namespace AS n ON n.nspname = CASE
+            WHEN e.element LIKE '"%"' THEN pg_catalog.replace(
+                pg_catalog.substr(e.element, 2, pg_catalog.length(e.element) - 2), '""', '"')
+            ELSE pg_catalog.lower(e.element) END
+        WHERE n.nspname !~ '^pg_'
+        ORDER BY e.place
+        """
 
     /// For `checks.sql`: the tables' schema, and the live one where nobody can make operators or
     /// functions there that would be taken for the usual ones and run with this role's rights.

@@ -199,6 +199,8 @@ enum ShapeQuery {
                 WITH ORDINALITY AS o (option_name, option_value, place)
             WHERE o.option_name <> 'pg_attver'
             UNION ALL
+            SELECT 'not null', 'NOT NULL', 2, 'SET NOT NULL' WHERE attnotnull
+            UNION ALL
             SELECT 'storage', n.name, 2, 'SET STORAGE ' || n.name
             FROM pg_catalog.pg_type AS t, LATERAL (SELECT CASE attstorage WHEN 'p' THEN 'PLAIN'
                 WHEN 'e' THEN 'EXTERNAL' WHEN 'm' THEN 'MAIN' ELSE 'EXTENDED' END AS name) AS n
@@ -265,6 +267,13 @@ enum ShapeQuery {
         FROM index_of AS i
         JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indexrelid AND a.attstattarget >= 0
             AND a.attnum > 0
+        UNION ALL
+        SELECT i.relname, 'extensions of index ' || i.quoted, s.statement, NULL, i.part_of, 'rows', 14,
+            s.statement, NULL, NULL, NULL
+        FROM index_of AS i
+        CROSS JOIN LATERAL (SELECT \(TableAttachments.extensions(
+            of: "pg_class", "i.indexrelid", "'INDEX ' || i.name")) AS statement) AS s
+        WHERE i.constraint_oid IS NULL AND s.statement IS NOT NULL
         UNION ALL
         SELECT relname, 'statistics target of statistics ' || quoted,
             stxstattarget::pg_catalog.text, NULL, 'statistics ' || quoted, 'table', 5,

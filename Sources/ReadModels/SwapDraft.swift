@@ -100,7 +100,11 @@ struct SwapDraft: Sendable {
             on: connection
         )
         captured.objects += try await IncomingForeignKeys.capture(to: live.oids, on: connection)
-        captured.objects += try await MaterializedView.behindViews(over: live.oids, on: connection)
+        captured.objects += try await MaterializedView.behindViews(
+            over: live.oids,
+            twins: target.materializedViews,
+            on: connection
+        )
         captured.outside = try await outside(captured.objects, on: connection)
         for index in captured.objects.indices {
             captured.objects[index].path = paths[captured.objects[index].subject]
@@ -275,7 +279,8 @@ struct SwapDraft: Sendable {
         let targets = target.tables.map { Int64($0.oid) }
         let result = try await connection.query(
             """
-            SELECT s.stxrelid, c.relname, s.stxname, n.nspname
+            SELECT s.stxrelid, c.relname, s.stxname, n.nspname,
+                pg_catalog.pg_get_userbyid(s.stxowner) AS owner
             FROM pg_catalog.pg_statistic_ext AS s
             JOIN pg_catalog.pg_namespace AS n ON n.oid = s.stxnamespace
             JOIN pg_catalog.pg_class AS c ON c.oid = s.stxrelid
@@ -289,21 +294,28 @@ struct SwapDraft: Sendable {
                 name: QualifiedName(
                     schema: try row.string("nspname"),
                     name: try row.string("stxname")
-                )
+                ), owner: try row.string("owner")
             )
         }
         let leaving = found.filter { !targets.contains($0.table) }
-        return found.map { statistics in
+        var moves: [StatisticsMove] = []
+        for statistics in found {
             let isLeaving = !targets.contains(statistics.table)
             let twin = leaving.first {
                 $0.tableName == statistics.tableName && $0.name.name == statistics.name.name
             }
-            return StatisticsMove(
-                name: statistics.name,
-                schema: isLeaving
-                    ? live.generation?.homeSchema ?? "" : twin?.name.schema ?? liveSchema,
-                isLeaving: isLeaving
+            if let twin, !isLeaving, twin.owner != statistics.owner {
+                try await connection.give("STATISTICS", statistics.name, to: twin.owner)
+            }
+            moves.append(
+                StatisticsMove(
+                    name: statistics.name,
+                    schema: isLeaving
+                        ? live.generation?.homeSchema ?? "" : twin?.name.schema ?? liveSchema,
+                    isLeaving: isLeaving
+                )
             )
         }
+        return moves
     }
 }

@@ -81,6 +81,10 @@ struct SwapPreflight: Sendable {
             JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
             WHERE NOT t.tgisinternal AND t.tgconstrrelid = ANY ($1::pg_catalog.oid[])
             UNION
+            SELECT s.stxowner, s.stxnamespace, 'statistics ' || s.stxnamespace::pg_catalog.regnamespace
+                || '.' || pg_catalog.quote_ident(s.stxname)
+            FROM pg_catalog.pg_statistic_ext AS s WHERE s.stxrelid = ANY ($1::pg_catalog.oid[])
+            UNION
             SELECT p.pubowner, NULL, 'publication ' || pg_catalog.quote_ident(p.pubname)
             FROM pg_catalog.pg_publication_rel AS r
             JOIN pg_catalog.pg_publication AS p ON p.oid = r.prpubid

@@ -122,11 +122,32 @@ enum TableAttachments {
                     ELSE 'DISABLE' END, t.tgname) END AS restore_2,
             CASE WHEN d.description IS NOT NULL THEN pg_catalog.format(
                 'COMMENT ON TRIGGER %I ON %s IS %L', t.tgname, t.tgrelid::pg_catalog.regclass,
-                d.description) END AS restore_3, t.tgrelid AS tree_host, t.tgname AS tree_name
+                d.description) END AS restore_3,
+            \(extensions(of: "pg_trigger", "t.oid",
+                "pg_catalog.format('TRIGGER %I ON %s', t.tgname, t.tgrelid::pg_catalog.regclass)"))
+                AS restore_4, t.tgrelid AS tree_host, t.tgname AS tree_name
         FROM pg_catalog.pg_trigger AS t
         LEFT JOIN pg_catalog.pg_description AS d ON d.objoid = t.oid
             AND d.classoid = 'pg_catalog.pg_trigger'::pg_catalog.regclass
         """
+
+    /// The extensions that take an object along when they are dropped, as statements.
+    ///
+    /// - Parameters:
+    ///   - catalogue: Of the object.
+    ///   - oid: Its OID, as an expression.
+    ///   - object: Kind and name of it, as an expression.
+    static func extensions(of catalogue: String, _ oid: String, _ object: String) -> String {
+        """
+        (SELECT pg_catalog.string_agg(pg_catalog.format('ALTER %s DEPENDS ON EXTENSION %I', \(object),
+                e.extname), '; ' ORDER BY e.extname)
+            FROM pg_catalog.pg_depend AS x
+            JOIN pg_catalog.pg_extension AS e ON e.oid = x.refobjid
+            WHERE x.classid = 'pg_catalog.\(catalogue)'::pg_catalog.regclass AND x.objid = \(oid)
+                AND x.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass
+                AND x.deptype = 'x')
+        """
+    }
 
     private static let triggersQuery = """
         SELECT pg_catalog.format('trigger %I on %s', t.tgname, t.tgrelid::pg_catalog.regclass)

@@ -82,11 +82,12 @@ extension ReadModelDatabase {
             }
         }
         let complaint = await reload.analyze()
+        let waiting = await FollowUps(projection: projection.name, database: self).perform()
         return ReloadResult(
             cutOver: cutOver,
             rows: Dictionary(uniqueKeysWithValues: tables.map { ($0.name, $0.count) }),
             bytes: encoded.map(\.byteCount).reduce(0, +),
-            warnings: complaint.map { [$0] } ?? []
+            warnings: [complaint].compactMap { $0 } + waiting
         )
     }
 }

@@ -173,9 +173,10 @@ package struct Rebuild: Sendable {
             let clock = StageClock()
             run.notes.forEach { progress(.warning($0)) }
             try await enter(.planning, run)
+            // First: what a transaction adds to a type can be used by the next one only.
+            try await database.setUp(tables)
             let plan = try await approvedPlan()
             plan.warnings.forEach { progress(.warning($0)) }
-            try await database.setUp(tables)
             clock.lap(\.plan)
             try await body(
                 OpenRebuild(

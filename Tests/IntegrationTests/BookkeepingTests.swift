@@ -11,7 +11,7 @@ struct BookkeepingTests {
         DROP TABLE reprise.follow_up;
         DROP TABLE reprise.follower;
         ALTER TABLE reprise.generation DROP load_xid, DROP live_shape, DROP built_by;
-        ALTER TABLE reprise.generation_table DROP kind, DROP shape;
+        ALTER TABLE reprise.generation_table DROP kind, DROP shape, DROP foreign_keys;
         ALTER TABLE reprise.swap DROP attempts, DROP lock_wait_ms, DROP longest_failed_wait_ms,
             DROP held_ms;
         DELETE FROM reprise.migration WHERE number > 1;
