@@ -11,6 +11,8 @@ struct OutgoingForeignKey: Codable, Equatable, Sendable {
     /// The table that has it, unqualified.
     let table: String
     let name: String
+    /// Its key among the features of its table.
+    let feature: String
     /// What comes after ADD CONSTRAINT, with every name qualified.
     let definition: String
     /// The table it refers to, qualified and quoted.
@@ -41,6 +43,7 @@ struct OutgoingForeignKey: Codable, Equatable, Sendable {
             OutgoingForeignKey(
                 table: try row.string("table_name"),
                 name: try row.string("name"),
+                feature: try row.string("feature"),
                 definition: try row.string("definition"),
                 parent: try row.string("parent"),
                 comment: row["comment"],
@@ -117,9 +120,6 @@ struct OutgoingForeignKey: Codable, Equatable, Sendable {
         }
         return sentences
     }
-
-    /// Its key among the features of its table.
-    var feature: String { "constraint \(SQLText.identifier(name))" }
 
     private var isValid: Bool { !definition.hasSuffix(" NOT VALID") }
 
@@ -200,6 +200,7 @@ extension OutgoingForeignKey {
     // to be null.
     private static let query = """
         SELECT c.relname AS table_name, o.conname AS name,
+            'constraint ' || pg_catalog.quote_ident(o.conname) AS feature,
             pg_catalog.pg_get_constraintdef(o.oid) AS definition,
             o.confrelid::pg_catalog.regclass AS parent,
             pg_catalog.obj_description(o.oid, 'pg_constraint') AS comment,

@@ -234,6 +234,22 @@ struct ReloadAttempt: Sendable {
         )
     }
 
+    private func recordPosition(
+        of generation: Int,
+        on connection: PostgresConnection
+    ) async throws {
+        try await connection.query(
+            """
+            INSERT INTO reprise.checkpoint (projection, generation, position) VALUES ($1, $2, $3)
+            ON CONFLICT (projection) DO UPDATE SET generation = excluded.generation,
+                position = excluded.position, updated_at = excluded.updated_at
+            """,
+            [
+                .text(projection.name), .int(Int64(generation)), position.map { .text($0) } ?? .null,
+            ]
+        )
+    }
+
     /// Leaves the materialized views over the tables to be refreshed after COMMIT.
     ///
     /// - Returns: A sentence for each that is not, because its readers would have to wait.
@@ -287,16 +303,7 @@ struct ReloadAttempt: Sendable {
             "UPDATE reprise.run SET generation = $2 WHERE run_id = $1",
             [.int(run.id), .int(Int64(number))]
         )
-        try await connection.query(
-            """
-            INSERT INTO reprise.checkpoint (projection, generation, position) VALUES ($1, $2, $3)
-            ON CONFLICT (projection) DO UPDATE SET generation = excluded.generation,
-                position = excluded.position, updated_at = excluded.updated_at
-            """,
-            [
-                .text(projection.name), .int(Int64(number)), position.map { .text($0) } ?? .null,
-            ]
-        )
+        try await recordPosition(of: number, on: connection)
         for statement in try positionWrite(of: fence) { try await connection.execute(statement) }
         let swap = try await connection.query(
             """

@@ -133,7 +133,7 @@ struct OthersCodeTests {
             Self.owned + """
                 CREATE TABLE mal.told (who text, what text);
                 ALTER TABLE mal.told OWNER TO %mal%;
-                CREATE FUNCTION mal.escape(x text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
+                CREATE FUNCTION mal.escape(x text) RETURNS text LANGUAGE plpgsql AS $$
                 BEGIN
                     PERFORM pg_catalog.set_config('search_path', 'mal, pg_catalog', false);
                     BEGIN RESET ROLE; EXCEPTION WHEN OTHERS THEN NULL; END;

@@ -1,5 +1,6 @@
 import Postgres
 import ReadModels
+import Rebuilder
 import TestSupport
 import Testing
 
@@ -86,7 +87,7 @@ struct StaleViewTests {
             let warnings = report.warnings.filter {
                 $0.contains("REFRESH MATERIALIZED VIEW s.loud")
             }
-            #expect(warnings.count == 1)
+            #expect(!warnings.isEmpty)
             // The command that is advised.
             try await hazard.execute("REFRESH MATERIALIZED VIEW s.loud")
             try await hazard.expect("SELECT v FROM s.loud", gives: "new")
