@@ -3,8 +3,10 @@ package protocol Fold: AnyObject, Sendable {
     /// The projection's name.
     var projectionName: String { get }
 
-    /// The tables as they stand, in the order the projection declares them.
-    var tables: [any LoadableTable] { get }
+    /// All tables as they stand, in the order in which the projection declares them.
+    ///
+    /// Traps where they are not those that it declares.
+    var declaredTables: [DeclaredTable] { get }
 
     /// Its copies, each of which sees every batch in order and folds its own share of the events; one
     /// for most projections. Each may have a thread of its own.
@@ -45,6 +47,39 @@ package protocol Fold: AnyObject, Sendable {
 
     /// Forgets all rows, to ask for them again: of a fold that does not hold all of them.
     func forgetRows()
+}
+
+extension Fold {
+    /// The tables for readers, in the order in which the projection declares them.
+    package var tables: [any LoadableTable] {
+        declaredTables.compactMap { $0.table as? any LoadableTable }
+    }
+
+    /// The tables for the reducer alone, in the order in which the projection declares them.
+    package var workingTables: [any FoldedTable] {
+        declaredTables.map(\.table).filter { !($0 is any LoadableTable) }
+    }
+
+    /// Each table with the one of the same property in another fold of the projection.
+    package func tables(with other: any Fold) -> [(any FoldedTable, any FoldedTable)] {
+        let others = other.declaredTables
+        return declaredTables.map { table in
+            guard let other = others.first(where: { $0.property == table.property }) else {
+                preconditionFailure(
+                    "'\(projectionName)' has no property '\(table.property)' in its other fold"
+                )
+            }
+            return (table.table, other.table)
+        }
+    }
+
+    /// The table for readers of a name.
+    package func table(named name: String) -> any LoadableTable {
+        guard let table = tables.first(where: { $0.name == name }) else {
+            preconditionFailure("projection '\(projectionName)' declares no table '\(name)'")
+        }
+        return table
+    }
 }
 
 /// What one thread drains batches into: a projection, or one of several copies that share its events.
@@ -164,15 +199,28 @@ private final class ProjectionCopy<P: Projection>: FoldCopy, @unchecked Sendable
         self.share = share
     }
 
-    var tables: [any LoadableTable] {
-        Mirror(reflecting: projection).children.map { child in
-            guard let table = child.value as? any LoadableTable else {
-                preconditionFailure(
-                    "projection '\(P.name)' has a partition key, and its property "
-                        + "'\(child.label ?? "")' is no table, so that its copies cannot be united"
-                )
+    /// Takes in the rows of another copy.
+    ///
+    /// - Throws: ``PartitionError``.
+    func absorb(_ other: ProjectionCopy, _ declarations: TableDeclarations<P>) throws {
+        let others = declarations.tables(of: other.projection)
+        for own in declarations.tables(of: projection) {
+            for other in others where other.property == own.property {
+                guard own.table.absorb(other.table) else {
+                    throw PartitionError(projection: P.name, table: own.table.name)
+                }
             }
-            return table
+        }
+    }
+
+    /// Traps where the projection knows more than its tables.
+    func assertAllTables() {
+        for child in Mirror(reflecting: projection).children
+        where !(child.value is any FoldedTable) {
+            fatalError(
+                "projection '\(P.name)' has a partition key, and its property "
+                    + "'\(child.label ?? "")' is no table, so that its copies cannot be united"
+            )
         }
     }
 
@@ -191,9 +239,11 @@ private final class ProjectionCopy<P: Projection>: FoldCopy, @unchecked Sendable
 /// thread, after theirs have ended, which is a happens-before edge.
 private final class ProjectionFold<P: Projection>: Fold, @unchecked Sendable {
     private var parts: [ProjectionCopy<P>]
+    private let declarations: TableDeclarations<P>
 
     init(_ parts: [ProjectionCopy<P>]) {
         self.parts = parts
+        declarations = TableDeclarations(of: parts[0].projection)
     }
 
     private var projection: P {
@@ -205,21 +255,16 @@ private final class ProjectionFold<P: Projection>: Fold, @unchecked Sendable {
 
     func unite() throws {
         guard parts.count > 1 else { return }
+        parts[0].assertAllTables()
         let whole = ProjectionCopy<P>(share: nil)
         whole.projection = parts[0].projection
-        for part in parts.dropFirst() {
-            for (table, other) in zip(whole.tables, part.tables) where !table.absorb(other) {
-                throw PartitionError(projection: P.name, table: table.name)
-            }
-        }
+        for part in parts.dropFirst() { try whole.absorb(part, declarations) }
         parts = [whole]
     }
 
     var projectionName: String { P.name }
 
-    var tables: [any LoadableTable] {
-        Mirror(reflecting: projection).children.compactMap { $0.value as? any LoadableTable }
-    }
+    var declaredTables: [DeclaredTable] { declarations.tables(of: projection) }
 
     func apply(_ batch: EventBatch) throws {
         precondition(parts.count == 1, "\(parts.count) copies are drained by their own threads")
@@ -230,7 +275,7 @@ private final class ProjectionFold<P: Projection>: Fold, @unchecked Sendable {
 
     func beginJournal(holdsAllRows: Bool) {
         wants = holdsAllRows ? nil : RowWants()
-        for table in tables where table.isForReaders { table.beginJournal(wants: wants) }
+        for table in tables { table.beginJournal(wants: wants) }
     }
 
     func tryApply(_ batch: EventBatch) throws -> Bool {
@@ -249,7 +294,7 @@ private final class ProjectionFold<P: Projection>: Fold, @unchecked Sendable {
         }
         guard rejection != nil || wants.isAny else { return true }
         // A table that was begun anew knows nothing of what it wanted, or of what was there before.
-        if tables.contains(where: { !$0.undoChanges() }) { wants.isWhole = true }
+        if declaredTables.contains(where: { !$0.table.undoChanges() }) { wants.isWhole = true }
         if let rejection { throw rejection }
         return false
     }
@@ -257,10 +302,12 @@ private final class ProjectionFold<P: Projection>: Fold, @unchecked Sendable {
     var obstacleToReadingBack: String? {
         for child in Mirror(reflecting: projection).children {
             let name = child.label ?? "a property"
-            guard let table = child.value as? any LoadableTable else {
+            guard child.value is any FoldedTable else {
                 return "its property '\(name)' is no table"
             }
-            if !table.isForReaders { return "its table '\(name)' is for the reducer alone" }
+            guard let table = child.value as? any LoadableTable else {
+                return "its table '\(name)' is for the reducer alone"
+            }
             if let obstacle = table.obstacleToReadingBack { return obstacle }
         }
         return nil

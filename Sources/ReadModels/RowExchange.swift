@@ -61,7 +61,8 @@ struct RowExchange: Sendable {
         on connection: PostgresConnection
     ) async throws -> [String: TableChanges] {
         var changes: [String: TableChanges] = [:]
-        for (table, rows) in zip(tables, fold.tables.filter(\.isForReaders)) {
+        for table in tables {
+            let rows = fold.table(named: table.name.name)
             changes[table.name.name] = try await table.stage(rows, on: connection)
         }
         // A parent leaves after its children have found another one; but before one that takes over
@@ -126,8 +127,8 @@ struct RowExchange: Sendable {
     ///
     /// - Throws: ``ReadModelError/rowRejected(_:)``.
     func fetch(for fold: any Fold, on connection: PostgresConnection) async throws {
-        for (table, rows) in zip(tables, fold.tables.filter(\.isForReaders)) {
-            try await table.fetch(rows, on: connection)
+        for table in tables {
+            try await table.fetch(fold.table(named: table.name.name), on: connection)
         }
     }
 }

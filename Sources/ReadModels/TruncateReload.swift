@@ -44,7 +44,7 @@ extension ReadModelDatabase {
         notice: @escaping @Sendable (String) -> Void = { _ in }
     ) async throws -> ReloadResult {
         let reload = TruncateReload(database: self, projection: projection)
-        let tables = fold.tables.filter(\.isForReaders)
+        let tables = projection.tables.map { fold.table(named: $0.name) }
         let doing = "reloading '\(projection.name)'"
         let (encoded, began) = try await withConnection(as: "reload", doing: doing) { connection in
             let began = try await Gates.LoadMark.now(on: connection)

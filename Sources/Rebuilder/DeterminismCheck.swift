@@ -57,7 +57,7 @@ struct DeterminismCheck: Sendable {
     ) async throws -> [String: String] {
         try await onThread { checkCancellation in
             var digests: [String: String] = [:]
-            for (table, twin) in zip(first.tables, second.tables) {
+            for (table, twin) in first.tables(with: second) {
                 try checkCancellation()
                 switch table.comparison(with: twin) {
                 case .same(let digest): digests[table.name] = digest
