@@ -1,3 +1,5 @@
+import Wording
+
 /// A projection being folded, seen without its type.
 package protocol Fold: AnyObject, Sendable {
     /// The projection's name.
@@ -116,9 +118,12 @@ package struct EventPlace: Equatable, Sendable {
 extension EventPlace: CustomStringConvertible {
     /// `the event at position 7: type Paid, stream order-1, bucket …`.
     package var description: String {
-        "the event at position \(position): type \(type), stream \(stream), "
-            + "\(eventID.map { "id \($0), " } ?? "")bucket \(bucket)"
+        "the event at position \(position): type \(Self.shown(type)), stream \(Self.shown(stream)), "
+            + "\(eventID.map { "id \(Self.shown($0)), " } ?? "")bucket \(bucket)"
     }
+
+    /// A name of the event, as messages show it.
+    package static func shown(_ name: String) -> String { TextForPeople.line(name, most: 255) }
 }
 
 /// Two copies of a projection have made a row with the same key.
@@ -342,6 +347,11 @@ package struct EventRejection: Error, Equatable, Sendable {
 extension EventRejection: CustomStringConvertible {
     /// Projection, event, place and reason, in one line.
     package var description: String {
-        "projection '\(projection)' refuses \(event): \(path.map { "\($0) " } ?? "")\(reason)"
+        "projection '\(projection)' refuses \(event): \(complaint)"
+    }
+
+    /// The JSON path, where there is one, and the reason, in one line.
+    package var complaint: String {
+        TextForPeople.line((path.map { "\($0) " } ?? "") + reason, most: 1_000)
     }
 }

@@ -1,4 +1,5 @@
 import Postgres
+import Wording
 
 /// A file of SQL that belongs to a projection, run inside a transaction that is not its own.
 struct SQLFile: Sendable {
@@ -25,12 +26,12 @@ struct SQLFile: Sendable {
         } catch let error as ServerError where error.sqlState != "42501" {
             throw ReadModelError.refusedByPlan(
                 projection: projection,
-                reasons: ["\(name): \(error)"]
+                reasons: ["\(name): \(TextForPeople.oneLine(error))"]
             )
         } catch let error as StatementError {
             throw ReadModelError.refusedByPlan(
                 projection: projection,
-                reasons: ["\(name): \(error)"]
+                reasons: ["\(name): \(TextForPeople.oneLine(error))"]
             )
         }
     }

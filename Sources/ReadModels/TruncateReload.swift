@@ -1,5 +1,6 @@
 package import ProjectionKit
 import Postgres
+import Wording
 
 /// What a truncate-and-reload did.
 package struct ReloadResult: Sendable {
@@ -152,7 +153,7 @@ struct TruncateReload: Sendable {
             return nil
         } catch {
             return "The new rows are live, and ANALYZE of them failed: run it by hand. "
-                + "The cause: \(error)"
+                + "The cause: \(TextForPeople.oneLine(error))"
         }
     }
 }
