@@ -25,9 +25,10 @@ package enum ForeignText {
         return String(String.UnicodeScalarView(text)) + "\n" + forged
     }
 
-    /// What is wrong with an output, as sentences; none when it is harmless.
+    /// Looks for what a foreign text has done to an output.
     ///
     /// - Parameter output: What was printed, logged or stored.
+    /// - Returns: What is wrong, as clauses; none when it is harmless.
     package static func harm(in output: String) -> [String] {
         var harm = Set<String>()
         for scalar in output.unicodeScalars where scalar != "\n" && isInvisible(scalar.value) {

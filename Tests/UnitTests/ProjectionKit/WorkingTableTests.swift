@@ -1,6 +1,7 @@
 import Foundation
 import ProjectionKit
 import ProjectionTesting
+import TestSupport
 import Testing
 
 @Suite("Table and WorkingTable")
@@ -39,12 +40,12 @@ struct WorkingTableTests {
     }
 
     @Test("a working table in the place of a readers' table does not compile (S21)")
-    func assignment() throws {
-        let right = try complaints("published = Table(draft)")
+    func assignment() async throws {
+        let right = try await complaints("published = Table(draft)")
         #expect(right == "")
-        let wrong = try complaints("published = draft")
+        let wrong = try await complaints("published = draft")
         #expect(wrong.contains("cannot assign value of type 'WorkingTable<Price>'"))
-        #expect(try complaints("swap(&published, &draft)").contains("error: "))
+        #expect(try await complaints("swap(&published, &draft)").contains("error: "))
     }
 
     @Test("a property that holds another table after the events traps in the unit test (S21)")
@@ -117,41 +118,34 @@ struct WorkingTableTests {
     }
 
     /// What the compiler says of a reducer with this statement.
-    private func complaints(_ statement: String) throws -> String {
-        let folder = FileManager.default.temporaryDirectory
-            .appending(path: "reprise-\(UUID().uuidString)")
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        defer { try? FileManager.default.removeItem(at: folder) }
-        let source = folder.appending(path: "Reducer.swift")
-        try """
-        import ProjectionKit
+    private func complaints(_ statement: String) async throws -> String {
+        try await withScratchFolder { folder in
+            let source = "\(folder)/Reducer.swift"
+            try """
+            import ProjectionKit
 
-        struct Price: TableRow {
-            var item: String
-            var key: String { item }
-            static let table = TableDefinition<Price>("price", key: "item") {
-                Column("item", \\.item)
+            struct Price: TableRow {
+                var item: String
+                var key: String { item }
+                static let table = TableDefinition<Price>("price", key: "item") {
+                    Column("item", \\.item)
+                }
             }
-        }
 
-        func reduce(_ published: inout Table<Price>, _ draft: inout WorkingTable<Price>) {
-            \(statement)
+            func reduce(_ published: inout Table<Price>, _ draft: inout WorkingTable<Price>) {
+                \(statement)
+            }
+            """.write(toFile: source, atomically: true, encoding: .utf8)
+            let products = URL(filePath: CommandLine.arguments[0]).deletingLastPathComponent()
+            let simdjson = products.appending(path: "CSimdJSON.build/module.modulemap")
+            return try await ChildProcess.run(
+                "swiftc",
+                [
+                    "-typecheck", "-I", products.appending(path: "Modules").path,
+                    "-Xcc", "-fmodule-map-file=\(simdjson.path)", source,
+                ]
+            ).standardError
         }
-        """.write(to: source, atomically: true, encoding: .utf8)
-        let products = URL(filePath: CommandLine.arguments[0]).deletingLastPathComponent()
-        let simdjson = products.appending(path: "CSimdJSON.build/module.modulemap")
-        let process = Process()
-        process.executableURL = URL(filePath: "/usr/bin/env")
-        process.arguments = [
-            "swiftc", "-typecheck", "-I", products.appending(path: "Modules").path,
-            "-Xcc", "-fmodule-map-file=\(simdjson.path)", source.path,
-        ]
-        let pipe = Pipe()
-        process.standardError = pipe
-        try process.run()
-        let output = try pipe.fileHandleForReading.readToEnd() ?? Data()
-        process.waitUntilExit()
-        return String(decoding: output, as: UTF8.self)
     }
 }
 
