@@ -64,8 +64,12 @@ let package = Package(
         ),
 
         .target(
+            name: "Wording",
+            swiftSettings: houseRules
+        ),
+        .target(
             name: "ProjectionKit",
-            dependencies: ["CSimdJSON"],
+            dependencies: ["CSimdJSON", "Wording"],
             swiftSettings: houseRules
         ),
         .target(
@@ -104,30 +108,31 @@ let package = Package(
         ),
         .target(
             name: "Postgres",
-            dependencies: ["CLibPQ"],
+            dependencies: ["CLibPQ", "Wording"],
             swiftSettings: houseRules
         ),
         .target(
             name: "Ledgers",
             dependencies: [
-                "ProjectionKit", "LedgerKit", "CSQLite", "CZlib", "CZstd", "CXXHash", "Migrations",
+                "ProjectionKit", "LedgerKit", "Wording", "CSQLite", "CZlib", "CZstd", "CXXHash",
+                "Migrations",
             ],
             swiftSettings: houseRules
         ),
         .target(
             name: "ReadModels",
-            dependencies: ["ProjectionKit", "Postgres", "Migrations"],
+            dependencies: ["ProjectionKit", "Postgres", "Wording", "Migrations"],
             swiftSettings: houseRules
         ),
         .target(
             name: "Rebuilder",
-            dependencies: ["ProjectionKit", "LedgerKit", "ReadModels"],
+            dependencies: ["ProjectionKit", "LedgerKit", "ReadModels", "Wording"],
             swiftSettings: houseRules
         ),
         .target(
             name: "RepriseCommand",
             dependencies: [
-                "ProjectionKit", "LedgerKit", "Ledgers", "ReadModels", "Rebuilder",
+                "ProjectionKit", "LedgerKit", "Ledgers", "ReadModels", "Rebuilder", "Wording",
                 "CStandardStreams",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
@@ -221,8 +226,8 @@ let package = Package(
                 "TestSupport", "ProjectionKit", "ProjectionTesting", "LedgerKit",
                 "LedgerConformance",
                 "Ledgers", "Postgres",
-                "ReadModels", "Rebuilder", "RepriseCommand", "ShopProjection", "LoansProjection",
-                "FulfilmentProjection",
+                "ReadModels", "Rebuilder", "RepriseCommand", "Wording", "ShopProjection",
+                "LoansProjection", "FulfilmentProjection",
             ],
             swiftSettings: houseRules
         ),
@@ -232,14 +237,16 @@ let package = Package(
                 "TestSupport", "ProjectionKit", "LedgerKit", "LedgerConformance", "Ledgers",
                 "Postgres",
                 "Migrations",
-                "ReadModels", "Rebuilder",
+                "ReadModels", "Rebuilder", "Wording",
                 "ShopProjection", "LoansProjection", "FulfilmentProjection",
             ],
             swiftSettings: houseRules
         ),
         .testTarget(
             name: "CommandTests",
-            dependencies: ["TestSupport", "ProjectionKit", "LedgerKit", "Postgres", "Ledgers"],
+            dependencies: [
+                "TestSupport", "ProjectionKit", "LedgerKit", "Postgres", "Ledgers", "Wording",
+            ],
             swiftSettings: houseRules
         ),
     ],

@@ -8,10 +8,18 @@ struct Totals: Projection, CustomReflectable {
     static let name = "totals"
     static let schema: String? = String(decoding: PackageResources.schema_sql, as: UTF8.self)
 
-    private var shop = Shop(lines: .reducer)
+    private var shop = Shop()
 
-    /// Its tables are those of the shop.
-    var customMirror: Mirror { Mirror(reflecting: shop) }
+    /// Its tables are those of the shop; the lines are for the reducer alone.
+    var customMirror: Mirror {
+        Mirror(
+            self,
+            children: [
+                "summaries": shop.summaries, "lines": WorkingTable(shop.lines),
+                "totals": shop.totals,
+            ]
+        )
+    }
 
     mutating func reduce(_ event: borrowing Event) throws { try shop.reduce(event) }
 }

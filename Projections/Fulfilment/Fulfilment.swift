@@ -30,7 +30,7 @@ public struct Fulfilment: PartitionedProjection {
     /// One row for each order.
     public var orders = Table<OrderFulfilment>()
 
-    private var lines = Table<PackedLine>(.reducer)
+    private var lines = WorkingTable<PackedLine>()
 
     /// A shop without orders.
     public init() {}

@@ -31,8 +31,8 @@ public struct Loans: Projection {
     /// One row for each completed item of work.
     public var workItems = Table<WorkItem>()
 
-    private var openWork = Table<OpenWork>(.reducer)
-    private var completedWork = Table<CompletedWork>(.reducer)
+    private var openWork = WorkingTable<OpenWork>()
+    private var completedWork = WorkingTable<CompletedWork>()
 
     /// A bank without applications.
     public init() {}

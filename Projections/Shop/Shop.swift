@@ -34,19 +34,12 @@ public struct Shop: Projection {
     /// One row for each order.
     public var summaries = Table<OrderSummary>()
     /// One row for each line that was not removed.
-    public var lines: Table<OrderLine>
+    public var lines = Table<OrderLine>()
     /// One row for each customer.
     public var totals = Table<CustomerTotals>()
 
     /// A shop without orders.
-    public init() { self.init(lines: .readers) }
-
-    /// A shop without orders.
-    ///
-    /// - Parameter audience: Who its lines are for.
-    public init(lines audience: Table<OrderLine>.Audience) {
-        lines = Table(audience)
-    }
+    public init() {}
 
     /// Applies one event of the shop; other types change nothing.
     public mutating func reduce(_ event: borrowing Event) throws {

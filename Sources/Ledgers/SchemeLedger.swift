@@ -1,5 +1,6 @@
 package import LedgerKit
 package import ProjectionKit
+import Wording
 
 /// A ledger of a kind that the team's program brought, whose errors are told as those of a ledger.
 package struct SchemeLedger: Ledger {
@@ -69,7 +70,7 @@ package struct SchemeLedger: Ledger {
         } catch is CancellationError {
             throw CancellationError()
         } catch {
-            throw LedgerError.foreign(place: place, reason: "\(error)")
+            throw LedgerError.foreign(place: place, reason: TextForPeople.oneLine(error))
         }
     }
 

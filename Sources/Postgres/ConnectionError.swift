@@ -1,3 +1,5 @@
+import Wording
+
 /// A server that could not be reached, or was lost.
 ///
 /// None of the messages holds a password.
@@ -85,43 +87,43 @@ extension ConnectionError: CustomStringConvertible {
         switch self {
         case .malformed(let reason):
             """
-            The connection string cannot be read: \(reason).
+            The connection string cannot be read: \(TextForPeople.oneLine(reason)).
             Write postgresql://user@host:5432/database, or host=… user=… dbname=….
             """
         case .unreachable(let summary, let reason):
             """
-            Cannot reach PostgreSQL, \(summary).
-            \(reason)
+            Cannot reach PostgreSQL, \(TextForPeople.line(summary)).
+            The reason: \(TextForPeople.oneLine(reason))
             See whether it answers: pg_isready with the same host and port.
             """
         case .authenticationFailed(let summary, let reason):
             """
-            PostgreSQL does not let us in, \(summary).
-            \(reason)
+            PostgreSQL does not let us in, \(TextForPeople.line(summary)).
+            The reason: \(TextForPeople.oneLine(reason))
             Set PGUSER and PGPASSWORD, or ~/.pgpass, or ask for an entry in pg_hba.conf.
             """
         case .databaseMissing(let summary, let reason):
             """
-            PostgreSQL has no such database, \(summary).
-            \(reason)
+            PostgreSQL has no such database, \(TextForPeople.line(summary)).
+            The reason: \(TextForPeople.oneLine(reason))
             List what there is with psql -l, or make it with createdb.
             """
         case .tooManyConnections(let summary, let reason):
             """
-            PostgreSQL has no connection left for us, \(summary).
-            \(reason)
+            PostgreSQL has no connection left for us, \(TextForPeople.line(summary)).
+            The reason: \(TextForPeople.oneLine(reason))
             Try again when some have ended; pg_stat_activity shows who holds them.
             """
         case .notAccepting(let summary, let reason):
             """
-            PostgreSQL takes no connections at the moment, \(summary).
-            \(reason)
+            PostgreSQL takes no connections at the moment, \(TextForPeople.line(summary)).
+            The reason: \(TextForPeople.oneLine(reason))
             Try again in a moment.
             """
         case .lost(let summary, let during, let reason):
             """
-            Lost the connection to PostgreSQL during \(during), \(summary).
-            \(reason)
+            Lost the connection to PostgreSQL during \(TextForPeople.line(during)), \(TextForPeople.line(summary)).
+            The reason: \(TextForPeople.oneLine(reason))
             The server rolls back what was not committed.
             """
         }

@@ -1,3 +1,5 @@
+import Wording
+
 /// An error that the server reported.
 package struct ServerError: Error, Hashable, Sendable {
     /// The five characters that say what kind of error it is, such as `23505` (PostgreSQL manual,
@@ -59,7 +61,7 @@ package struct ServerError: Error, Hashable, Sendable {
 }
 
 extension ServerError: CustomStringConvertible {
-    /// The message, then SQLSTATE, DETAIL, HINT and CONTEXT on lines of their own.
+    /// The message, then SQLSTATE, DETAIL, HINT and CONTEXT, a line each.
     ///
     /// Row values are cut out; names of keys and columns and line numbers stay.
     package var description: String {
@@ -78,11 +80,14 @@ extension ServerError: CustomStringConvertible {
     }
 
     private func text(message: String, detail: String?, context: String?) -> String {
-        var lines = [message]
-        if !sqlState.isEmpty { lines.append("SQLSTATE: \(sqlState)") }
-        if let detail { lines.append("DETAIL: \(detail)") }
-        if let hint { lines.append("HINT: \(hint)") }
-        if let context { lines.append("CONTEXT: \(context)") }
+        var lines = [shown(message)]
+        if !sqlState.isEmpty { lines.append("SQLSTATE: \(shown(sqlState))") }
+        if let detail { lines.append("DETAIL: \(shown(TextForPeople.oneLine(detail)))") }
+        if let hint { lines.append("HINT: \(shown(hint))") }
+        if let context { lines.append("CONTEXT: \(shown(TextForPeople.oneLine(context)))") }
         return lines.joined(separator: "\n")
     }
+
+    /// Functions and triggers of others write messages as well.
+    private func shown(_ text: String) -> String { TextForPeople.line(text, most: 4_000) }
 }

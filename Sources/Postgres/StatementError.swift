@@ -1,3 +1,5 @@
+import Wording
+
 /// A statement that was not sent, or cannot be what the caller took it for.
 package enum StatementError: Error, Hashable, Sendable, CustomStringConvertible {
     /// The statement's text holds a NUL character, where the server would see its end.
@@ -19,24 +21,24 @@ package enum StatementError: Error, Hashable, Sendable, CustomStringConvertible 
     package var description: String {
         switch self {
         case .textHoldsNUL(let during):
-            "The statement (\(during)) holds a NUL character and was not sent."
+            "The statement (\(TextForPeople.line(during))) holds a NUL character and was not sent."
         case .parameterHoldsNUL(let number, let during):
             """
-            Parameter $\(number) (\(during)) holds a NUL character, which PostgreSQL cannot store \
+            Parameter $\(number) (\(TextForPeople.line(during))) holds a NUL character, which PostgreSQL cannot store \
             in a text; the statement was not sent.
             """
         case .tooManyParameters(let count, let during):
             """
-            The statement (\(during)) has \(count) parameters, the protocol allows 65535; it was \
+            The statement (\(TextForPeople.line(during))) has \(count) parameters, the protocol allows 65535; it was \
             not sent.
             """
         case .copyNotExpected(let during):
             """
-            The statements (\(during)) hold a COPY FROM STDIN or TO STDOUT, which has no data here; \
+            The statements (\(TextForPeople.line(during))) hold a COPY FROM STDIN or TO STDOUT, which has no data here; \
             write INSERT instead.
             """
         case .copyExpected(let during):
-            "The statement (\(during)) is not a COPY over the connection."
+            "The statement (\(TextForPeople.line(during))) is not a COPY over the connection."
         case .commitBecameRollback:
             "The transaction was rolled back at COMMIT, because a statement in it had failed."
         }

@@ -1,10 +1,14 @@
+import Wording
+
 /// A projection being folded, seen without its type.
 package protocol Fold: AnyObject, Sendable {
     /// The projection's name.
     var projectionName: String { get }
 
-    /// The tables as they stand, in the order the projection declares them.
-    var tables: [any LoadableTable] { get }
+    /// All tables as they stand, in the order in which the projection declares them.
+    ///
+    /// Traps where they are not those that it declares.
+    var declaredTables: [DeclaredTable] { get }
 
     /// Its copies, each of which sees every batch in order and folds its own share of the events; one
     /// for most projections. Each may have a thread of its own.
@@ -47,6 +51,39 @@ package protocol Fold: AnyObject, Sendable {
     func forgetRows()
 }
 
+extension Fold {
+    /// The tables for readers, in the order in which the projection declares them.
+    package var tables: [any LoadableTable] {
+        declaredTables.compactMap { $0.table as? any LoadableTable }
+    }
+
+    /// The tables for the reducer alone, in the order in which the projection declares them.
+    package var workingTables: [any FoldedTable] {
+        declaredTables.map(\.table).filter { !($0 is any LoadableTable) }
+    }
+
+    /// Each table with the one of the same property in another fold of the projection.
+    package func tables(with other: any Fold) -> [(any FoldedTable, any FoldedTable)] {
+        let others = other.declaredTables
+        return declaredTables.map { table in
+            guard let other = others.first(where: { $0.property == table.property }) else {
+                preconditionFailure(
+                    "'\(projectionName)' has no property '\(table.property)' in its other fold"
+                )
+            }
+            return (table.table, other.table)
+        }
+    }
+
+    /// The table for readers of a name.
+    package func table(named name: String) -> any LoadableTable {
+        guard let table = tables.first(where: { $0.name == name }) else {
+            preconditionFailure("projection '\(projectionName)' declares no table '\(name)'")
+        }
+        return table
+    }
+}
+
 /// What one thread drains batches into: a projection, or one of several copies that share its events.
 package protocol FoldCopy: AnyObject, Sendable {
     /// Applies those events of a batch that are this copy's, in order.
@@ -81,9 +118,12 @@ package struct EventPlace: Equatable, Sendable {
 extension EventPlace: CustomStringConvertible {
     /// `the event at position 7: type Paid, stream order-1, bucket …`.
     package var description: String {
-        "the event at position \(position): type \(type), stream \(stream), "
-            + "\(eventID.map { "id \($0), " } ?? "")bucket \(bucket)"
+        "the event at position \(position): type \(Self.shown(type)), stream \(Self.shown(stream)), "
+            + "\(eventID.map { "id \(Self.shown($0)), " } ?? "")bucket \(bucket)"
     }
+
+    /// A name of the event, as messages show it.
+    package static func shown(_ name: String) -> String { TextForPeople.line(name, most: 255) }
 }
 
 /// Two copies of a projection have made a row with the same key.
@@ -164,15 +204,28 @@ private final class ProjectionCopy<P: Projection>: FoldCopy, @unchecked Sendable
         self.share = share
     }
 
-    var tables: [any LoadableTable] {
-        Mirror(reflecting: projection).children.map { child in
-            guard let table = child.value as? any LoadableTable else {
-                preconditionFailure(
-                    "projection '\(P.name)' has a partition key, and its property "
-                        + "'\(child.label ?? "")' is no table, so that its copies cannot be united"
-                )
+    /// Takes in the rows of another copy.
+    ///
+    /// - Throws: ``PartitionError``.
+    func absorb(_ other: ProjectionCopy, _ declarations: TableDeclarations<P>) throws {
+        let others = declarations.tables(of: other.projection)
+        for own in declarations.tables(of: projection) {
+            for other in others where other.property == own.property {
+                guard own.table.absorb(other.table) else {
+                    throw PartitionError(projection: P.name, table: own.table.name)
+                }
             }
-            return table
+        }
+    }
+
+    /// Traps where the projection knows more than its tables.
+    func assertAllTables() {
+        for child in Mirror(reflecting: projection).children
+        where !(child.value is any FoldedTable) {
+            fatalError(
+                "projection '\(P.name)' has a partition key, and its property "
+                    + "'\(child.label ?? "")' is no table, so that its copies cannot be united"
+            )
         }
     }
 
@@ -191,9 +244,11 @@ private final class ProjectionCopy<P: Projection>: FoldCopy, @unchecked Sendable
 /// thread, after theirs have ended, which is a happens-before edge.
 private final class ProjectionFold<P: Projection>: Fold, @unchecked Sendable {
     private var parts: [ProjectionCopy<P>]
+    private let declarations: TableDeclarations<P>
 
     init(_ parts: [ProjectionCopy<P>]) {
         self.parts = parts
+        declarations = TableDeclarations(of: parts[0].projection)
     }
 
     private var projection: P {
@@ -205,21 +260,16 @@ private final class ProjectionFold<P: Projection>: Fold, @unchecked Sendable {
 
     func unite() throws {
         guard parts.count > 1 else { return }
+        parts[0].assertAllTables()
         let whole = ProjectionCopy<P>(share: nil)
         whole.projection = parts[0].projection
-        for part in parts.dropFirst() {
-            for (table, other) in zip(whole.tables, part.tables) where !table.absorb(other) {
-                throw PartitionError(projection: P.name, table: table.name)
-            }
-        }
+        for part in parts.dropFirst() { try whole.absorb(part, declarations) }
         parts = [whole]
     }
 
     var projectionName: String { P.name }
 
-    var tables: [any LoadableTable] {
-        Mirror(reflecting: projection).children.compactMap { $0.value as? any LoadableTable }
-    }
+    var declaredTables: [DeclaredTable] { declarations.tables(of: projection) }
 
     func apply(_ batch: EventBatch) throws {
         precondition(parts.count == 1, "\(parts.count) copies are drained by their own threads")
@@ -230,7 +280,7 @@ private final class ProjectionFold<P: Projection>: Fold, @unchecked Sendable {
 
     func beginJournal(holdsAllRows: Bool) {
         wants = holdsAllRows ? nil : RowWants()
-        for table in tables where table.isForReaders { table.beginJournal(wants: wants) }
+        for table in tables { table.beginJournal(wants: wants) }
     }
 
     func tryApply(_ batch: EventBatch) throws -> Bool {
@@ -249,7 +299,7 @@ private final class ProjectionFold<P: Projection>: Fold, @unchecked Sendable {
         }
         guard rejection != nil || wants.isAny else { return true }
         // A table that was begun anew knows nothing of what it wanted, or of what was there before.
-        if tables.contains(where: { !$0.undoChanges() }) { wants.isWhole = true }
+        if declaredTables.contains(where: { !$0.table.undoChanges() }) { wants.isWhole = true }
         if let rejection { throw rejection }
         return false
     }
@@ -257,10 +307,12 @@ private final class ProjectionFold<P: Projection>: Fold, @unchecked Sendable {
     var obstacleToReadingBack: String? {
         for child in Mirror(reflecting: projection).children {
             let name = child.label ?? "a property"
-            guard let table = child.value as? any LoadableTable else {
+            guard child.value is any FoldedTable else {
                 return "its property '\(name)' is no table"
             }
-            if !table.isForReaders { return "its table '\(name)' is for the reducer alone" }
+            guard let table = child.value as? any LoadableTable else {
+                return "its table '\(name)' is for the reducer alone"
+            }
             if let obstacle = table.obstacleToReadingBack { return obstacle }
         }
         return nil
@@ -295,6 +347,11 @@ package struct EventRejection: Error, Equatable, Sendable {
 extension EventRejection: CustomStringConvertible {
     /// Projection, event, place and reason, in one line.
     package var description: String {
-        "projection '\(projection)' refuses \(event): \(path.map { "\($0) " } ?? "")\(reason)"
+        "projection '\(projection)' refuses \(event): \(complaint)"
+    }
+
+    /// The JSON path, where there is one, and the reason, in one line.
+    package var complaint: String {
+        TextForPeople.line((path.map { "\($0) " } ?? "") + reason, most: 1_000)
     }
 }

@@ -1,17 +1,13 @@
 /// A ``Table`` seen without its row type: what loading needs of it.
-package protocol LoadableTable: Sendable {
-    /// The table's name, unqualified.
-    var name: String { get }
+///
+/// A ``WorkingTable`` is none, so that nothing can load one.
+package protocol LoadableTable: FoldedTable {
     /// The key's column names.
     var key: [String] { get }
     /// Names of the columns that are written, in the order of the encoded fields.
     var columnNames: [String] { get }
     /// The Swift side of the columns, in the same order.
     var columnValues: [ColumnValueDescription] { get }
-    /// Whether the rows are for readers; working state is not loaded.
-    var isForReaders: Bool { get }
-    /// Number of rows.
-    var count: Int { get }
     /// Upper bound of row indexes; some below it may be vacant.
     var endIndex: Int { get }
 
@@ -36,11 +32,6 @@ package protocol LoadableTable: Sendable {
     /// - Returns: The mark; nil where there are fewer rows.
     func mark(ofRow ordinal: Int) -> RowMark?
 
-    /// Takes in all rows of another table of the same row type; both begin no journal before that.
-    ///
-    /// - Returns: False when the two have a row of the same key.
-    func absorb(_ other: any LoadableTable) -> Bool
-
     /// Begins to note changes; those before are taken as written.
     ///
     /// - Parameter wants: Counts what the reducer asks for and the table does not hold, for a table
@@ -58,12 +49,6 @@ package protocol LoadableTable: Sendable {
 
     /// Forgets the changes, because they are written, and goes on noting.
     func settleChanges()
-
-    /// Takes the changes back.
-    ///
-    /// - Returns: False when the reducer has put another table in the place of this one, so that
-    ///   nobody knows the changes.
-    func undoChanges() -> Bool
 
     /// Why the table's rows cannot be read back from PostgreSQL, as a clause; nil when they can.
     var obstacleToReadingBack: String? { get }
@@ -105,12 +90,10 @@ package struct RowEncodingError: Error, Equatable, CustomStringConvertible {
     package var description: String { "\(table).\(column): \(reason)" }
 }
 
-extension Table: LoadableTable {
-    package var name: String { Row.table.name }
+extension RowTable: LoadableTable where Audience == TableAudience.Readers {
     package var key: [String] { Row.table.key }
     package var columnNames: [String] { Row.table.columns.map(\.name) }
     package var columnValues: [ColumnValueDescription] { Row.table.columns.map(\.value) }
-    package var isForReaders: Bool { audience == .readers }
     package var endIndex: Int { storage.end }
 
     package func encodeRows(
@@ -120,15 +103,6 @@ extension Table: LoadableTable {
     ) throws -> Int {
         let encoder = RowEncoder(table: name, columns: Row.table.columns, types: types)
         return try storage.withSegments(of: range) { try encoder.encode($0, into: &buffer) }
-    }
-}
-
-extension Table {
-    package func absorb(_ other: any LoadableTable) -> Bool {
-        guard let other = other as? Table<Row> else {
-            preconditionFailure("'\(name)' and '\(other.name)' have rows of different types")
-        }
-        return storage.absorb(other.storage)
     }
 }
 

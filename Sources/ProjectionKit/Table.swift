@@ -1,28 +1,34 @@
+/// A table for readers: its rows are loaded into PostgreSQL.
+///
+/// See ``RowTable`` for what it can do.
+public typealias Table<Row: TableRow> = RowTable<Row, TableAudience.Readers>
+
+/// A table for the reducer alone: working state that is never loaded and is in no `schema.sql`.
+///
+/// It can do what a ``Table`` can, and is another type: neither can take the other's place.
+public typealias WorkingTable<Row: TableRow> = RowTable<Row, TableAudience.Reducer>
+
+/// Who the rows of a ``RowTable`` are for.
+public enum TableAudience {
+    /// Readers.
+    public enum Readers {}
+    /// The reducer alone.
+    public enum Reducer {}
+}
+
 /// The rows of one table while a projection folds: looked up, changed and counted by key.
+///
+/// Write ``Table`` or ``WorkingTable``: who the rows are for is part of the type.
 ///
 /// A value type with copy on write. Rows keep the order in which they were first inserted; a
 /// removed row's place goes to the next new one.
-public struct Table<Row: TableRow>: Sendable {
-    /// Who the rows are for.
-    public enum Audience: Sendable {
-        /// Readers: the rows are loaded.
-        case readers
-        /// The reducer alone: working state that is never written to PostgreSQL.
-        case reducer
-    }
-
-    /// Who the rows are for.
-    public let audience: Audience
-
+public struct RowTable<Row: TableRow, Audience>: Sendable {
     @usableFromInline var storage: TableStorage<Row>
 
-    /// An empty table.
-    ///
-    /// - Parameter audience: `.reducer` for working state that readers must not see.
+    // Not public, so that the two audiences are all there are.
     @inlinable
-    public init(_ audience: Audience = .readers) {
-        self.audience = audience
-        storage = TableStorage()
+    init(storage: TableStorage<Row>) {
+        self.storage = storage
     }
 
     /// Number of rows.
@@ -158,4 +164,32 @@ public struct Table<Row: TableRow>: Sendable {
     mutating func makeUnique() {
         if !isKnownUniquelyReferenced(&storage) { storage = storage.copy() }
     }
+}
+
+extension RowTable where Audience == TableAudience.Readers {
+    /// An empty table.
+    @inlinable
+    public init() { self.init(storage: TableStorage()) }
+
+    /// A table with the rows of a working table, which keeps them.
+    ///
+    /// ```swift
+    /// published = Table(draft)
+    /// ```
+    ///
+    /// Rows are copied when one of the two changes.
+    @inlinable
+    public init(_ rows: WorkingTable<Row>) { self.init(storage: rows.storage) }
+}
+
+extension RowTable where Audience == TableAudience.Reducer {
+    /// An empty table.
+    @inlinable
+    public init() { self.init(storage: TableStorage()) }
+
+    /// A working table with the rows of a table for readers, which keeps them.
+    ///
+    /// Rows are copied when one of the two changes.
+    @inlinable
+    public init(_ rows: Table<Row>) { self.init(storage: rows.storage) }
 }

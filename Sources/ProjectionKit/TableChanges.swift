@@ -26,7 +26,7 @@ package enum RowChange: Int16, Sendable {
     case insert = 2
 }
 
-extension Table {
+extension RowTable where Audience == TableAudience.Readers {
     package func beginJournal(wants: RowWants?) {
         storage.journal = TableJournal(gaps: wants.map { TableGaps(wants: $0) })
     }
@@ -79,7 +79,9 @@ extension Table {
         gaps?.absent.removeAll(keepingCapacity: true)
         storage.journal = TableJournal(gaps: gaps)
     }
+}
 
+extension RowTable {
     package func undoChanges() -> Bool {
         guard let journal = storage.journal else { return false }
         for (key, before) in journal.before {

@@ -21,31 +21,9 @@ package struct TableDifference: Equatable, Sendable {
     package let columns: [String]
 }
 
-extension LoadableTable {
-    /// Compares the rows with those of another table, by their keys and encoded columns.
-    ///
-    /// What stands in no column is not compared. Values that cannot be encoded are the same when
-    /// the reason is.
-    ///
-    /// - Parameter other: A table of the same row type.
-    /// - Returns: Whether they hold the same rows.
-    package func comparison(with other: any LoadableTable) -> TableComparison {
-        guard let table = self as? any ComparableTable else {
-            preconditionFailure("'\(name)' is no table that a projection can have")
-        }
-        return table.compared(with: other)
-    }
-}
-
-private protocol ComparableTable {
-    func compared(with other: any LoadableTable) -> TableComparison
-}
-
-extension Table: ComparableTable {
-    fileprivate func compared(with other: any LoadableTable) -> TableComparison {
-        guard let other = other as? Table<Row> else {
-            preconditionFailure("'\(name)' and '\(other.name)' have rows of different types")
-        }
+extension RowTable {
+    package func comparison(with other: any FoldedTable) -> TableComparison {
+        let other = same(other)
         var rows = RowComparison(Row.table)
         storage.forEachIndex { index in
             let row = storage.pointer(at: index)
@@ -81,7 +59,7 @@ extension RowMark: Equatable {
     }
 }
 
-extension Table {
+extension RowTable where Audience == TableAudience.Readers {
     package func mark(ofRow ordinal: Int) -> RowMark? {
         var found: Row.Key?
         var count = 0

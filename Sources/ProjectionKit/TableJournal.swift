@@ -1,4 +1,4 @@
-/// What a ``Table`` notes of its changes: since the last time they were written, or undone.
+/// What a ``RowTable`` notes of its changes: since the last time they were written, or undone.
 ///
 /// It is there only while a fold goes on from tables that exist in PostgreSQL already; a bulk fold
 /// pays for it with one comparison a change.

@@ -1,4 +1,4 @@
-extension Table {
+extension RowTable where Audience == TableAudience.Readers {
     package var obstacleToReadingBack: String? {
         (RowReader<Row>.obstacle() ?? KeyWriter<Row>.obstacle()).map {
             "of the row type of '\(name)' \($0)"

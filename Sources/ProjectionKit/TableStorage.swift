@@ -13,12 +13,12 @@
 // not stored twice: the index knows 32 bits of the hash, which is all that growing and removing
 // need, and asks the row for the rest. Memory per row: the row, and 11 to 23 bytes of index.
 //
-// The class is reached only through a `Table`, whose own exclusivity is enforced; enforcing it for
+// The class is reached only through a `RowTable`, whose own exclusivity is enforced; enforcing it for
 // each property once more took 13 % of a fold.
 
-/// The rows of a ``Table`` and the index over their keys.
+/// The rows of a ``RowTable`` and the index over their keys.
 ///
-/// `@unchecked Sendable`: a `Table` changes its storage only while it holds the one reference to
+/// `@unchecked Sendable`: a `RowTable` changes its storage only while it holds the one reference to
 /// it, and makes a copy first when it does not.
 @usableFromInline
 final class TableStorage<Row: TableRow>: @unchecked Sendable {

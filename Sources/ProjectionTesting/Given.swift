@@ -36,11 +36,14 @@ public func given<P: Projection>(_ projection: P.Type, _ events: [GivenEvent]) t
         try event.append(to: batch, at: time, number: index + 1)
     }
     var folded = P()
+    let declarations = TableDeclarations(of: folded)
     do {
         try folded.apply(batch)
     } catch let rejection as EventRejection {
         throw RejectedEvent(rejection)
     }
+    // A rebuild would trap before it loads.
+    _ = declarations.tables(of: folded)
     return folded
 }
 

@@ -1,4 +1,5 @@
 import Postgres
+import Wording
 
 /// What new tables get from their live twins, made on them while they are empty.
 struct CarriedFeatures: Sendable {
@@ -75,6 +76,7 @@ struct CarriedFeatures: Sendable {
 
     private func refusal(of step: Step, _ error: ServerError) -> String {
         let name = "\(step.feature.key) on \(step.table)"
+        let error = TextForPeople.oneLine(error)
         return isClone
             ? "\(name) cannot be made on a copy of the table: \(error)"
             : "\(name) was put there by hand and does not fit the new table: \(error) Take it off "

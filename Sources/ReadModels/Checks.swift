@@ -1,5 +1,6 @@
 import Postgres
 import ProjectionKit
+import Wording
 
 /// How much a rebuild may shrink a table before it is stopped.
 package struct RowGuards: Sendable {
@@ -209,10 +210,10 @@ struct SQLChecks: Sendable {
         } catch let error as ServerError {
             let kind = error.sqlState.prefix(2)
             if ["0A", "25", "2D", "42"].contains(kind) {
-                complaints.append("checks.sql: \(error)")
+                complaints.append("checks.sql: \(TextForPeople.oneLine(error))")
             }
         } catch let error as StatementError {
-            complaints.append("checks.sql: \(error)")
+            complaints.append("checks.sql: \(TextForPeople.oneLine(error))")
         }
         try await connection.execute("ROLLBACK TO checks")
         return complaints

@@ -1,4 +1,5 @@
 import Postgres
+import Wording
 
 /// What a swap leaves to be done after COMMIT, while readers go on.
 ///
@@ -56,7 +57,10 @@ struct FollowUps: Sendable {
                 return complaints
             }
         } catch {
-            return ["What the swap left to be done waits for the next run: \(error)"]
+            return [
+                "What the swap left to be done waits for the next run: "
+                    + TextForPeople.oneLine(error)
+            ]
         }
     }
 
@@ -116,7 +120,8 @@ struct FollowUps: Sendable {
                 let relation = UInt32(try row.int("relation"))
                 try await run(statement, on: relation, isRefresh: try row.bool("is_refresh"), connection)
             } catch let error as ServerError {
-                return try "\(row.string("complaint")) The server says: \(error)"
+                return try "\(row.string("complaint")) The server says: "
+                    + TextForPeople.oneLine(error)
             }
         }
         try await connection.query(

@@ -116,7 +116,7 @@ package struct Follower: Sendable {
                     throw Moved()
                 }
             }
-            for table in fold.tables where table.isForReaders { table.settleChanges() }
+            for table in fold.tables { table.settleChanges() }
             return next
         } catch is Moved {
             return nil

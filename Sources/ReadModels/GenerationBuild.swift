@@ -76,7 +76,7 @@ extension ReadModelDatabase {
         let load = GenerationLoad(
             database: self,
             projection: projection,
-            tables: fold.tables.filter(\.isForReaders),
+            tables: projection.tables.map { fold.table(named: $0.name) },
             position: position.map { "\($0)" },
             events: events,
             run: run

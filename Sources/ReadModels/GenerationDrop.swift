@@ -1,4 +1,5 @@
 import Postgres
+import Wording
 
 /// Drops a generation that is not live: its tables by their recorded OIDs, then its home schema.
 ///
@@ -51,7 +52,8 @@ enum GenerationDrop {
             return kept.reason
         } catch let error as ServerError where ["2BP01", "55P03"].contains(error.sqlState) {
             // Without the server's hint: it suggests CASCADE.
-            return [error.message, error.detail].compactMap { $0 }.joined(separator: ": ")
+            return [error.message, error.detail.map { TextForPeople.oneLine($0) }]
+                .compactMap { $0 }.joined(separator: ": ")
         }
     }
 

@@ -1,5 +1,6 @@
 import Postgres
 import ProjectionKit
+import Wording
 
 /// Where the live tables stand, as a projector says that keeps its position itself.
 enum OwnPosition: Sendable {
@@ -75,7 +76,7 @@ extension ReadModelDatabase {
         } catch let error as ServerError where !error.isLockFailure {
             throw ReadModelError.positionUnreadable(
                 projection: projection,
-                reason: "'read' fails: \(error)"
+                reason: "'read' fails: \(TextForPeople.oneLine(error))"
             )
         }
     }

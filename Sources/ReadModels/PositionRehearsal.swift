@@ -1,5 +1,6 @@
 import Postgres
 import ProjectionKit
+import Wording
 
 /// Tries a position template while a rebuild is planned, and takes back what it did: whoever learns
 /// at the cut-over that it does not work has folded and loaded for nothing.
@@ -92,7 +93,7 @@ struct PositionRehearsal: Sendable {
         } catch let error as ServerError where error.sqlState == SwapBatch.SQLState.unwritten {
             throw Refusal(reason: "'write' changes \(error.changedRows) rows; it must be one")
         } catch let error as ServerError where !error.isLockFailure {
-            throw Refusal(reason: "'write' fails: \(error)")
+            throw Refusal(reason: "'write' fails: \(TextForPeople.oneLine(error))")
         }
     }
 }

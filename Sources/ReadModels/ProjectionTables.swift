@@ -21,7 +21,7 @@ package struct ProjectionTables: Sendable {
         schema = projection.schema
         setup = projection.setup
         checks = projection.checks
-        tables = projection.makeFold().tables.filter(\.isForReaders)
+        tables = projection.makeFold().tables
     }
 
     /// Why the projection cannot be used at all, whatever the database holds.

@@ -1,4 +1,5 @@
 import Postgres
+import Wording
 
 /// The database that holds the read models, and the schema readers find them in.
 package struct ReadModelDatabase: Sendable {
@@ -63,11 +64,11 @@ extension ReadModelError {
     fileprivate static func translating(_ error: any Error, doing: String) -> any Error {
         switch error {
         case let error as ConnectionError where error.isTransient:
-            ReadModelError.unreachable(reason: "While \(doing): \(error)")
+            ReadModelError.unreachable(reason: "While \(TextForPeople.line(doing)): \(error)")
         case let error as ConnectionError:
-            ReadModelError.refused(reason: "While \(doing): \(error)")
+            ReadModelError.refused(reason: "While \(TextForPeople.line(doing)): \(error)")
         case let error as ServerError where error.sqlState == "42501":
-            ReadModelError.refused(reason: "While \(doing): \(error)")
+            ReadModelError.refused(reason: "While \(TextForPeople.line(doing)): \(error)")
         case let error as ServerError:
             ReadModelError.server(doing: doing, reason: "\(error)")
         case let error as TransactionError:

@@ -1,3 +1,5 @@
+import Wording
+
 /// Why a generation could not be built, checked, moved or dropped.
 ///
 /// Each message says, in this order: what happened and where; what readers see now; what to type
@@ -69,7 +71,7 @@ extension ReadModelError: CustomStringConvertible {
     /// The three-part message that is printed on standard error.
     package var description: String {
         let (what, readers, next) = parts
-        return "\(what)\n\(readers)\n\(next)"
+        return TextForPeople.lines("\(what)\n\(readers)\n\(next)")
     }
 
     private static let unchanged = "The live tables are unchanged."
@@ -89,17 +91,18 @@ extension ReadModelError: CustomStringConvertible {
             )
         case .server(let doing, let reason):
             (
-                "PostgreSQL refused while \(doing): \(reason)", Self.unchanged,
+                "PostgreSQL refused while \(TextForPeople.line(doing)): \(reason)", Self.unchanged,
                 "Mend the cause, then run the command again; what this run left behind is removed then."
             )
         case .runBusy(let projection, let holder):
             (
-                "Another run works on '\(projection)': \(holder).", Self.unchanged,
+                "Another run works on '\(projection)': \(TextForPeople.line(holder)).",
+                Self.unchanged,
                 "Wait for it ('reprise status \(projection)' shows it), or stop that process."
             )
         case .runStale(let projection, let holder, let silence, let backendPID):
             (
-                "Another run works on '\(projection)': \(holder). It was not heard of for \(silence) s, "
+                "Another run works on '\(projection)': \(TextForPeople.line(holder)). It was not heard of for \(silence) s, "
                     + "and its session could not be ended.",
                 Self.unchanged,
                 "Where its process hangs, let one who may end sessions type SELECT "
@@ -107,7 +110,7 @@ extension ReadModelError: CustomStringConvertible {
             )
         case .followerBusy(let projection, let holder):
             (
-                "'\(projection)' is followed already: by \(holder).",
+                "'\(projection)' is followed already: by \(TextForPeople.line(holder)).",
                 "The live tables are kept current by that process.",
                 "Stop it first, if this one is to do it ('reprise status \(projection)' shows it)."
             )
@@ -125,7 +128,8 @@ extension ReadModelError: CustomStringConvertible {
             )
         case .otherRows(let projection, let table, let reason):
             (
-                "\(table) does not hold the rows that were written to it: \(reason). Something "
+                "\(TextForPeople.line(table)) does not hold the rows that were written to it: "
+                    + "\(TextForPeople.line(reason)). Something "
                     + "besides this command changes them.",
                 "What was written before stays; nothing of this batch was.",
                 "Find out who writes to the table; 'reprise rebuild \(projection)' makes it right "
@@ -172,19 +176,23 @@ extension ReadModelError: CustomStringConvertible {
             )
         case .behindLive(let projection, let generation, let position, let livePosition):
             (
-                "Generation \(generation) of '\(projection)' stands at \(position), before the live "
-                    + "tables at \(livePosition): readers would step back in time.",
+                "Generation \(generation) of '\(projection)' stands at \(TextForPeople.line(position)), before the live "
+                    + "tables at \(TextForPeople.line(livePosition)): readers would step back in time.",
                 Self.unchanged,
                 "Run 'reprise rebuild \(projection) --resume' to catch up, or allow it with "
                     + "--allow-older."
             )
         case .changedMeanwhile(let projection, let reason):
             (
-                "'\(projection)' is not what the bookkeeping says: \(reason)", Self.unchanged,
+                "'\(projection)' is not what the bookkeeping says: \(TextForPeople.line(reason))",
+                Self.unchanged,
                 "Run 'reprise plan \(projection)' to see how things stand."
             )
         case .nothingToMove(let projection, let reason):
-            (reason, Self.unchanged, "Run 'reprise status \(projection)' to see its generations.")
+            (
+                TextForPeople.line(reason), Self.unchanged,
+                "Run 'reprise status \(projection)' to see its generations."
+            )
         case .outcomeUnknown(let projection, let runID):
             (
                 "The connection broke while '\(projection)' was being committed (run \(runID)) and "
@@ -213,13 +221,14 @@ extension ReadModelError: CustomStringConvertible {
         switch self {
         case .positionUnreadable(let projection, let reason):
             (
-                "The position template of '\(projection)' does not work: \(reason)", Self.unchanged,
+                "The position template of '\(projection)' does not work: \(TextForPeople.line(reason))",
+                Self.unchanged,
                 "Mend it in the settings file (docs/position-templates.md), then run 'reprise plan "
                     + "\(projection)'."
             )
         case .positionMisfit(let projection, let generation, let position, let format):
             (
-                "Generation \(generation) of '\(projection)' stands at \(position), which the format "
+                "Generation \(generation) of '\(projection)' stands at \(TextForPeople.line(position)), which the format "
                     + "'\(format.rawValue)' of its position template cannot hold.",
                 Self.unchanged,
                 "Give the template another format ('text' holds every position), or take it out of "
@@ -235,7 +244,7 @@ extension ReadModelError: CustomStringConvertible {
             )
         case .positionUnwritten(let projection, let rows):
             (
-                "The position template of '\(projection)' changed \(rows) rows, and a projector has one.",
+                "The position template of '\(projection)' changed \(TextForPeople.line(rows)) rows, and a projector has one.",
                 Self.unchanged,
                 "Look at its name and its WHERE in the settings file. A projector that never ran may "
                     + "have no row yet: insert it, then run the command again."
@@ -245,6 +254,6 @@ extension ReadModelError: CustomStringConvertible {
     }
 
     private static func list(_ lines: [String]) -> String {
-        lines.map { "  - \($0)" }.joined(separator: "\n")
+        lines.map { "  - \(TextForPeople.line($0))" }.joined(separator: "\n")
     }
 }

@@ -62,7 +62,8 @@ struct RowExchange: Sendable {
     ) async throws -> [String: TableChanges] {
         let code = try await othersCode(in: "ROW EXCLUSIVE", on: connection)
         var changes: [String: TableChanges] = [:]
-        for (table, rows) in zip(tables, fold.tables.filter(\.isForReaders)) {
+        for table in tables {
+            let rows = fold.table(named: table.name.name)
             changes[table.name.name] = try await table.stage(rows, on: connection)
         }
         // A parent leaves after its children have found another one; but before one that takes over
@@ -149,9 +150,9 @@ struct RowExchange: Sendable {
     /// - Throws: ``ReadModelError/rowRejected(_:)``.
     func fetch(for fold: any Fold, on connection: PostgresConnection) async throws {
         let code = try await othersCode(in: "ACCESS SHARE", on: connection)
-        for (table, rows) in zip(tables, fold.tables.filter(\.isForReaders)) {
+        for table in tables {
             try await table.fetch(
-                rows,
+                fold.table(named: table.name.name),
                 as: code.operation(.reading, table.oid),
                 on: connection
             )

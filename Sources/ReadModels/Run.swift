@@ -1,6 +1,7 @@
 import Foundation
 import Postgres
 import Synchronization
+import Wording
 
 /// A command at work on a projection: it holds the projection's lock, and its row in `reprise.run`
 /// says what it is doing.
@@ -256,10 +257,7 @@ extension ReadModelDatabase {
 extension Run {
     /// Writes how the run ended and gives the lock back, also when its task was cancelled.
     fileprivate func end(state: String, error: String?) async throws {
-        // A reducer's own words can hold what PostgreSQL cannot.
-        let error = error.map {
-            String(String.UnicodeScalarView($0.unicodeScalars.map { $0 == "\0" ? "\u{fffd}" : $0 }))
-        }
+        let error = error.map { TextForPeople.lines($0) }
         try await connection.executeShielded(
             """
             UPDATE reprise.run SET state = \(SQLText.literal(state)),

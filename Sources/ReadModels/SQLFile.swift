@@ -1,4 +1,5 @@
 import Postgres
+import Wording
 
 /// A file of SQL that belongs to a projection, run inside a transaction that is not its own.
 struct SQLFile: Sendable {
@@ -28,12 +29,12 @@ struct SQLFile: Sendable {
         {
             throw ReadModelError.refusedByPlan(
                 projection: projection,
-                reasons: ["\(name): \(error)"]
+                reasons: ["\(name): \(TextForPeople.oneLine(error))"]
             )
         } catch let error as StatementError {
             throw ReadModelError.refusedByPlan(
                 projection: projection,
-                reasons: ["\(name): \(error)"]
+                reasons: ["\(name): \(TextForPeople.oneLine(error))"]
             )
         }
     }

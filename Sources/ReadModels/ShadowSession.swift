@@ -57,7 +57,7 @@ package struct ShadowSession: Sendable {
                 return changes
             }
         }
-        for table in fold.tables where table.isForReaders { table.settleChanges() }
+        for table in fold.tables { table.settleChanges() }
         return changes.values.reduce(into: TableChanges()) { $0.add($1) }
     }
 

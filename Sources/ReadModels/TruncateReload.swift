@@ -1,5 +1,6 @@
 package import ProjectionKit
 import Postgres
+import Wording
 
 /// What a truncate-and-reload did.
 package struct ReloadResult: Sendable {
@@ -44,7 +45,7 @@ extension ReadModelDatabase {
         notice: @escaping @Sendable (String) -> Void = { _ in }
     ) async throws -> ReloadResult {
         let reload = TruncateReload(database: self, projection: projection)
-        let tables = fold.tables.filter(\.isForReaders)
+        let tables = projection.tables.map { fold.table(named: $0.name) }
         let doing = "reloading '\(projection.name)'"
         let (encoded, began) = try await withConnection(as: "reload", doing: doing) { connection in
             let began = try await Gates.LoadMark.now(on: connection)
@@ -155,7 +156,7 @@ struct TruncateReload: Sendable {
             return nil
         } catch {
             return "The new rows are live, and ANALYZE of them failed: run it by hand. "
-                + "The cause: \(error)"
+                + "The cause: \(TextForPeople.oneLine(error))"
         }
     }
 }

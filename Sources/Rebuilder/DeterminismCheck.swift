@@ -1,5 +1,6 @@
 import LedgerKit
 package import ProjectionKit
+import Wording
 
 /// Folds the events of a fold a second time and compares the tables of the two, also those that are
 /// the reducer's alone.
@@ -57,7 +58,7 @@ struct DeterminismCheck: Sendable {
     ) async throws -> [String: String] {
         try await onThread { checkCancellation in
             var digests: [String: String] = [:]
-            for (table, twin) in zip(first.tables, second.tables) {
+            for (table, twin) in first.tables(with: second) {
                 try checkCancellation()
                 switch table.comparison(with: twin) {
                 case .same(let digest): digests[table.name] = digest
@@ -90,7 +91,7 @@ extension UnrepeatableFold: CustomStringConvertible {
         let rows = difference.rows == 1 ? "1 row differs" : "\(difference.rows) rows differ"
         return """
             Two folds of the same events gave '\(projection)' different rows: in '\(difference.table)' \
-            \(rows), the first at \(difference.key), \(place).
+            \(rows), the first at \(TextForPeople.line(difference.key, most: 1_000)), \(place).
             The live tables are unchanged.
             A reducer goes by its event and its tables alone, and not by the clock, random numbers or \
             the order of a Dictionary or Set. Mend it, then run 'reprise rebuild \(projection) \

@@ -2,6 +2,7 @@ import Foundation
 package import LedgerKit
 package import ProjectionKit
 package import ReadModels
+import Wording
 
 /// What a user can set about following.
 package struct FollowOptions: Sendable {
@@ -92,7 +93,7 @@ package struct Follow: Sendable {
             } catch let error as ReadModelError {
                 let reason: String
                 switch error {
-                case .unreachable(let what): reason = what
+                case .unreachable(let what): reason = TextForPeople.oneLine(what)
                 case .followerBusy where hasFollowed:
                     // The server may not have missed the session yet that this process has lost.
                     reason =

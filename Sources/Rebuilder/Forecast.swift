@@ -84,7 +84,7 @@ struct ForecastSample: Sendable {
                 basis: .sample(events: folded),
                 events: total,
                 rows: Dictionary(
-                    uniqueKeysWithValues: fold.tables.filter(\.isForReaders).map {
+                    uniqueKeysWithValues: fold.tables.map {
                         ($0.name, Int((Double($0.count) * ratio).rounded()))
                     }
                 ),

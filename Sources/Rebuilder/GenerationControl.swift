@@ -1,5 +1,6 @@
 package import ProjectionKit
 package import ReadModels
+import Wording
 
 /// Moves and drops generations that exist already: swap, rollback, prune.
 package struct GenerationControl: Sendable {
@@ -152,7 +153,9 @@ package struct GenerationControl: Sendable {
             return result
         } catch {
             var result = result
-            result.warnings.append("The report could not be kept with the run: \(error)")
+            result.warnings.append(
+                "The report could not be kept with the run: \(TextForPeople.oneLine(error))"
+            )
             return result
         }
     }

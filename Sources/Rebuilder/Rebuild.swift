@@ -274,7 +274,9 @@ extension Fold {
     /// Rows of each table of working state.
     fileprivate var workingRows: [String: Int] {
         Dictionary(
-            uniqueKeysWithValues: tables.filter { !$0.isForReaders }.map { ($0.name, $0.count) }
+            workingTables.map { ($0.name, $0.count) },
+            // Two properties may hold rows of one type.
+            uniquingKeysWith: +
         )
     }
 }

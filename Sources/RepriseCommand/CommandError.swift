@@ -1,4 +1,5 @@
 internal import Ledgers
+internal import Wording
 
 /// What is wrong with what the user asked for, or says no.
 ///
@@ -40,7 +41,7 @@ enum CommandError: Error, Equatable {
 extension CommandError: CustomStringConvertible {
     var description: String {
         let (what, next) = parts
-        return "\(what)\n\(state)\n\(next)"
+        return "\(TextForPeople.line(what))\n\(state)\n\(TextForPeople.line(next))"
     }
 
     private var state: String {

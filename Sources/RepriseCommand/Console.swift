@@ -1,6 +1,7 @@
 internal import Foundation
 internal import Glibc
 internal import Synchronization
+internal import Wording
 
 /// Standard error: messages, warnings and progress.
 ///
@@ -23,24 +24,26 @@ final class Console: Sendable {
         usesColour = isTerminal && (environment["NO_COLOR"] ?? "").isEmpty
     }
 
-    /// Writes a line.
-    func write(line: String) {
-        drawn.withLock { drawn in
-            put(Self.blank(drawn) + line + "\n")
-            drawn = 0
-        }
-    }
+    /// Writes a line, or a message of several.
+    func write(line: String) { write("", line) }
 
     /// Writes the message that ends the command.
     func write(error message: String) {
-        write(line: (usesColour ? "\u{1B}[1;31mError:\u{1B}[0m " : "Error: ") + message)
+        write(usesColour ? "\u{1B}[1;31mError:\u{1B}[0m " : "Error: ", message)
+    }
+
+    private func write(_ label: String, _ message: String) {
+        drawn.withLock { drawn in
+            put(Self.blank(drawn) + label + TextForPeople.lines(message) + "\n")
+            drawn = 0
+        }
     }
 
     /// Shows progress: redrawn in place on a terminal, a line of its own elsewhere.
     func show(progress text: String) {
         guard isTerminal else { return write(line: text) }
         drawn.withLock { drawn in
-            let line = String(text.prefix(Self.columns - 1))
+            let line = String(TextForPeople.line(text).prefix(Self.columns - 1))
             put(Self.blank(drawn) + line)
             drawn = line.count
         }

@@ -1,5 +1,6 @@
 internal import FoundationEssentials
 internal import Logging
+internal import Wording
 
 /// Writes log messages to standard error as one line each: `Warning: …`.
 struct ConsoleLogHandler: LogHandler {
@@ -17,7 +18,8 @@ struct ConsoleLogHandler: LogHandler {
     }
 
     func log(event: LogEvent) {
-        Console.standardError.write(line: "\(event.level.rawValue.capitalized): \(event.message)")
+        let text = TextForPeople.line(event.message.description)
+        Console.standardError.write(line: "\(event.level.rawValue.capitalized): \(text)")
     }
 }
 

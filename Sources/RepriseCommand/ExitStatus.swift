@@ -3,6 +3,7 @@ internal import Ledgers
 internal import ProjectionKit
 internal import ReadModels
 internal import Rebuilder
+internal import Wording
 
 /// How a command ended, for the program that called it.
 ///
@@ -94,7 +95,7 @@ enum ExitStatus: Int32, CaseIterable {
     /// The message of an error that no type of ours stands for.
     static func unexpectedMessage(of error: any Error) -> String {
         """
-        An error that nobody foresaw: \(error)
+        An error that nobody foresaw: \(TextForPeople.oneLine(error))
         The live tables are one generation or the other, whole.
         Run 'reprise status' to see which, and report the message above as a defect.
         """

@@ -70,7 +70,7 @@ struct PlanCommand: AsyncParsableCommand {
                     consent: consent,
                     patience: patience
                 )
-                try ResultStream.print(plan.approvedSQL)
+                try ResultStream.print(exactly: plan.approvedSQL)
             }
             return
         }

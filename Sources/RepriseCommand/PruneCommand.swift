@@ -3,6 +3,7 @@ internal import ProjectionKit
 internal import Logging
 internal import ReadModels
 internal import Rebuilder
+internal import Wording
 
 /// `reprise prune`: drops what is too old.
 struct PruneCommand: AsyncParsableCommand {
@@ -81,7 +82,9 @@ private struct PruneOutline: Encodable {
             dropped.isEmpty
             ? "\(projection): nothing was dropped."
             : "\(projection): dropped generation \(dropped.map(String.init).joined(separator: ", "))."
-        let kept = postponed.map { "  kept        generation \($0.generation): \($0.reason)" }
+        let kept = postponed.map {
+            "  kept        generation \($0.generation): \(TextForPeople.line($0.reason))"
+        }
         let next =
             kept.isEmpty
             ? []

@@ -508,7 +508,7 @@ private struct Remembering: Projection {
         """
 
     var rows = Table<Row>()
-    var seen = Table<Seen>(.reducer)
+    var seen = WorkingTable<Seen>()
 
     mutating func reduce(_ event: borrowing Event) throws {
         let id = try event.payload.int64("id")

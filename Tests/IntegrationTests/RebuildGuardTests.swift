@@ -61,7 +61,7 @@ struct RebuildGuardTests {
             let run = try await scene.database.query(
                 "SELECT error FROM reprise.run WHERE projection = 'grumbler' AND state = 'failed'"
             )
-            #expect(run.first?["error"]?.contains("it's \u{fffd} and ") == true)
+            #expect(run.first?["error"]?.contains(#"it's \u{0} and "#) == true)
         }
     }
 

@@ -38,7 +38,7 @@ enum Unsound {
     struct Hidden: UnsoundTally {
         static let name = "tally"
         var tallies = Table<TallyRow>()
-        var memory = Table<MemoryRow>(.reducer)
+        var memory = WorkingTable<MemoryRow>()
 
         mutating func note(_ id: Int64) {
             memory[id] = MemoryRow(id: id, chance: UInt64.random(in: 0...UInt64.max).description)

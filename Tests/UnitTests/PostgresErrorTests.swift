@@ -98,9 +98,8 @@ struct PostgresErrorTests {
             error.description == """
                 invalid input syntax for type integer: "…"
                 SQLSTATE: 22P02
-                CONTEXT: COPY t, line 12, column v
-                PL/pgSQL function public.load(integer) line 3 at SQL statement
-                …
+                CONTEXT: COPY t, line 12, column v; \
+                PL/pgSQL function public.load(integer) line 3 at SQL statement; …
                 """
         )
     }

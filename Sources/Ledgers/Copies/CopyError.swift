@@ -1,4 +1,5 @@
 internal import Glibc
+internal import Wording
 
 /// Why a copy of a ledger, or of its events, was not made.
 ///
@@ -37,7 +38,7 @@ extension CopyError: CustomStringConvertible {
     /// Wording may change in any release. Match on the case, never on the text.
     package var description: String {
         let (what, state, next) = lines
-        return "\(what)\n\(state)\n\(next)"
+        return [what, state, next].map { TextForPeople.line($0) }.joined(separator: "\n")
     }
 
     private var lines: (what: String, state: String, next: String) {

@@ -1,5 +1,6 @@
 internal import LedgerKit
 internal import ProjectionKit
+internal import Wording
 
 /// A copy of a ledger of format 1 in the newest format: its events in the order in which they were
 /// read until now, by bucket and id.

@@ -1,3 +1,5 @@
+import Wording
+
 /// Turns rows of CSV into JSON objects of texts, under the names of the header.
 ///
 /// Used by one thread.

@@ -1,3 +1,5 @@
+import Wording
+
 /// Why an import stopped before the end of its file, or did not begin.
 ///
 /// What stands before the place it names is stored.
@@ -44,9 +46,9 @@ extension ImportError: CustomStringConvertible {
     /// Wording may change in any release.
     package var description: String {
         """
-        \(whatHappened)
+        \(TextForPeople.line(whatHappened))
         Nothing that readers see has changed; \(whatIsStored).
-        \(advice ?? usualAdvice)
+        \(TextForPeople.line(advice ?? usualAdvice))
         """
     }
 

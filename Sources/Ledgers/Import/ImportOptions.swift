@@ -1,3 +1,5 @@
+import Wording
+
 /// How an import reads its records.
 package struct ImportOptions: Sendable {
     /// How many bad records to set aside before one stops the import.

@@ -1,4 +1,5 @@
 internal import ProjectionKit
+internal import Wording
 
 /// Where an import begins: what of its text was read before, and what is to be read now.
 struct ImportStart {

@@ -1,4 +1,5 @@
 internal import ProjectionKit
+internal import Wording
 
 /// The writing side of an import.
 ///

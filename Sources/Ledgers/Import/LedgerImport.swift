@@ -1,5 +1,6 @@
 internal import LedgerKit
 internal import ProjectionKit
+internal import Wording
 
 /// Reads NDJSON, a JSON array or CSV, plain or compressed, into an SQLite ledger.
 ///

@@ -1,5 +1,6 @@
 internal import Foundation
 internal import ProjectionKit
+internal import Wording
 
 /// Turns records of JSON into events.
 ///

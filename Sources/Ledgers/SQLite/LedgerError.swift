@@ -1,3 +1,5 @@
+import Wording
+
 /// Why a ledger cannot be read or written.
 ///
 /// Each message says what happened and where, that nothing readers see has changed, and what to
@@ -50,9 +52,9 @@ extension LedgerError: CustomStringConvertible {
     package var description: String {
         let (whatHappened, whatNext) = lines
         return """
-            \(whatHappened)
+            \(TextForPeople.line(whatHappened))
             Nothing that readers see has changed.
-            \(whatNext)
+            \(TextForPeople.line(whatNext))
             """
     }
 
@@ -102,8 +104,8 @@ extension LedgerError: CustomStringConvertible {
             )
         case .foreignLog(let path, let reason):
             (
-                "The log '\(path)-wal' is not that of the ledger '\(path)': \(reason).",
-                "Nothing was written. Move '\(path)-wal' and '\(path)-shm' away and keep them, then"
+                "The log \(quoted("\(path)-wal")) is not that of the ledger \(quoted(path)): \(reason).",
+                "Nothing was written. Move \(quoted("\(path)-wal")) and \(quoted("\(path)-shm")) away and keep them, then"
                     + " run the same command again."
             )
         case .strayJournal(let path):

@@ -2,6 +2,7 @@ internal import Foundation
 internal import Glibc
 internal import Migrations
 internal import ProjectionKit
+internal import Wording
 
 /// The format of a ledger file: how one is made and recognised.
 enum LedgerFile {

@@ -1,5 +1,6 @@
 internal import LedgerKit
 internal import ProjectionKit
+internal import Wording
 
 /// Appends events to an SQLite ledger, batch by batch.
 ///

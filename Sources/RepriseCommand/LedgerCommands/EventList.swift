@@ -1,6 +1,7 @@
 internal import LedgerKit
 internal import Ledgers
 internal import ProjectionKit
+internal import Wording
 
 /// Events as `show` prints them: a table for people, or lines for programs.
 ///

@@ -5,6 +5,7 @@ internal import Ledgers
 internal import Rebuilder
 internal import Logging
 internal import ProjectionKit
+internal import Wording
 
 /// `reprise ledger`: the embedded ledger.
 struct LedgerCommand: AsyncParsableCommand {

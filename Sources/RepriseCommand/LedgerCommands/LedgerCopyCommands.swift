@@ -3,6 +3,7 @@ internal import LedgerKit
 internal import Ledgers
 internal import ProjectionKit
 internal import Rebuilder
+internal import Wording
 
 /// `reprise ledger backup`.
 struct LedgerBackupCommand: AsyncParsableCommand {

@@ -4,6 +4,7 @@ internal import LedgerKit
 internal import Ledgers
 internal import ProjectionKit
 internal import Rebuilder
+internal import Wording
 
 /// `reprise ledger export`.
 struct LedgerExportCommand: AsyncParsableCommand {

@@ -3,6 +3,7 @@ internal import Foundation
 internal import Ledgers
 internal import Logging
 internal import Rebuilder
+internal import Wording
 
 /// `reprise ledger import`.
 struct LedgerImportCommand: AsyncParsableCommand {

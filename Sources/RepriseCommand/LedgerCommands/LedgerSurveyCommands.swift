@@ -4,6 +4,7 @@ internal import Ledgers
 internal import Rebuilder
 internal import Logging
 internal import ProjectionKit
+internal import Wording
 
 /// `reprise ledger info`.
 struct LedgerInfoCommand: AsyncParsableCommand {

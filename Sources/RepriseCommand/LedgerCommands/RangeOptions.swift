@@ -3,6 +3,7 @@ internal import Foundation
 internal import LedgerKit
 internal import Ledgers
 internal import ProjectionKit
+internal import Wording
 
 /// A time of the command line, as it was typed.
 struct TimeArgument: Sendable {

@@ -5,6 +5,7 @@ internal import Ledgers
 internal import ProjectionKit
 internal import Rebuilder
 internal import Synchronization
+internal import Wording
 
 /// `reprise replay`: the events of a range of time to any consumer.
 struct ReplayCommand: AsyncParsableCommand {

@@ -1,5 +1,6 @@
 internal import Foundation
 internal import Ledgers
+internal import Wording
 
 /// Standard output, for results: it ends well when its reader wants no more.
 enum ResultStream {
@@ -14,13 +15,18 @@ enum ResultStream {
         return Int(size.ws_col)
     }
 
-    /// Writes a text and a line end.
+    /// Writes a text for people, or JSON, and a line end.
     ///
     /// - Parameters:
-    ///   - text: The result.
+    ///   - text: The result; what people cannot see in it is escaped.
     ///   - done: What the command has done by then, a sentence; nil when it only looked.
     /// - Throws: ``CommandError`` when the text cannot be written.
     static func print(_ text: String, done: String? = nil) throws {
+        try print(exactly: TextForPeople.lines(text), done: done)
+    }
+
+    /// The same of a text for programs, as it is.
+    static func print(exactly text: String, done: String? = nil) throws {
         // Hooks that are started later must not inherit it.
         let handler = signal(SIGPIPE, SIG_IGN)
         defer { signal(SIGPIPE, handler) }

@@ -1,5 +1,6 @@
 internal import Foundation
 internal import ProjectionKit
+internal import Wording
 
 /// Numbers as people read them, the same in every locale.
 enum Figures {
@@ -65,7 +66,7 @@ struct FieldList {
         for (index, line) in lines.enumerated() {
             let name = index == 0 ? label : ""
             let pad = String(repeating: " ", count: max(1, 12 - name.count))
-            text += "  " + name + pad + line + "\n"
+            text += "  " + name + pad + TextForPeople.line(line) + "\n"
         }
     }
 
@@ -76,7 +77,8 @@ struct FieldList {
 /// Columns of equal width.
 enum Columns {
     /// Pads each column to its widest cell; columns named in `right` are aligned to the right.
-    static func lines(_ rows: [[String]], right: Set<Int> = []) -> [String] {
+    static func lines(_ cells: [[String]], right: Set<Int> = []) -> [String] {
+        let rows = cells.map { $0.map { TextForPeople.line($0) } }
         let columns = rows.map(\.count).max() ?? 0
         let widths = (0..<columns).map { column in
             rows.map { $0.count > column ? $0[column].count : 0 }.max() ?? 0

@@ -3,6 +3,7 @@ internal import Ledgers
 internal import ProjectionKit
 internal import ReadModels
 internal import Rebuilder
+internal import Wording
 
 /// A plan as `plan --json` prints it; the names are stable.
 struct PlanOutline: Encodable {
@@ -238,25 +239,17 @@ extension PlanOutline {
     }
 
     /// A line each: `ok`, `warn` or `refuse`, the object, what becomes of it.
-    ///
-    /// A note of several lines, such as a server's error, goes on below itself.
     private var findingText: String {
         // One long name must not push all notes off the screen.
         let widest = 48
-        let width = findings.compactMap { $0.subject?.count }.filter { $0 <= widest }.max() ?? 0
+        let subjects = findings.map { $0.subject.map { TextForPeople.line($0) } }
+        let width = subjects.compactMap { $0?.count }.filter { $0 <= widest }.max() ?? 0
         var fields = FieldList()
-        for finding in findings {
-            let subject = finding.subject.map {
+        for (finding, subject) in zip(findings, subjects) {
+            let subject = subject.map {
                 $0 + String(repeating: " ", count: max(0, width - $0.count)) + "  "
             }
-            let indent = String(repeating: " ", count: subject?.count ?? 0)
-            let lines = finding.note.split(separator: "\n", omittingEmptySubsequences: false)
-            fields.add(
-                finding.level,
-                lines.enumerated().map { index, line in
-                    (index == 0 ? subject ?? "" : indent) + line
-                }
-            )
+            fields.add(finding.level, (subject ?? "") + finding.note)
         }
         return fields.text
     }

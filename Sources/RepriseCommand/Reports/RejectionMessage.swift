@@ -5,13 +5,13 @@ extension EventRejection {
     /// what to type.
     var message: String {
         """
-        Projection '\(projection)' refuses an event: \(path.map { "\($0) " } ?? "")\(reason).
-          event     \(event.eventID ?? "without an id")
+        Projection '\(projection)' refuses an event: \(complaint).
+          event     \(event.eventID.map(EventPlace.shown) ?? "without an id")
           position  \(event.position)
           bucket    \(event.bucket)
-          stream    \(event.stream)
-          type      \(event.type)
-          path      \(path ?? "none, the reducer refuses the event as such")
+          stream    \(EventPlace.shown(event.stream))
+          type      \(EventPlace.shown(event.type))
+          path      \(path.map(EventPlace.shown) ?? "none, the reducer refuses the event as such")
         The live tables are unchanged.
         Change the reducer to handle or ignore this event, then run \
         'reprise rebuild \(projection)'.

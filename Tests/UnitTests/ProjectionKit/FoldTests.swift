@@ -61,8 +61,9 @@ struct FoldTests {
         for number in 0..<5 { put("s", "{\"n\":\(number)}", at: number, into: batch) }
         try fold.apply(batch)
         #expect(fold.projectionName == "numbers")
-        #expect(fold.tables.map(\.isForReaders) == [true, false])
-        #expect(fold.tables.map(\.count) == [5, 1])
+        #expect(fold.declaredTables.map(\.property) == ["numbers", "last"])
+        #expect(fold.tables.map(\.count) == [5])
+        #expect(fold.workingTables.map(\.count) == [1])
     }
 
     @Test("a refused event is named with its place and the JSON path")
@@ -113,7 +114,7 @@ private struct Numbers: Projection {
     static let schema: String? = nil
 
     var numbers = Table<NumberRow>()
-    private var last = Table<NumberRow>(.reducer)
+    private var last = WorkingTable<NumberRow>()
 
     init() {}
 

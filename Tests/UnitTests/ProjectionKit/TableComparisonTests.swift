@@ -50,7 +50,7 @@ struct TableComparisonTests {
     @Test("bits are compared and not numbers: a NaN is itself, and a negative zero is not zero")
     func bits() throws {
         func row(_ value: Double) -> Table<NumberRow> {
-            var table = Table<NumberRow>(.reducer)
+            var table = Table<NumberRow>()
             table[false] = NumberRow(value: value)
             return table
         }

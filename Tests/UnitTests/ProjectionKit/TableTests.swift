@@ -182,14 +182,12 @@ struct TableTests {
 
     @Test("describes its columns")
     func description() {
-        let table = Table<ModelRow<SpreadKey>>(.reducer)
+        let table = Table<ModelRow<SpreadKey>>()
         #expect(table.name == "model")
         #expect(table.key == ["id"])
         #expect(table.columnNames == ["id", "value", "text"])
         #expect(table.columnValues.map(\.types.first) == [.int8, .int8, .text])
         #expect(table.columnValues.map(\.isNullable) == [false, false, false])
-        #expect(table.isForReaders == false)
-        #expect(Table<ModelRow<SpreadKey>>().isForReaders)
     }
 }
 
