@@ -30,11 +30,12 @@ struct SessionTests {
 
     /// Sets everything above for a database.
     private func spoil(_ database: ScratchDatabase) async throws {
-        for (name, value, _) in Self.settings {
-            try await database.execute(
+        // One message: the next session is a spoilt one.
+        try await database.execute(
+            Self.settings.map { name, value, _ in
                 "ALTER DATABASE \(database.name) SET \(name) = \(SQLText.literal(value))"
-            )
-        }
+            }.joined(separator: ";")
+        )
     }
 
     @Test("our sessions set what they depend on, whatever the database has set (S17)")
