@@ -19,6 +19,11 @@ package enum ConnectionError: Error, Hashable, Sendable {
     /// The connection was there and is gone. Whether the server finished what it was doing is not
     /// known; what it had not committed it rolls back. `during` is the opening of the statement.
     case lost(summary: String, during: String, reason: String)
+    /// A connection pooler answers, which reaches the server at `server`, where that is known; nothing
+    /// was set there.
+    case pooled(summary: String, server: String?)
+    /// The server is older than what is supported; nothing was asked of it.
+    case unsupportedVersion(summary: String, version: String)
 }
 
 extension ConnectionError {
@@ -26,7 +31,21 @@ extension ConnectionError {
     package var isTransient: Bool {
         switch self {
         case .unreachable, .tooManyConnections, .notAccepting, .lost: true
-        case .malformed, .authenticationFailed, .databaseMissing: false
+        case .malformed, .authenticationFailed, .databaseMissing, .pooled, .unsupportedVersion:
+            false
+        }
+    }
+
+    /// What to do about a server that cannot be worked with, as a sentence; nil for another error.
+    package var remedy: String? {
+        switch self {
+        case .pooled:
+            "Set DATABASE_URL, or PGHOST and PGPORT, to the address of the server itself; the "
+                + "pooler's own settings name it ([databases] of pgbouncer.ini)."
+        case .unsupportedVersion:
+            "Supported are \(ServerSession.supportedVersions): upgrade the server, or name another "
+                + "one by DATABASE_URL or PGHOST."
+        default: nil
         }
     }
 
@@ -83,7 +102,10 @@ extension ConnectionError {
 
 extension ConnectionError: CustomStringConvertible {
     /// What happened, where, why, and what to try next.
-    package var description: String {
+    package var description: String { remedy.map { "\(what)\n\($0)" } ?? what }
+
+    /// The same without the ``remedy``.
+    package var what: String {
         switch self {
         case .malformed(let reason):
             """
@@ -126,6 +148,15 @@ extension ConnectionError: CustomStringConvertible {
             The reason: \(TextForPeople.oneLine(reason))
             The server rolls back what was not committed.
             """
+        case .pooled(let summary, let server):
+            """
+            A connection pooler, such as pgbouncer, answers for \(summary).
+            Locks, settings and temporary tables belong to one session of the server, and a pooler \
+            hands sessions on to applications. It reaches the server at \
+            \(server ?? "an address that it does not tell").
+            """
+        case .unsupportedVersion(let summary, let version):
+            "PostgreSQL \(version) is not supported, \(summary)."
         }
     }
 }

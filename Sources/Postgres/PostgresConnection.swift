@@ -1,9 +1,11 @@
 /// One connection to PostgreSQL, on a serial executor with a queue of its own, so that calls that
 /// wait for the server never block the cooperative pool.
 ///
-/// The session starts from known settings: an empty `search_path`, so that every name in a statement
-/// must say its schema; UTC; ISO forms; floats that survive a round trip; warnings only; READ
-/// COMMITTED; and none of the time limits that a role or a database may set for its applications.
+/// It leads to a supported server itself: one behind a connection pooler, which would hand our settings
+/// on to applications, is refused before anything is set.
+///
+/// The session starts from known settings (``SessionSettings``), none of the time limits that a role or a
+/// database may set for its applications among them.
 ///
 /// Statements of concurrent tasks take turns, also between the statements of a transaction: a task
 /// that wants a transaction for itself needs a connection for itself.
@@ -30,6 +32,7 @@ package actor PostgresConnection {
 
     private init(_ settings: ConnectionSettings, on executor: ConnectionExecutor) throws {
         let session = try ServerSession(settings)
+        try session.assertSuitable(settings)
         self.settings = settings
         self.executor = executor
         canceller = session.canceller
@@ -227,33 +230,7 @@ extension PostgresConnection {
     }
 
     private func prepare() async throws {
-        var limits = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"]
-        if serverVersion >= 140_000 { limits.append("idle_session_timeout") }
-        if serverVersion >= 170_000 { limits.append("transaction_timeout") }
-        // Without it a server that is busy with a statement does not notice that this process died,
-        // and keeps the locks until the statement ends.
-        // Servers on some other systems refuse to look (manual, client_connection_check_interval).
-        let check =
-            serverVersion < 140_000
-            ? ""
-            : """
-            SELECT pg_catalog.set_config('client_connection_check_interval', '2s', false)
-            WHERE pg_catalog.version() LIKE '%linux%';
-            """
-        // The limits first: until then those of the role hold, for these statements too.
-        try await execute(
-            limits.map { "SET \($0) = 0; " }.joined() + check + """
-                SET search_path = '';
-                SET client_min_messages = warning;
-                SET standard_conforming_strings = on;
-                SET bytea_output = hex;
-                SET DateStyle = 'ISO, YMD';
-                SET IntervalStyle = postgres;
-                SET TimeZone = 'UTC';
-                SET extra_float_digits = 3;
-                SET default_transaction_isolation = 'read committed'
-                """
-        )
+        try await execute(SessionSettings.statement(version: serverVersion))
     }
 
     private func begin(_ mode: String) async throws {

@@ -25,7 +25,8 @@ enum BookkeepingTrust {
         ), schema AS (
             SELECT oid, nspowner, nspacl FROM pg_catalog.pg_namespace WHERE nspname = 'reprise'
         ), relation AS (
-            SELECT c.* FROM pg_catalog.pg_class AS c JOIN schema AS s ON s.oid = c.relnamespace
+            SELECT c.* FROM pg_catalog.pg_class AS c
+            WHERE c.oid IN (\(SchemaContents.relations(of: "(SELECT oid FROM schema)")))
         )
         SELECT pg_catalog.format('the schema belongs to %I', pg_catalog.pg_get_userbyid(nspowner))
             AS reason

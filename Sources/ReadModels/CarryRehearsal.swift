@@ -22,6 +22,10 @@ struct CarryRehearsal: Sendable {
         var findings: [Finding] = []
         /// Search paths of those objects that need one, by their subjects.
         var paths: [String: String] = [:]
+        /// Objects that the batch of a cut-over makes again.
+        var objects = 0
+        /// Milliseconds that making them took.
+        var milliseconds = 0.0
 
         var refusals: [Finding] { findings.filter { $0.level == .refuse } }
     }
@@ -47,6 +51,12 @@ struct CarryRehearsal: Sendable {
         case different(String)
         /// It cannot be made.
         case failed(ServerError)
+    }
+
+    /// What came of one, and the milliseconds that making it took.
+    struct Tried {
+        let outcome: Outcome
+        let milliseconds: Double
     }
 
     /// A stand-in for a relation of others, which must not be locked.
@@ -82,9 +92,9 @@ struct CarryRehearsal: Sendable {
         }
         // The innermost come first, so that the lines stand in the order of the statements.
         for view in try await DependentView.over(seen, on: connection).reversed() {
-            let outcome = try await outcome(of: view, on: connection)
-            carried.add(view.carried, outcome)
-            if case .same(let path) = outcome {
+            let tried = try await outcome(of: view, on: connection)
+            carried.add(view.carried, tried)
+            if case .same(let path) = tried.outcome {
                 carried.findings += try await misfits(of: view, under: path, on: connection)
             }
         }
@@ -163,7 +173,7 @@ struct CarryRehearsal: Sendable {
     func outcome(
         of object: CarriedObject,
         on connection: PostgresConnection
-    ) async throws -> Outcome {
+    ) async throws -> Tried {
         let standIn = try await standIn(for: object, on: connection)
         return try await outcome(of: object.trees, on: connection) { names in
             if let standIn { names[standIn.source] = standIn.name }
@@ -182,7 +192,7 @@ struct CarryRehearsal: Sendable {
     private func outcome(
         of view: DependentView,
         on connection: PostgresConnection
-    ) async throws -> Outcome {
+    ) async throws -> Tried {
         try await outcome(of: view.carried.trees, on: connection) { _ in
             ([creation(of: view)], (view.oid, twin(of: view)))
         }
@@ -193,7 +203,7 @@ struct CarryRehearsal: Sendable {
         of view: MaterializedView,
         by statement: String,
         on connection: PostgresConnection
-    ) async throws -> Outcome {
+    ) async throws -> Tried {
         let tree = StoredTree(kind: .rule, host: view.oid, name: "_RETURN")
         return try await outcome(of: [tree], on: connection) { _ in
             ([statement], (view.oid, QualifiedName(schema: homeSchema, name: view.name.name)))
@@ -210,7 +220,7 @@ struct CarryRehearsal: Sendable {
         _ script: (inout [QualifiedName: QualifiedName]) -> (
             statements: [String], standIn: (host: UInt32, name: QualifiedName)?
         )
-    ) async throws -> Outcome {
+    ) async throws -> Tried {
         var names = names
         let (statements, standIn) = script(&names)
         let wanted = try await StoredTree.meanings(of: trees, on: connection)
@@ -222,10 +232,11 @@ struct CarryRehearsal: Sendable {
             standIn: standIn
         )
         let usual = try await trial.run(under: "", on: connection)
-        if case .same = usual { return usual }
+        if case .same = usual.outcome { return usual }
         for path in try await SearchPaths.candidates(for: trees, on: connection) {
             let found = try await trial.run(under: path, on: connection)
-            if case .same = found { return .same(path: path) }
+            guard case .same = found.outcome else { continue }
+            return Tried(outcome: .same(path: path), milliseconds: found.milliseconds)
         }
         return usual
     }
@@ -276,11 +287,13 @@ struct CarryRehearsal: Sendable {
 extension CarryRehearsal.Carried {
     fileprivate mutating func add(
         _ object: CarriedObject,
-        _ outcome: CarryRehearsal.Outcome,
+        _ tried: CarryRehearsal.Tried,
         level: Finding.Level = .ok
     ) {
-        findings.append(outcome.finding(of: object, level: level))
-        if case .same(let path?) = outcome { paths[object.subject] = path }
+        findings.append(tried.outcome.finding(of: object, level: level))
+        objects += 1
+        milliseconds += tried.milliseconds
+        if case .same(let path?) = tried.outcome { paths[object.subject] = path }
     }
 }
 
@@ -320,19 +333,22 @@ private struct Trial {
     func run(
         under path: String,
         on connection: PostgresConnection
-    ) async throws -> CarryRehearsal.Outcome {
+    ) async throws -> CarryRehearsal.Tried {
         try await connection.execute("SAVEPOINT carrying")
         var outcome: CarryRehearsal.Outcome
+        var took = 0.0
         do {
             try await connection.setSearchPath(list: path)
+            let began = ContinuousClock.now
             for statement in statements { try await connection.execute(statement) }
+            took = (ContinuousClock.now - began).milliseconds
             try await connection.setSearchPath([])
             outcome = try await compared(on: connection)
         } catch let error as ServerError where !error.isLockFailure {
             outcome = .failed(error)
         }
         try await connection.execute("ROLLBACK TO carrying")
-        return outcome
+        return CarryRehearsal.Tried(outcome: outcome, milliseconds: took)
     }
 
     private func compared(on connection: PostgresConnection) async throws -> CarryRehearsal.Outcome

@@ -67,7 +67,10 @@ enum CatalogueFingerprint {
                 FROM pg_catalog.pg_publication_rel AS p WHERE p.prrelid IN (SELECT oid FROM moving)
                 UNION ALL
                 SELECT pg_catalog.format('key %s %s', o.oid, o.xmin)
-                FROM pg_catalog.pg_constraint AS o WHERE o.confrelid IN (SELECT oid FROM moving)
+                FROM (SELECT DISTINCT objid FROM dependant
+                    WHERE classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass) AS d
+                JOIN pg_catalog.pg_constraint AS o ON o.oid = d.objid
+                WHERE o.confrelid IN (SELECT oid FROM moving)
                 UNION ALL
                 SELECT pg_catalog.format('sequence %s %s', s.oid, s.relacl)
                 FROM dependant AS d

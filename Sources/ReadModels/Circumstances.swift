@@ -22,6 +22,7 @@ extension Gates {
             + circumstances.wraparoundVacuum()
             + circumstances.eventTriggers()
             + circumstances.lockTable()
+            + circumstances.roleOfOurName()
     }
 }
 
@@ -35,13 +36,6 @@ private struct Circumstances {
     var version: Finding {
         let major = Int(connection.serverVersion) / 10_000
         let subject = "PostgreSQL \(major).\(connection.serverVersion % 10_000)"
-        if major < 14 {
-            return Finding(
-                .warn,
-                subject,
-                "older than 14: a process that dies can leave its locks until its statement ends."
-            )
-        }
         if major > Self.testedVersion {
             return Finding(.warn, subject, "newer than \(Self.testedVersion), the last one tested.")
         }
@@ -191,5 +185,31 @@ private struct Circumstances {
                     + "server has room for \(try row.int("room")) locks of all its sessions."
             )
         ]
+    }
+
+    /// `"$user"` stands first on the usual search path: what a role of that name makes without naming a
+    /// schema lands in the schema of the bookkeeping.
+    func roleOfOurName() async throws -> [Finding] {
+        let found = try await connection.query(
+            """
+            SELECT FROM pg_catalog.pg_roles AS r
+            WHERE r.rolname = 'reprise' AND r.rolcanlogin AND NOT EXISTS (
+                SELECT FROM pg_catalog.pg_db_role_setting AS s
+                CROSS JOIN LATERAL pg_catalog.unnest(s.setconfig) AS c (line)
+                WHERE s.setrole IN (0, r.oid) AND s.setdatabase IN (0, (
+                        SELECT d.oid FROM pg_catalog.pg_database AS d
+                        WHERE d.datname = pg_catalog.current_database()))
+                    AND c.line LIKE 'search_path=%' AND c.line NOT LIKE '%$user%')
+            """
+        )
+        return found.rows.map { _ in
+            Finding(
+                .warn,
+                "role reprise",
+                "a table that it makes without naming a schema lands in the schema 'reprise', which "
+                    + "holds the bookkeeping. Type ALTER ROLE reprise RENAME TO reprise_job, or ALTER "
+                    + "ROLE reprise SET search_path = public."
+            )
+        }
     }
 }

@@ -89,21 +89,25 @@ struct FeatureMeanings: Sendable {
                 i.indexrelid AS objid, i.indrelid AS host, c.relname AS name,
                 pg_catalog.pg_get_indexdef(i.indexrelid) AS text
             FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
-            WHERE i.indexprs IS NOT NULL OR i.indpred IS NOT NULL
+            WHERE i.indrelid = ANY ($1::pg_catalog.oid[])
+                AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL)
             UNION ALL
             SELECT 'constraint', 'pg_catalog.pg_constraint'::pg_catalog.regclass, o.oid, o.conrelid,
                 o.conname, pg_catalog.pg_get_constraintdef(o.oid)
-            FROM pg_catalog.pg_constraint AS o WHERE o.contype IN ('c', 'x')
+            FROM pg_catalog.pg_constraint AS o
+            WHERE o.conrelid = ANY ($1::pg_catalog.oid[]) AND o.contype IN ('c', 'x')
             UNION ALL
             SELECT 'default', 'pg_catalog.pg_attrdef'::pg_catalog.regclass, d.oid, d.adrelid,
                 a.attname, pg_catalog.pg_get_expr(d.adbin, d.adrelid)
             FROM pg_catalog.pg_attrdef AS d JOIN pg_catalog.pg_attribute AS a
                 ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+            WHERE d.adrelid = ANY ($1::pg_catalog.oid[])
             UNION ALL
             SELECT 'statistics', 'pg_catalog.pg_statistic_ext'::pg_catalog.regclass, s.oid,
                 s.stxrelid, s.stxname, pg_catalog.array_to_string(
                     pg_catalog.pg_get_statisticsobjdef_expressions(s.oid), ', ')
-            FROM pg_catalog.pg_statistic_ext AS s WHERE s.stxexprs IS NOT NULL
+            FROM pg_catalog.pg_statistic_ext AS s
+            WHERE s.stxrelid = ANY ($1::pg_catalog.oid[]) AND s.stxexprs IS NOT NULL
         )
         SELECT f.kind, f.host, f.name, f.text,
             f.host::pg_catalog.regclass::pg_catalog.text AS table_name

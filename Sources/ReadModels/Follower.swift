@@ -62,13 +62,20 @@ package struct Follower: Sendable {
         let checkpoint = try await checkpoint(isLocking: true)
         let records = try await Bookkeeping.generations(of: projection.name, on: connection)
         // A table under a live name that is not the recorded one is refused here.
-        _ = try await LiveTables.find(
+        let live = try await LiveTables.find(
             of: projection.name,
             declared: projection.tables.map(\.name),
             schema: database.liveSchema,
             records: records,
             on: connection
         )
+        let refusals = try await Hazard.ofFollowing(live.oids, on: connection)
+        guard refusals.isEmpty else {
+            throw ReadModelError.refusedByPlan(
+                projection: projection.name,
+                reasons: refusals.map(\.text)
+            )
+        }
         let exchange = try await RowExchange(
             of: projection,
             in: database.liveSchema,

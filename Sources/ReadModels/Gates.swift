@@ -77,7 +77,8 @@ struct Gates: Sendable {
             SELECT r.oid FROM relation AS r
             UNION
             SELECT k.conrelid FROM pg_catalog.pg_constraint AS k
-            WHERE k.contype = 'f' AND k.confrelid = ANY ($1::pg_catalog.oid[])
+            WHERE k.oid IN (\(References.constraints)) AND k.contype = 'f'
+                AND k.confrelid = ANY ($1::pg_catalog.oid[])
             """,
             [.ints(live.map { Int64($0) })]
         ).rows.map { UInt32(try $0.int("oid")) }

@@ -10,7 +10,7 @@ enum Hazard {
         consent: CarryOverConsent,
         on connection: PostgresConnection
     ) async throws -> [Finding] {
-        var queries = [shapeQuery, boundShapeQuery, dependantsQuery, keysQuery]
+        var queries = [shapeQuery, boundShapeQuery, rowSecurityQuery, dependantsQuery, keysQuery]
         if !consent.recreatesIncomingForeignKeys { queries.append(incomingQuery) }
         if !consent.republishes { queries.append(publicationsQuery) }
         return try await findings(from: queries, tables, on: connection)
@@ -25,10 +25,20 @@ enum Hazard {
         on connection: PostgresConnection
     ) async throws -> [Finding] {
         try await findings(
-            from: [shapeQuery, truncateQuery],
+            from: [shapeQuery, rowSecurityQuery, truncateQuery],
             tables,
             on: connection
         )
+    }
+
+    /// What keeps `follow` from reading and writing every row.
+    ///
+    /// - Returns: A refusal each.
+    static func ofFollowing(
+        _ tables: [UInt32],
+        on connection: PostgresConnection
+    ) async throws -> [Finding] {
+        try await findings(from: [rowSecurityQuery], tables, on: connection)
     }
 
     private static func findings(
@@ -96,13 +106,25 @@ enum Hazard {
         FROM pg_catalog.pg_subscription_rel AS r WHERE r.srrelid = ANY ($1::pg_catalog.oid[])
         """
 
+    // Rows that a policy hides are missing where rows are counted, compared, or read for a sequence.
+    private static let rowSecurityQuery = """
+        SELECT pg_catalog.format('row-level security of %s', c.oid::pg_catalog.regclass) AS subject,
+            pg_catalog.format('the role %I is subject to it and does not see every row. Let a superuser '
+                || 'type ALTER ROLE %I BYPASSRLS; its owner may type ALTER TABLE %s NO FORCE ROW LEVEL '
+                || 'SECURITY instead', current_user, current_user, c.oid::pg_catalog.regclass) AS note
+        FROM pg_catalog.pg_class AS c
+        WHERE c.oid = ANY ($1::pg_catalog.oid[]) AND pg_catalog.row_security_active(c.oid)
+        ORDER BY 1
+        """
+
     private static let keysQuery = """
         SELECT pg_catalog.format('foreign key %I of %s', o.conname, o.conrelid::pg_catalog.regclass)
             AS subject, 'that table is partitioned, and there a foreign key cannot be made without '
             || 'checking every row. No strategy keeps it' AS note
         FROM pg_catalog.pg_constraint AS o
         JOIN pg_catalog.pg_class AS c ON c.oid = o.conrelid AND c.relkind = 'p'
-        WHERE o.contype = 'f' AND o.confrelid = ANY ($1::pg_catalog.oid[])
+        WHERE o.oid IN (\(References.constraints)) AND o.contype = 'f'
+            AND o.confrelid = ANY ($1::pg_catalog.oid[]) AND o.conparentid = 0
         ORDER BY 1
         """
 
@@ -112,7 +134,9 @@ enum Hazard {
             || 'makes it again: %s is locked for the moment of the swap, and checked after it',
             o.confrelid::pg_catalog.regclass, o.conrelid::pg_catalog.regclass) AS note
         FROM pg_catalog.pg_constraint AS o
-        WHERE o.contype = 'f' AND o.confrelid = ANY ($1::pg_catalog.oid[])
+        JOIN pg_catalog.pg_class AS c ON c.oid = o.conrelid AND c.relkind <> 'p'
+        WHERE o.oid IN (\(References.constraints)) AND o.contype = 'f'
+            AND o.confrelid = ANY ($1::pg_catalog.oid[])
             AND o.conrelid <> ALL ($1::pg_catalog.oid[]) AND o.conparentid = 0
         ORDER BY 1
         """
@@ -122,13 +146,9 @@ enum Hazard {
             AS subject, pg_catalog.format('it refers to %s, and the server does not truncate a table '
             || 'that others refer to', o.confrelid::pg_catalog.regclass) AS note
         FROM pg_catalog.pg_constraint AS o
-        WHERE o.contype = 'f' AND o.confrelid = ANY ($1::pg_catalog.oid[])
+        WHERE o.oid IN (\(References.constraints)) AND o.contype = 'f'
+            AND o.confrelid = ANY ($1::pg_catalog.oid[])
             AND o.conrelid <> ALL ($1::pg_catalog.oid[]) AND o.conparentid = 0
-        UNION ALL
-        SELECT pg_catalog.format('row-level security of %s', c.oid::pg_catalog.regclass),
-            'the role ' || current_user || ' is subject to it, and the server refuses COPY then'
-        FROM pg_catalog.pg_class AS c
-        WHERE c.oid = ANY ($1::pg_catalog.oid[]) AND pg_catalog.row_security_active(c.oid)
         ORDER BY 1
         """
 
@@ -151,23 +171,26 @@ enum Hazard {
     // class that is not known to follow is named, whatever classes there will be. What is temporary is
     // one session's, which nobody else can wait for or drop: anybody could stop every swap by it.
     private static let dependantsQuery = """
+        WITH target (classid, objid) AS (
+            SELECT 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid, c.oid
+            FROM pg_catalog.pg_class AS c WHERE c.oid = ANY ($1::pg_catalog.oid[])
+            UNION ALL
+            SELECT o.classid, o.objid FROM pg_catalog.pg_depend AS o
+            WHERE o.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                AND o.refobjid = ANY ($1::pg_catalog.oid[]) AND o.refobjsubid > 0
+                AND o.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND o.deptype = 'i'
+            UNION ALL
+            SELECT 'pg_catalog.pg_type'::pg_catalog.regclass::pg_catalog.oid, v.oid
+            FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_type AS t ON t.oid = c.reltype
+            CROSS JOIN LATERAL (VALUES (t.oid), (t.typarray)) AS v (oid)
+            WHERE c.oid = ANY ($1::pg_catalog.oid[])
+        )
         SELECT DISTINCT pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid) AS subject,
             'it depends on ' || pg_catalog.pg_describe_object(d.refclassid, d.refobjid, 0)
                 || ' and cannot be pointed at another. ''--strategy truncate'' keeps it' AS note
-        FROM pg_catalog.pg_depend AS d
-        WHERE d.deptype IN ('n', 'x', 'e') AND (
-            d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
-                AND (d.refobjid = ANY ($1::pg_catalog.oid[]) OR EXISTS (
-                    SELECT FROM pg_catalog.pg_depend AS o
-                    WHERE o.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
-                        AND o.objid = d.refobjid AND o.deptype = 'i'
-                        AND o.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
-                        AND o.refobjid = ANY ($1::pg_catalog.oid[]) AND o.refobjsubid > 0))
-            OR d.refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass AND d.refobjid IN (
-                SELECT t.oid FROM pg_catalog.pg_type AS t
-                LEFT JOIN pg_catalog.pg_type AS e ON e.oid = t.typelem
-                WHERE t.typrelid = ANY ($1::pg_catalog.oid[])
-                    OR t.typcategory = 'A' AND e.typrelid = ANY ($1::pg_catalog.oid[])))
+        FROM target AS g
+        JOIN pg_catalog.pg_depend AS d ON d.refclassid = g.classid AND d.refobjid = g.objid
+        WHERE d.deptype IN ('n', 'x', 'e')
             AND NOT (d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND (
                 d.classid IN ('pg_catalog.pg_rewrite'::pg_catalog.regclass,
                         'pg_catalog.pg_policy'::pg_catalog.regclass,

@@ -86,7 +86,8 @@ enum IncomingForeignKeys {
             pg_catalog.pg_get_constraintdef(o.oid) AS definition, o.convalidated AS is_valid,
             pg_catalog.obj_description(o.oid, 'pg_constraint') AS comment
         FROM pg_catalog.pg_constraint AS o
-        WHERE o.contype = 'f' AND o.confrelid = ANY ($1::pg_catalog.oid[])
+        WHERE o.oid IN (\(References.constraints)) AND o.contype = 'f'
+            AND o.confrelid = ANY ($1::pg_catalog.oid[])
             AND o.conrelid <> ALL ($1::pg_catalog.oid[]) AND o.conparentid = 0
         ORDER BY 2, 3
         """
@@ -115,7 +116,8 @@ enum IncomingForeignKeys {
             SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $2)
         LEFT JOIN pg_catalog.pg_attribute AS h ON h.attrelid = s.oid AND h.attname = r.attname
             AND h.attnum > 0
-        WHERE o.contype = 'f' AND o.confrelid = ANY ($1::pg_catalog.oid[])
+        WHERE o.oid IN (\(References.constraints)) AND o.contype = 'f'
+            AND o.confrelid = ANY ($1::pg_catalog.oid[])
             AND o.conrelid <> ALL ($1::pg_catalog.oid[]) AND o.conparentid = 0 AND o.convalidated
         GROUP BY o.oid, o.conname, o.conrelid, t.relname
         ORDER BY 1

@@ -30,6 +30,8 @@ struct LockLadder: Sendable {
         var waited = 0.0
         /// What the swap itself took when it was longer than the budget allows, in milliseconds.
         var overrun: Overrun?
+        /// What it would have had to lock, when that alone takes longer than the budget leaves for it.
+        var crowding: Crowding?
         var readyGeneration: Int?
     }
 
@@ -39,6 +41,16 @@ struct LockLadder: Sendable {
         let total: Double
         /// The part of it in which the locks were held.
         let batch: Double
+    }
+
+    /// A cut-over that was undone because it has too much to lock.
+    struct Crowding {
+        /// The locks that it needs.
+        let locks: Int
+        /// Those that it had when the time was over.
+        let got: Int
+        /// The time for them.
+        let milliseconds: Int
     }
 
     /// What the attempts so far have shown.
@@ -173,6 +185,16 @@ struct LockLadder: Sendable {
                 readyGeneration: blocked.readyGeneration
             )
         }
+        if let crowding = blocked.crowding {
+            return .tooMuchToLock(
+                projection: run.projection,
+                attempts: climb.attempts,
+                locks: crowding.locks,
+                got: crowding.got,
+                milliseconds: crowding.milliseconds,
+                readyGeneration: blocked.readyGeneration
+            )
+        }
         let causes =
             blocked.blockers.map { blocker in
                 blocker.description + (climb.notes[blocker.key].map { "; \($0)" } ?? "")
@@ -180,7 +202,7 @@ struct LockLadder: Sendable {
         return .cutOverBlocked(
             projection: run.projection,
             attempts: climb.attempts,
-            blockers: causes.isEmpty ? ["somebody who has let go by now"] : causes,
+            blockers: causes.isEmpty ? ["a session that has released its lock meanwhile"] : causes,
             readyGeneration: blocked.readyGeneration
         )
     }

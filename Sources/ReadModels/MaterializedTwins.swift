@@ -66,7 +66,7 @@ struct MaterializedTwins: Sendable {
             on: kept.map(\.live),
             on: connection
         ) {
-            let outcome = try await rehearsal.outcome(of: object, on: connection)
+            let outcome = try await rehearsal.outcome(of: object, on: connection).outcome
             guard case .same(let path) = outcome else {
                 throw ReadModelError.refusedByPlan(
                     projection: target.projection,
@@ -113,6 +113,7 @@ struct MaterializedTwins: Sendable {
     ) async throws {
         let twin = try await view.twin(for: rehearsal, on: connection)
         let outcome = try await rehearsal.outcome(of: view, by: twin.creation, on: connection)
+            .outcome
         guard case .same(let path) = outcome else {
             let object = CarriedObject(subject: "materialized view \(view.name.sql)", note: "")
             throw ReadModelError.refusedByPlan(

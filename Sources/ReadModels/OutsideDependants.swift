@@ -61,7 +61,8 @@ enum OutsideDependants {
             pg_catalog.format('DROP TRIGGER %I ON %s', t.tgname, t.tgrelid::pg_catalog.regclass)
                 AS release,
         \(TableAttachments.triggerRestoration)
-        WHERE t.tgconstrrelid = ANY ($1::pg_catalog.oid[]) AND NOT t.tgisinternal
+        WHERE t.oid IN (\(References.triggers)) AND NOT t.tgisinternal
+            AND t.tgconstrrelid = ANY ($1::pg_catalog.oid[])
             AND t.tgrelid <> ALL ($1::pg_catalog.oid[])
         ORDER BY 1
         """

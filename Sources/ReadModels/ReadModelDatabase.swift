@@ -65,10 +65,12 @@ extension ReadModelError {
         switch error {
         case let error as ConnectionError where error.isTransient:
             ReadModelError.unreachable(reason: "While \(TextForPeople.line(doing)): \(error)")
+        case let error as ConnectionError where error.remedy != nil:
+            ReadModelError.unsuitableServer(reason: error.what, remedy: error.remedy ?? "")
         case let error as ConnectionError:
             ReadModelError.refused(reason: "While \(TextForPeople.line(doing)): \(error)")
         case let error as ServerError where error.sqlState == "42501":
-            ReadModelError.refused(reason: "While \(TextForPeople.line(doing)): \(error)")
+            ReadModelError.rightMissing(reason: "While \(TextForPeople.line(doing)): \(error)")
         case let error as ServerError:
             ReadModelError.server(doing: doing, reason: "\(error)")
         case let error as TransactionError:

@@ -7,8 +7,12 @@ import Wording
 package enum ReadModelError: Error, Equatable, Sendable {
     /// The server cannot be reached, or the connection was lost.
     case unreachable(reason: String)
-    /// The server refuses the role: wrong password, missing right, database not there.
+    /// The server does not let the role in: wrong password, database not there.
     case refused(reason: String)
+    /// The server cannot be worked with: it is behind a pooler, or too old.
+    case unsuitableServer(reason: String, remedy: String)
+    /// The role lacks a right.
+    case rightMissing(reason: String)
     /// The server answers a statement with an error.
     case server(doing: String, reason: String)
     /// Another run works on the projection.
@@ -38,6 +42,16 @@ package enum ReadModelError: Error, Equatable, Sendable {
         attempts: Int,
         milliseconds: Int,
         budget: Int,
+        readyGeneration: Int?
+    )
+    /// The cut-over has to take more locks than it can in the time that its outage budget leaves for
+    /// them.
+    case tooMuchToLock(
+        projection: String,
+        attempts: Int,
+        locks: Int,
+        got: Int,
+        milliseconds: Int,
         readyGeneration: Int?
     )
     /// The new generation stands before the live one in the ledger.
@@ -86,8 +100,14 @@ extension ReadModelError: CustomStringConvertible {
         case .refused(let reason):
             (
                 reason, Self.unchanged,
-                "Check the role, its password (PGPASSWORD, ~/.pgpass) and its rights; docs/operating.md "
-                    + "has a script that grants them."
+                "Check the role, its password (PGPASSWORD, ~/.pgpass) and the name of the database."
+            )
+        case .unsuitableServer(let reason, let remedy): (reason, Self.unchanged, remedy)
+        case .rightMissing(let reason):
+            (
+                reason, Self.unchanged,
+                "Grant the role what the server names; docs/operating.md has a script that grants all "
+                    + "it needs."
             )
         case .server(let doing, let reason):
             (
@@ -173,6 +193,24 @@ extension ReadModelError: CustomStringConvertible {
                     "Generation \($0) is ready: at a quieter time run 'reprise swap \(projection)', or "
                         + "allow more with --outage-budget."
                 } ?? "Run the command again at a quieter time, or allow more with --outage-budget."
+            )
+        case .tooMuchToLock(
+            let projection,
+            let attempts,
+            let locks,
+            let got,
+            let milliseconds,
+            let generation
+        ):
+            (
+                "The cut-over of '\(projection)' locks the live tables and every view over them, "
+                    + "\(locks) locks. In \(milliseconds) ms, which its outage budget leaves for that, "
+                    + "the last of \(attempts) attempts got \(got).",
+                Self.unchanged,
+                "Allow more with --outage-budget, or drop views that nobody needs; "
+                    + (generation.map {
+                        "generation \($0) is ready, and 'reprise swap \(projection)' puts it live."
+                    } ?? "then run the command again.")
             )
         case .behindLive(let projection, let generation, let position, let livePosition):
             (

@@ -289,7 +289,8 @@ private struct Planning {
             liveSchema: database.liveSchema,
             homeSchema: created.homeSchema,
             shadows: created.tables,
-            consent: consent
+            consent: consent,
+            budget: patience.outageBudget
         )
         let (lines, paths) = try await rehearsal.run(on: connection)
         var findings = Findings(lines: lines)

@@ -273,8 +273,12 @@ struct ExchangedTable: Sendable {
         let found = try await connection.query(
             """
             SELECT a.attname, EXISTS (
-                SELECT FROM pg_catalog.pg_constraint AS f
-                WHERE f.contype = 'f' AND f.confrelid = c.oid) AS referred
+                SELECT FROM pg_catalog.pg_depend AS d
+                JOIN pg_catalog.pg_constraint AS f ON f.oid = d.objid
+                WHERE d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                    AND d.refobjid = c.oid
+                    AND d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
+                    AND f.contype = 'f' AND f.confrelid = c.oid) AS referred
             FROM pg_catalog.pg_class AS c
             LEFT JOIN pg_catalog.pg_attribute AS a
                 ON a.attrelid = c.oid AND a.attidentity = 'a' AND NOT a.attisdropped

@@ -7,6 +7,8 @@ import Postgres
 struct Rung: Sendable {
     /// What the statements raise when the outage budget is spent; the attempt is undone.
     static let overBudget = "RP003"
+    /// What they raise when the time for the locks is over.
+    static let locksTooLong = "RP006"
 
     /// The attempt, counted from 1.
     let attempt: Int
@@ -62,6 +64,29 @@ struct Rung: Sendable {
         """
     }
 
+    /// One statement that takes the locks, so that one limit holds for all of them together.
+    ///
+    /// When the time is over it tells how many of them it has, and whether it was one lock that it waited
+    /// for or their number that took the time.
+    func locking(_ locks: [String]) -> String {
+        let body = """
+            DECLARE
+                began pg_catalog.timestamptz := pg_catalog.clock_timestamp();
+                latest pg_catalog.timestamptz := began;
+                got pg_catalog.int4 := 0;
+            BEGIN
+            \(locks.map { "\($0)\ngot := got + 1; latest := pg_catalog.clock_timestamp();" }
+                .joined(separator: "\n"))
+            EXCEPTION WHEN query_canceled THEN
+                RAISE EXCEPTION 'the locks of the cut-over take too long'
+                    USING ERRCODE = '\(Self.locksTooLong)',
+                        DETAIL = pg_catalog.format('%s %s', got,
+                            pg_catalog.clock_timestamp() - latest < (latest - began));
+            END
+            """
+        return "DO \(SQLText.literal(body))"
+    }
+
     /// Notes how long the locks took.
     var locked: String {
         "SELECT pg_catalog.set_config('reprise.waited', (\(Self.elapsed))::pg_catalog.text, true)"
@@ -94,6 +119,17 @@ struct Rung: Sendable {
         statements.flatMap { [rest, $0] } + [assertion]
     }
 
+    /// Whether an error says that there are more locks than can be taken in the time for them.
+    ///
+    /// - Returns: How it was; nil for another error, and where one lock was not to be had.
+    func crowding(_ error: ServerError, among locks: Int) -> LockLadder.Crowding? {
+        guard error.sqlState == Self.locksTooLong, error.detail?.hasSuffix(" t") == true else {
+            return nil
+        }
+        let got = error.detail?.split(separator: " ").first.flatMap { Int($0) }
+        return LockLadder.Crowding(locks: locks, got: got ?? 0, milliseconds: locksTimeout)
+    }
+
     /// Whether an error says that the attempt took too long, and not that a lock was not to be had.
     ///
     /// - Parameters:
@@ -112,6 +148,12 @@ struct Rung: Sendable {
         default: return nil
         }
     }
+
+    /// Milliseconds from the arrival of the message to the clock's beginning, in which nobody waited.
+    static let unlocked = """
+        1000 * (pg_catalog.current_setting('reprise.began')::pg_catalog.numeric
+            - extract(epoch FROM pg_catalog.statement_timestamp()))
+        """
 
     /// Columns of `reprise.swap` that hold what the attempt took, and their values.
     var record: (columns: String, values: String) {

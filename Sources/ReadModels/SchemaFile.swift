@@ -22,11 +22,12 @@ struct SchemaFile: Sendable {
     /// - Throws: ``ReadModelError/refusedByPlan(projection:reasons:)`` when it fails or does
     ///   anything but make tables; the caller then rolls back.
     func run(on connection: PostgresConnection) async throws {
-        let outside = try await relationsOutside(on: connection)
+        try await connection.execute(declarationOfOutside)
         let before = try await strongLocks(on: connection)
         try await runText(on: connection)
-        let locks = try await strongLocks(on: connection)
-        var reasons = locks.subtracting(before).compactMap { lock in
+        let locks = try await strongLocks(on: connection).subtracting(before)
+        let outside = try await relationsOutside(among: locks, on: connection)
+        var reasons = locks.compactMap { lock in
             outside[lock.relation] ?? lock.newcomer
         }.map {
             "schema.sql changes \($0). It may name only what it makes itself: take DROP TABLE and "
@@ -79,19 +80,32 @@ struct SchemaFile: Sendable {
         let newcomer: String?
     }
 
+    /// A cursor that knows the names of what the file has dropped, or moved into the home schema.
+    ///
+    /// It sees the catalogue as it was when it was declared; which names are asked for is said when rows are
+    /// fetched from it. So it costs nothing where there are many relations.
+    private var declarationOfOutside: String {
+        """
+        DECLARE "reprise outside" NO SCROLL CURSOR FOR
+        SELECT c.oid, n.nspname || '.' || c.relname AS name
+        FROM pg_catalog.pg_class AS c
+        JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE c.oid = ANY (pg_catalog.current_setting('reprise.locked', true)::pg_catalog.oid[])
+            AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND n.nspname !~ '^pg_'
+            AND n.nspname NOT IN (\(SQLText.literal(homeSchema)), 'information_schema')
+        """
+    }
+
     private func relationsOutside(
+        among locks: Set<StrongLock>,
         on connection: PostgresConnection
     ) async throws -> [Int64: String] {
-        let result = try await connection.query(
-            """
-            SELECT c.oid, n.nspname || '.' || c.relname AS name
-            FROM pg_catalog.pg_class AS c
-            JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-            WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND n.nspname !~ '^pg_'
-                AND n.nspname NOT IN ($1, 'information_schema')
-            """,
-            [.text(homeSchema)]
+        try await connection.query(
+            "SELECT pg_catalog.set_config('reprise.locked', $1::pg_catalog.oid[]::pg_catalog.text, true)",
+            [.ints(Set(locks.map(\.relation)).sorted())]
         )
+        let result = try await connection.query("FETCH ALL FROM \"reprise outside\"")
+        try await connection.execute("CLOSE \"reprise outside\"")
         return try Dictionary(
             uniqueKeysWithValues: result.rows.map { (try $0.int("oid"), try $0.string("name")) }
         )
@@ -139,8 +153,7 @@ struct SchemaFile: Sendable {
         let tables = try await objects(
             """
             SELECT c.relname AS object FROM pg_catalog.pg_class AS c
-            JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-            WHERE n.nspname = $1 AND c.relkind = 'r' ORDER BY 1
+            WHERE c.oid IN (\(SchemaContents.relationsOfNamed)) AND c.relkind = 'r' ORDER BY 1
             """,
             on: connection
         )
@@ -192,29 +205,29 @@ extension SchemaFile {
         SELECT 'trigger ' || t.tgname || ' on ' || c.relname AS object
         FROM pg_catalog.pg_trigger AS t
         JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
-        WHERE c.relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1)
+        WHERE c.oid IN (\(SchemaContents.relationsOfNamed))
             AND NOT t.tgisinternal
         UNION ALL
         SELECT 'rule ' || r.rulename || ' on ' || c.relname
         FROM pg_catalog.pg_rewrite AS r
         JOIN pg_catalog.pg_class AS c ON c.oid = r.ev_class AND c.relkind IN ('r', 'p')
-        WHERE c.relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1)
+        WHERE c.oid IN (\(SchemaContents.relationsOfNamed))
         UNION ALL
         SELECT 'policy ' || p.polname || ' on ' || c.relname
         FROM pg_catalog.pg_policy AS p
         JOIN pg_catalog.pg_class AS c ON c.oid = p.polrelid
-        WHERE c.relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1)
+        WHERE c.oid IN (\(SchemaContents.relationsOfNamed))
         UNION ALL
         SELECT 'row-level security on ' || c.relname
         FROM pg_catalog.pg_class AS c
-        WHERE c.relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1)
+        WHERE c.oid IN (\(SchemaContents.relationsOfNamed))
             AND c.relkind IN ('r', 'p') AND (c.relrowsecurity OR c.relforcerowsecurity)
         ORDER BY 1
         """
 
     private static let unloggedQuery = """
         SELECT c.relname AS object FROM pg_catalog.pg_class AS c
-        WHERE c.relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1)
+        WHERE c.oid IN (\(SchemaContents.relationsOfNamed))
             AND c.relkind IN ('r', 'p') AND c.relpersistence <> 'p'
         ORDER BY 1
         """
@@ -230,18 +243,21 @@ extension SchemaFile {
             WHERE classid = 'pg_class'::pg_catalog.regclass AND deptype IN ('a', 'i')
                 AND refclassid = 'pg_class'::pg_catalog.regclass
                 AND refobjid = ANY ($3::pg_catalog.oid[])
+        ), made (oid) AS (
+            \(SchemaContents.relations(of: "(SELECT oid FROM home)"))
         )
         SELECT n.relname AS name,
             pg_catalog.pg_describe_object('pg_class'::pg_catalog.regclass, o.oid, 0) AS holder
         FROM pg_catalog.pg_class AS n
         JOIN pg_catalog.pg_class AS o ON o.relname = n.relname
-        WHERE n.relnamespace = (SELECT oid FROM home)
+        WHERE n.oid IN (SELECT oid FROM made UNION ALL SELECT x.indexrelid
+                FROM pg_catalog.pg_index AS x JOIN made ON made.oid = x.indrelid)
             AND o.relnamespace = (SELECT oid FROM live) AND o.oid NOT IN (SELECT oid FROM leaving)
         UNION ALL
         SELECT n.typname, pg_catalog.pg_describe_object('pg_type'::pg_catalog.regclass, o.oid, 0)
         FROM pg_catalog.pg_type AS n
         JOIN pg_catalog.pg_type AS o ON o.typname = n.typname AND o.typrelid = 0
-        WHERE n.typnamespace = (SELECT oid FROM home) AND n.typrelid <> 0
+        WHERE n.oid IN (SELECT c.reltype FROM pg_catalog.pg_class AS c JOIN made USING (oid))
             AND o.typnamespace = (SELECT oid FROM live)
         UNION ALL
         SELECT n.stxname,

@@ -298,8 +298,7 @@ struct ShadowSchema: Sendable {
         let undeclared = try await connection.query(
             """
             SELECT c.relname FROM pg_catalog.pg_class AS c
-            JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-            WHERE n.nspname = $1 AND c.relkind IN ('r', 'p')
+            WHERE c.oid IN (\(SchemaContents.relationsOfNamed)) AND c.relkind IN ('r', 'p')
                 AND c.relname <> ALL ($2::pg_catalog.text[])
             """,
             [.text(homeSchema), .texts(projection.tables.map(\.name))]
@@ -396,7 +395,8 @@ extension PostgresConnection {
                 FROM pg_catalog.pg_class AS c
                 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = $1
                 CROSS JOIN LATERAL pg_catalog.aclexplode(c.relacl) AS a
-                WHERE a.grantee <> c.relowner AND a.grantor = c.relowner
+                WHERE c.oid IN (\(SchemaContents.relationsOfNamed))
+                    AND a.grantee <> c.relowner AND a.grantor = c.relowner
             ) AS g
             """,
             [.text(homeSchema)]

@@ -238,8 +238,9 @@ struct Successors: Sendable {
             WHERE a.reltype <> 0 AND b.reltype <> 0
             UNION ALL
             SELECT a.typarray, b.typarray FROM pair
-            JOIN pg_catalog.pg_type AS a ON a.typrelid = old
-            JOIN pg_catalog.pg_type AS b ON b.typrelid = new
+            JOIN pg_catalog.pg_class AS r ON r.oid = old JOIN pg_catalog.pg_class AS s ON s.oid = new
+            JOIN pg_catalog.pg_type AS a ON a.oid = r.reltype
+            JOIN pg_catalog.pg_type AS b ON b.oid = s.reltype
             WHERE a.typarray <> 0 AND b.typarray <> 0
             UNION ALL
             SELECT a.oid, b.oid FROM pair

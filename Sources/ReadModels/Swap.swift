@@ -124,7 +124,9 @@ struct Swap: Sendable {
         case SwapBatch.SQLState.unwritten:
             return ReadModelError.unwritten(error, of: projection.name)
         default:
-            if let overrun = rung.overrun(error, after: blocked.waited) {
+            if let crowding = rung.crowding(error, among: state.sent?.batch.lockCount ?? 0) {
+                blocked.crowding = crowding
+            } else if let overrun = rung.overrun(error, after: blocked.waited) {
                 blocked.overrun = overrun
             } else if error.isLockFailure {
                 blocked.blockers =
@@ -334,6 +336,6 @@ extension ServerError {
     /// A lock that was not to be had in time, a deadlock that was resolved, a statement that took
     /// too long while it waited: an attempt that may go well the next time.
     var isLockFailure: Bool {
-        ["55P03", "40P01", "57014", "40001"].contains(sqlState)
+        ["55P03", "40P01", "57014", "40001", Rung.locksTooLong].contains(sqlState)
     }
 }

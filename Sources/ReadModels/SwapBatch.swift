@@ -34,9 +34,7 @@ struct SwapBatch: Sendable {
     /// Takes the exclusive locks in the order in which readers take theirs: views from the outside
     /// in, other people's tables whose policies, rules or keys look into the live ones, then these
     /// by name.
-    ///
-    /// They are one statement, so that one limit holds for all of them together.
-    private var locks: String {
+    private var locks: [String] {
         var locks = captured.views.map(\.lock)
         var tables = Set(captured.objects.compactMap(\.locked)).sorted()
         tables += fence.live.tables.map(\.name.sql)
@@ -44,9 +42,11 @@ struct SwapBatch: Sendable {
             let names = tables.joined(separator: ", ")
             locks.append("LOCK TABLE \(names) IN ACCESS EXCLUSIVE MODE;")
         }
-        locks += captured.materializedViews.reversed().map(\.lock)
-        return "DO \(SQLText.literal("BEGIN\n\(locks.joined(separator: "\n"))\nEND"))"
+        return locks + captured.materializedViews.reversed().map(\.lock)
     }
+
+    /// How many statements take them.
+    var lockCount: Int { locks.count }
 
     /// OIDs of what is locked besides the live tables.
     var relations: [UInt32] {
@@ -65,17 +65,22 @@ struct SwapBatch: Sendable {
         since began: ContinuousClock.Instant,
         _ answers: [QueryResult]
     ) -> CutOverResult {
-        let recorded = answers.last { $0.columns.contains("lock_wait_ms") }?.first
+        // Of a commit whose answer was lost the record holds less.
+        let recorded = answers.last { $0.columns.contains("lock_wait_ms") }
+        let figure = { (column: String) in
+            guard let recorded, recorded.columns.contains(column) else { return 0.0 }
+            return (try? recorded.first?.optionalDouble(column)) ?? 0
+        }
         var result = CutOverResult(
             generation: target.number,
             previous: fence.live.generation?.number,
             position: target.position,
-            blockedMilliseconds: (ContinuousClock.now - began).milliseconds,
+            blockedMilliseconds: (ContinuousClock.now - began).milliseconds - figure("unlocked_ms"),
             longestFailedWait: rung.longestFailedWait,
             attempts: rung.attempt,
             views: captured.views.map(\.name.sql)
         )
-        result.lockWaitMilliseconds = (try? recorded?.optionalDouble("lock_wait_ms")) ?? 0
+        result.lockWaitMilliseconds = figure("lock_wait_ms")
         result.rows = target.rowCounts
         result.positionBefore = fence.checkpoint?.position
         return result
@@ -98,7 +103,8 @@ struct SwapBatch: Sendable {
         statements += CutOverStop.statements(at: .carried)
         statements += bookkeeping(rung)
         statements += CutOverStop.statements(at: .recorded)
-        let opening = [rung.begin, locks, rung.locked] + CutOverStop.statements(at: .locked)
+        let opening =
+            [rung.begin, rung.locking(locks), rung.locked] + CutOverStop.statements(at: .locked)
         return (opening + rung.bounding(statements) + ["COMMIT"]).joined(separator: ";\n")
     }
 
@@ -244,7 +250,7 @@ struct SwapBatch: Sendable {
                 position_before, position_after, \(rung.record.columns))
             VALUES (\(run.id), \(name), '\(kind.rawValue)', \(from), \(target.number),
                 \(positionBefore), \(after), \(rung.record.values))
-            RETURNING lock_wait_ms
+            RETURNING lock_wait_ms, (\(Rung.unlocked)) AS unlocked_ms
             """
         ]
     }

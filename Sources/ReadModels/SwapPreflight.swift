@@ -74,12 +74,14 @@ struct SwapPreflight: Sendable {
             SELECT c.relowner, NULL, c.oid::pg_catalog.regclass::pg_catalog.text
             FROM pg_catalog.pg_constraint AS o
             JOIN pg_catalog.pg_class AS c ON c.oid = o.conrelid
-            WHERE o.contype = 'f' AND o.confrelid = ANY ($1::pg_catalog.oid[])
+            WHERE o.oid IN (\(References.constraints)) AND o.contype = 'f'
+                AND o.confrelid = ANY ($1::pg_catalog.oid[])
             UNION
             SELECT c.relowner, NULL, c.oid::pg_catalog.regclass::pg_catalog.text
             FROM pg_catalog.pg_trigger AS t
             JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
-            WHERE NOT t.tgisinternal AND t.tgconstrrelid = ANY ($1::pg_catalog.oid[])
+            WHERE t.oid IN (\(References.triggers)) AND NOT t.tgisinternal
+                AND t.tgconstrrelid = ANY ($1::pg_catalog.oid[])
             UNION
             SELECT s.stxowner, s.stxnamespace, 'statistics ' || s.stxnamespace::pg_catalog.regnamespace
                 || '.' || pg_catalog.quote_ident(s.stxname)

@@ -8,6 +8,8 @@ struct SwapRehearsal: Sendable {
     /// The shadow tables, by name.
     let shadows: [TableDescription]
     let consent: CarryOverConsent
+    /// Milliseconds that a cut-over may hold up readers.
+    let budget: Int
 
     /// A line for everything that is attached to the live tables, and the search paths that some of
     /// these objects need, by their subjects.
@@ -31,7 +33,8 @@ struct SwapRehearsal: Sendable {
         )
         findings += try await materializedViews(&rehearsal, on: connection)
         let carried = try await rehearsal.carried(consent: consent, on: connection)
-        findings += carried.findings
+        findings += carried.findings + forecast(of: carried)
+        findings += try await published(on: connection)
         if consent.recreatesIncomingForeignKeys {
             findings += try await IncomingForeignKeys.capture(to: live.oids, on: connection)
                 .map(\.finding)
@@ -52,6 +55,7 @@ struct SwapRehearsal: Sendable {
             )
             let twin = try await view.twin(for: rehearsal, on: connection)
             let outcome = try await rehearsal.outcome(of: view, by: twin.creation, on: connection)
+                .outcome
             findings.append(outcome.finding(of: object))
             // What reads it is tried on its twin.
             guard case .same(let path) = outcome else { continue }
@@ -88,6 +92,57 @@ struct SwapRehearsal: Sendable {
                 "columns of \(try $0.string("relname"))",
                 "they change: a session that has prepared SELECT * gets the error 'cached plan must "
                     + "not change result type' (0A000) once; one that names its columns does not"
+            )
+        }
+    }
+
+    /// What the cut-over makes again while readers wait, and how long it is likely to take.
+    private func forecast(of carried: CarryRehearsal.Carried) -> [Finding] {
+        guard carried.objects > 0 else { return [] }
+        let expected = Int((carried.milliseconds * Self.batchShare).rounded(.up))
+        let what = "\(carried.objects) objects are made again while readers wait, in about "
+        let subject = "length of the cut-over"
+        guard expected > budget else {
+            return [Finding(.ok, subject, what + "\(expected) ms of the \(budget) ms allowed")]
+        }
+        return [
+            Finding(
+                .warn,
+                subject,
+                what
+                    + "\(expected) ms, and \(budget) ms are allowed: it is undone when they are over. "
+                    + "Allow more with --outage-budget, or drop views that nobody needs"
+            )
+        ]
+    }
+
+    /// What a cut-over takes for each millisecond of the rehearsal: it locks, releases, makes and compares
+    /// each object, but sends nothing to and fro.
+    private static let batchShare = 1.5
+
+    /// An event trigger has put the new tables into a publication: a swap would publish them.
+    private func published(on connection: PostgresConnection) async throws -> [Finding] {
+        let found = try await connection.query(
+            """
+            SELECT pg_catalog.format('publication %I of %s', p.pubname,
+                    r.prrelid::pg_catalog.regclass) AS subject,
+                (SELECT pg_catalog.string_agg(pg_catalog.quote_ident(t.evtname), ', '
+                    ORDER BY t.evtname)
+                 FROM pg_catalog.pg_event_trigger AS t WHERE t.evtenabled IN ('O', 'A')) AS triggers
+            FROM pg_catalog.pg_publication_rel AS r
+            JOIN pg_catalog.pg_publication AS p ON p.oid = r.prpubid
+            WHERE r.prrelid = ANY ($1::pg_catalog.oid[]) ORDER BY 1
+            """,
+            [.ints(shadows.map { Int64($0.oid) })]
+        )
+        return try found.rows.map { row in
+            let triggers = row["triggers"] ?? "which is gone by now"
+            return Finding(
+                .refuse,
+                try row.string("subject"),
+                "an event trigger (\(triggers)) puts each new table there, and a swap would publish it "
+                    + "with all its changes. Type ALTER EVENT TRIGGER … DISABLE for the time of a "
+                    + "rebuild, or let its function pass over schemas like \(homeSchema)"
             )
         }
     }

@@ -66,14 +66,16 @@ enum ExitStatus: Int32, CaseIterable {
     private init(of error: ReadModelError) {
         self =
             switch error {
-            case .runBusy, .runStale, .followerBusy, .cutOverBlocked, .overBudget, .behindLive:
+            case .runBusy, .runStale, .followerBusy, .cutOverBlocked, .overBudget, .tooMuchToLock,
+                .behindLive:
                 .tryAgain
             case .refusedByPlan, .nothingToMove, .changedMeanwhile, .newerBookkeeping,
                 .untrustedBookkeeping,
                 .positionUnreadable, .positionMisfit, .positionUnknown, .positionUnwritten:
                 .refused
             case .checkFailed: .checkFailed
-            case .unreachable, .refused, .server, .rowRejected, .otherRows, .outcomeUnknown:
+            case .unreachable, .refused, .unsuitableServer, .rightMissing, .server, .rowRejected,
+                .otherRows, .outcomeUnknown:
                 .database
             }
     }

@@ -24,7 +24,7 @@ package struct PrivateServer: Sendable {
 
     private let folder: String
     private let data: String
-    private var socket: String { "\(data).socket" }
+    var socket: String { "\(data).socket" }
 
     /// How to reach it.
     package var conninfo: String { "host=\(socket) port=5432 user=reprise dbname=postgres" }
@@ -148,10 +148,23 @@ extension PrivateServer {
     }
 
     private func append(_ lines: [String]) async throws {
-        try await Self.served(
-            "sh",
-            ["-c", "printf '%s\\n' \"$@\" >> '\(data)/postgresql.conf'", "sh"] + lines
+        try await Self.append(lines, to: "\(data)/postgresql.conf")
+    }
+
+    private static func append(_ lines: [String], to file: String) async throws {
+        try await served("sh", ["-c", "printf '%s\\n' \"$@\" >> '\(file)'", "sh"] + lines)
+    }
+
+    /// Makes a folder of a pooler's own, for its settings and its socket.
+    func poolerFolder(_ settings: [String]) async throws -> String {
+        let folder = "\(folder)/pooler"
+        try await Self.served("rm", ["-rf", folder])
+        try await Self.served("mkdir", ["-m", "0700", folder])
+        try await Self.append(
+            settings + ["unix_socket_dir = \(folder)"],
+            to: "\(folder)/pgbouncer.ini"
         )
+        return folder
     }
 
     private func remove() async throws {
@@ -159,7 +172,7 @@ extension PrivateServer {
         try await Self.program("rm", ["-rf", "--", folder])
     }
 
-    private static let serverUser = getpwnam("postgres") == nil ? "nobody" : "postgres"
+    static let serverUser = getpwnam("postgres") == nil ? "nobody" : "postgres"
 
     /// Runs a program as the server's user, PostgreSQL's own before others of that name.
     private static func served(_ name: String, _ arguments: [String]) async throws {

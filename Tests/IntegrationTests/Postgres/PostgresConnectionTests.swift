@@ -42,7 +42,7 @@ struct PostgresConnectionTests {
                 """
             )
             let expected = [
-                "search_path": "\"\"", "client_encoding": "UTF8", "TimeZone": "UTC",
+                "search_path": "", "client_encoding": "UTF8", "TimeZone": "UTC",
                 "DateStyle": "ISO, YMD", "IntervalStyle": "postgres", "bytea_output": "hex",
                 "client_min_messages": "warning", "standard_conforming_strings": "on",
                 "extra_float_digits": "3", "statement_timeout": "0", "lock_timeout": "0",

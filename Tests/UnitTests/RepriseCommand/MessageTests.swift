@@ -12,6 +12,17 @@ struct MessageTests {
     static let readModelErrors: [(ReadModelError, Int32)] = [
         (.unreachable(reason: "r"), 5), (.refused(reason: "r"), 5),
         (.server(doing: "d", reason: "r"), 5),
+        (.unsuitableServer(reason: "r", remedy: "m"), 5), (.rightMissing(reason: "r"), 5),
+        (
+            .tooMuchToLock(
+                projection: "p",
+                attempts: 1,
+                locks: 9,
+                got: 3,
+                milliseconds: 100,
+                readyGeneration: 2
+            ), 75
+        ),
         (.rowRejected(RejectedRow(table: "t", reason: "r")), 5),
         (.outcomeUnknown(projection: "p", runID: 1), 5),
         (.runBusy(projection: "p", holder: "h"), 75),

@@ -1,0 +1,113 @@
+import Foundation
+import TestSupport
+import Testing
+
+@Suite("A server that cannot be worked with")
+struct UnsuitableServerTests {
+    private static let commands = [
+        "status shop", "plan shop", "rebuild shop", "swap shop", "rollback shop", "prune shop",
+        "follow shop --until-caught-up",
+    ]
+
+    @Test(
+        "behind a pooler every command is refused, and the application's session stays as it was (S4)",
+        arguments: PrivateServer.PoolMode.allCases
+    )
+    func pooler(mode: PrivateServer.PoolMode) async throws {
+        try await PrivateServer.with { server in
+            try await server.withScene { scene in
+                try scene.appendShop(events: 200, seed: 4)
+                expect(try await RepriseProcess(scene).run("rebuild shop"), exits: 0)
+                try await server.withPooler(mode) { address in
+                    var pooled = RepriseProcess(scene)
+                    pooled.databaseURL = "\(address) dbname=scene"
+                    let before = try await application(on: pooled.databaseURL)
+                    for line in Self.commands {
+                        expect(
+                            try await pooled.run(line),
+                            exits: 5,
+                            saying: [
+                                "A connection pooler", "a Unix socket of its machine, port 5432",
+                                unchanged, "Set DATABASE_URL, or PGHOST and PGPORT",
+                            ]
+                        )
+                        #expect(try await application(on: pooled.databaseURL) == before, "\(line)")
+                    }
+                }
+            }
+        }
+    }
+
+    /// The server's process that an application is given, what is set in it, and what a query without a
+    /// schema finds.
+    private func application(on address: String?) async throws -> String {
+        let outcome = try await ChildProcess.run(
+            "psql",
+            [
+                "-X", "-q", "-At", "-v", "ON_ERROR_STOP=1", "-d", address ?? "", "-c",
+                """
+                SELECT pg_backend_pid();
+                SELECT name, setting FROM pg_settings
+                WHERE source = 'session' AND name <> 'application_name' ORDER BY 1;
+                SELECT count(*) > 0 FROM order_summary
+                """,
+            ]
+        )
+        try #require(outcome.status == 0, "\(outcome.standardError)")
+        return outcome.standardOutput
+    }
+
+    @Test("a server older than the supported versions is refused at once, by every command (S20)")
+    func olderServer() async throws {
+        try await withScratchFolder { folder in
+            _ = try await ChildProcess.withRunning(
+                "python3",
+                ["-c", Self.server, folder]
+            ) { server in
+                try await server.waitForText("listening", on: .output)
+                var reprise = RepriseProcess(in: folder)
+                expect(try await reprise.run("ledger create ledger.db"), exits: 0)
+                reprise.databaseURL = "host=\(folder) dbname=shop user=job"
+                for line in Self.commands {
+                    expect(
+                        try await reprise.run(line, environment: ["REPRISE_LEDGER": "ledger.db"]),
+                        exits: 5,
+                        saying: [
+                            "PostgreSQL 14.5 is not supported, database shop on", unchanged,
+                            "Supported are PostgreSQL 15 to 18",
+                        ]
+                    )
+                }
+                server.signal(SIGTERM)
+            }
+        }
+    }
+
+    /// Lets everybody in as PostgreSQL 14.5 does, and answers nothing: one that is asked something is
+    /// not refused at once, and waits.
+    private static let server = """
+        import socket, struct, sys
+
+        def message(kind, body):
+            return kind + struct.pack("!i", len(body) + 4) + body
+
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(sys.argv[1] + "/.s.PGSQL.5432")
+        listener.listen()
+        print("listening", flush=True)
+        while True:
+            client, _ = listener.accept()
+            length, code = struct.unpack("!ii", client.recv(8, socket.MSG_WAITALL))
+            while code in (80877103, 80877104):
+                client.sendall(b"N")
+                length, code = struct.unpack("!ii", client.recv(8, socket.MSG_WAITALL))
+            client.recv(length - 8, socket.MSG_WAITALL)
+            client.sendall(
+                message(b"R", struct.pack("!i", 0)) + message(b"S", b"server_version\\0" + b"14.5\\0")
+                + message(b"K", struct.pack("!ii", 1, 1)) + message(b"Z", b"I"))
+            asked = client.recv(1)
+            if asked not in (b"", b"X"):
+                sys.exit("it was asked something")
+            client.close()
+        """
+}
