@@ -17,8 +17,8 @@ public import FoundationEssentials
 /// the same key stop the rebuild; a reducer that looks for the rows of another key finds none.
 /// `rebuild --check-determinism --fold-copies 2` finds out: it compares two copies with one.
 ///
-/// - Its tables are all it knows: a stored property that is no ``Table`` is a programmer error and
-///   traps when more than one copy is folded.
+/// - Its tables are all it knows: a stored property that is neither a ``Table`` nor a
+///   ``WorkingTable`` is a programmer error and traps when more than one copy is folded.
 /// - Rows are loaded in another order than one copy would give them; they are the same rows.
 /// - After the bulk of the ledger the copies are put together, and what follows is folded by one.
 public protocol PartitionedProjection: Projection {

@@ -1,8 +1,11 @@
 /// Folds the events of a ledger into the rows of a read model.
 ///
-/// A projection is a value; its tables are its stored properties (``Table``) and `reduce` changes
-/// them. It cannot reach a database, the network or the clock, which is why two rebuilds of one
-/// ledger load the same rows.
+/// A projection is a value; its tables are its stored properties (``Table`` for readers,
+/// ``WorkingTable`` for itself) and `reduce` changes their rows. Each property keeps its table: one
+/// that holds another table after the events than before is a programmer error and traps.
+///
+/// It cannot reach a database, the network or the clock, which is why two rebuilds of one ledger load
+/// the same rows.
 ///
 /// - Order: events arrive by ascending position: bucket after bucket, inside a bucket by event id,
 ///   one at a time. A projection needs no locks.
