@@ -118,7 +118,12 @@ struct FollowUps: Sendable {
         if let statement = row["statement"] {
             do {
                 let relation = UInt32(try row.int("relation"))
-                try await run(statement, on: relation, isRefresh: try row.bool("is_refresh"), connection)
+                try await run(
+                    statement,
+                    on: relation,
+                    isRefresh: try row.bool("is_refresh"),
+                    connection
+                )
             } catch let error as ServerError {
                 return try "\(row.string("complaint")) The server says: "
                     + TextForPeople.oneLine(error)

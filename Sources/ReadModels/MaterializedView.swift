@@ -185,8 +185,9 @@ struct MaterializedView: Equatable, Sendable {
             searchPath: [name.schema],
             on: connection
         )[name.name, default: [:]].filter {
-            $0.value.phase == .rows || $0.key.contains("statistics ")
-                && !$0.key.hasPrefix("statistics target of column")
+            $0.value.phase == .rows
+                || $0.key.contains("statistics ")
+                    && !$0.key.hasPrefix("statistics target of column")
         }.mapValues { feature in
             var late = feature
             late.phase = .rows
@@ -246,13 +247,13 @@ extension MaterializedView {
     // REFRESH … CONCURRENTLY needs a unique index over plain columns and all rows. What a function with
     // a text for its body reads is known to nobody; one that is immutable says that it reads nothing.
     private static let staleQuery = """
-        WITH RECURSIVE \(ViewGraph.uses), called (upper, oid) AS (
-            SELECT DISTINCT r.ev_class, d.refobjid
+        WITH RECURSIVE \(ViewGraph.uses), called (upper, oid) AS NOT MATERIALIZED (
+            SELECT r.ev_class, d.refobjid
             FROM pg_catalog.pg_depend AS d
             JOIN pg_catalog.pg_rewrite AS r ON r.oid = d.objid
             WHERE d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
                 AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
-        ), edge (upper, lower, is_behind) AS (
+        ), edge (upper, lower, is_behind) AS NOT MATERIALIZED (
             SELECT u.upper, u.lower, c.relkind = 'v' FROM uses AS u
             JOIN pg_catalog.pg_class AS c ON c.oid = u.upper AND c.relpersistence <> 't'
             UNION ALL

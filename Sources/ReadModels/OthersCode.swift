@@ -63,7 +63,8 @@ struct OthersCode: Sendable {
     private static let harmless = [
         "age", "array_to_json", "array_to_string", "clock_timestamp", "concat", "concat_ws", "date",
         "date_part", "date_trunc", "extract", "format", "gen_random_uuid", "interval",
-        "json_build_array", "json_build_object", "jsonb_build_array", "jsonb_build_object", "nextval",
+        "json_build_array", "json_build_object", "jsonb_build_array", "jsonb_build_object",
+        "nextval",
         "now", "random", "row_to_json", "statement_timestamp", "text", "time", "timestamp",
         "timestamptz", "timetz", "timezone", "to_char", "to_date", "to_json", "to_jsonb",
         "to_timestamp", "to_tsvector", "transaction_timestamp", "uuidv4", "uuidv7",

@@ -317,8 +317,15 @@ private struct Planning {
         in homeSchema: String,
         on connection: PostgresConnection
     ) async throws -> [Finding] {
-        let path = try await SearchPaths.ofChecks(in: homeSchema, database.liveSchema, on: connection)
-        let complaints = try await SQLChecks(text: checks).rehearse(searchPath: path, on: connection)
+        let path = try await SearchPaths.ofChecks(
+            in: homeSchema,
+            database.liveSchema,
+            on: connection
+        )
+        let complaints = try await SQLChecks(text: checks).rehearse(
+            searchPath: path,
+            on: connection
+        )
         guard !path.contains(database.liveSchema) else {
             return complaints.map { Finding(.refuse, nil, $0) }
         }

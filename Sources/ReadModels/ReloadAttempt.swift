@@ -245,7 +245,8 @@ struct ReloadAttempt: Sendable {
                 position = excluded.position, updated_at = excluded.updated_at
             """,
             [
-                .text(projection.name), .int(Int64(generation)), position.map { .text($0) } ?? .null,
+                .text(projection.name), .int(Int64(generation)),
+                position.map { .text($0) } ?? .null,
             ]
         )
     }

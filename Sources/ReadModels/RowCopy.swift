@@ -44,7 +44,9 @@ struct RowCopy: Sendable {
         on connection: PostgresConnection,
         _ copy: (_ statement: String) async throws -> Result
     ) async throws -> Result {
-        guard let operation else { return try await copy(statement(into: target, "binary, FREEZE")) }
+        guard let operation else {
+            return try await copy(statement(into: target, "binary, FREEZE"))
+        }
         let staging = StagingTable("reprise_rows")
         guard let table = try await Catalogue.table(target, on: connection) else {
             preconditionFailure("there is no table \(target.sql) to copy rows into")

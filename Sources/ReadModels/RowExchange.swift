@@ -379,7 +379,8 @@ extension ExchangedTable {
             try await sendKeys(of: rows, on: connection)
             let received = Mutex<[UInt8]>([])
             let query = try await wantedRows(as: reader, on: connection)
-            try await connection.copyOut("COPY (\(query)) TO STDOUT WITH (FORMAT binary)") { piece in
+            try await connection.copyOut("COPY (\(query)) TO STDOUT WITH (FORMAT binary)") {
+                piece in
                 received.withLock { $0.append(contentsOf: piece) }
             }
             let bytes = received.withLock { $0 }

@@ -54,7 +54,9 @@ enum SearchPaths {
         var usual: [String] = []
         for row in try await connection.query(usualQuery).rows {
             let schema = try row.string("nspname")
-            guard try await makers(in: schema, besides: [], on: connection).isEmpty else { continue }
+            guard try await makers(in: schema, besides: [], on: connection).isEmpty else {
+                continue
+            }
             usual.append(SQLText.identifier(schema))
         }
         return usual

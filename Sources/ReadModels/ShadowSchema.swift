@@ -173,9 +173,17 @@ struct ShadowSchema: Sendable {
             }
         )
         let names = Set(made.map { [$0.table, $0.name] })
+        let shapes = Dictionary(
+            uniqueKeysWithValues: zip(projection.tables.map(\.name), merges.map(\.shape))
+        )
         return
             (made + live.filter { !names.contains([$0.table, $0.name]) })
             .filter { wanted.contains([$0.table, $0.feature]) }
+            .map { key in
+                var key = key
+                key.comment = shapes[key.table]?["comment of \(key.feature)"]?.value ?? key.comment
+                return key
+            }
     }
 
     private func definitions(

@@ -92,7 +92,9 @@ struct SwapDraft: Sendable {
             besides: live.oids,
             on: connection
         )
-        captured.leavingKeys = try Dictionary(grouping: leaving, by: \.table).mapValues { try $0.json }
+        captured.leavingKeys = try Dictionary(grouping: leaving, by: \.table).mapValues {
+            try $0.json
+        }
         captured.objects += try await OutgoingForeignKey.carried(
             leaving,
             to: target,

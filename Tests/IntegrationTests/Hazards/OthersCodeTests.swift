@@ -164,6 +164,7 @@ struct OthersCodeTests {
                 TRUNCATE mal.told;
                 """
         try await withHazard(setUp: setUp, roles: ["mal"]) { hazard in
+            try await hazard.execute("TRUNCATE mal.told")
             try await hazard.rebuild()
             try hazard.scene.append([Live.event(1, "newer")])
             try await hazard.rebuild(.truncate)
@@ -171,7 +172,9 @@ struct OthersCodeTests {
             let told = try await hazard.database.query(
                 "SELECT DISTINCT who, what FROM mal.told ORDER BY 1, 2"
             ).rows.map { "\($0[0] ?? "") \($0[1] ?? "")" }
-            #expect(told == ["\(role) check"])
+            // Its own trigger fires with its own rights, at once.
+            #expect(told.contains("\(role) check"))
+            #expect(told.filter { !$0.hasPrefix(role) } == [])
         }
     }
 }

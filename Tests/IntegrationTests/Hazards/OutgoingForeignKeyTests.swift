@@ -114,7 +114,10 @@ extension HazardScene {
     /// The schemas of generations that are not live.
     func homes() async throws -> [String] {
         try await database.query(
-            "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'live\\_\\_g%' ORDER BY 1"
+            """
+            SELECT home_schema FROM reprise.generation WHERE state IN ('ready', 'retired')
+            ORDER BY 1
+            """
         ).rows.map { $0[0] ?? "" }
     }
 }
