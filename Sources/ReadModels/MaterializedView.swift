@@ -247,45 +247,59 @@ extension MaterializedView {
     // REFRESH … CONCURRENTLY needs a unique index over plain columns and all rows. What a function with
     // a text for its body reads is known to nobody; one that is immutable says that it reads nothing.
     private static let staleQuery = """
-        WITH RECURSIVE \(ViewGraph.uses), called (upper, oid) AS NOT MATERIALIZED (
-            SELECT r.ev_class, d.refobjid
-            FROM pg_catalog.pg_depend AS d
-            JOIN pg_catalog.pg_rewrite AS r ON r.oid = d.objid
-            WHERE d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
-                AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
-        ), edge (upper, lower, is_behind) AS NOT MATERIALIZED (
-            SELECT u.upper, u.lower, c.relkind = 'v' FROM uses AS u
-            JOIN pg_catalog.pg_class AS c ON c.oid = u.upper AND c.relpersistence <> 't'
-            UNION ALL
-            SELECT f.upper, d.refobjid, true FROM called AS f
-            JOIN pg_catalog.pg_depend AS d ON d.objid = f.oid
-                AND d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass
-                AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
-        ), found (oid, is_behind, depth) AS (
-            SELECT e.upper, e.is_behind, 1 FROM edge AS e WHERE e.lower = ANY ($1::pg_catalog.oid[])
+        WITH RECURSIVE found (oid, is_behind, depth) AS (
+            SELECT t.oid, false, 0 FROM pg_catalog.unnest($1::pg_catalog.oid[]) AS t (oid)
             UNION
             SELECT e.upper, f.is_behind OR e.is_behind, f.depth + 1
-            FROM edge AS e JOIN found AS f ON f.oid = e.lower AND f.depth < 100
+            FROM found AS f
+            CROSS JOIN LATERAL (
+                SELECT r.ev_class AS upper, c.relkind = 'v' AS is_behind
+                FROM pg_catalog.pg_depend AS d
+                JOIN pg_catalog.pg_rewrite AS r ON r.oid = d.objid AND r.ev_class <> f.oid
+                JOIN pg_catalog.pg_class AS c ON c.oid = r.ev_class AND c.relpersistence <> 't'
+                WHERE d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+                    AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                    AND d.refobjid = f.oid
+                UNION ALL
+                SELECT r.ev_class, true
+                FROM pg_catalog.pg_depend AS d
+                JOIN pg_catalog.pg_depend AS u ON u.refobjid = d.objid
+                    AND u.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+                    AND u.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+                JOIN pg_catalog.pg_rewrite AS r ON r.oid = u.objid
+                WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+                    AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                    AND d.refobjid = f.oid
+                OFFSET 0
+            ) AS e
+            WHERE f.depth < 100
         )
-        SELECT c.oid, c.oid::pg_catalog.regclass AS sql, n.nspname AS schema, c.relname AS name,
-            f.is_direct, f.is_behind OR EXISTS (
-                SELECT FROM called AS t
-                JOIN pg_catalog.pg_proc AS p ON p.oid = t.oid AND p.prosqlbody IS NULL
+        SELECT c.oid, c.oid::pg_catalog.regclass AS sql, c.schema, c.name, f.is_direct,
+            f.is_behind OR EXISTS (
+                SELECT FROM pg_catalog.pg_rewrite AS r
+                JOIN pg_catalog.pg_depend AS d ON d.objid = r.oid
+                    AND d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+                    AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+                JOIN pg_catalog.pg_proc AS p ON p.oid = d.refobjid AND p.prosqlbody IS NULL
                     AND p.provolatile <> 'i'
                 JOIN pg_catalog.pg_language AS l ON l.oid = p.prolang
                     AND l.lanname NOT IN ('internal', 'c')
-                WHERE t.upper = c.oid) AS is_behind, EXISTS (
+                WHERE r.ev_class = c.oid) AS is_behind, EXISTS (
             SELECT FROM pg_catalog.pg_index AS i
             WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
                 AND i.indexprs IS NULL) AS is_quiet
         FROM (
             SELECT oid, pg_catalog.max(depth) AS depth, pg_catalog.bool_or(is_behind) AS is_behind,
                 pg_catalog.bool_or(NOT is_behind) AS is_direct
-            FROM found GROUP BY oid
+            FROM found WHERE depth > 0 GROUP BY oid
         ) AS f
-        JOIN pg_catalog.pg_class AS c ON c.oid = f.oid
-        JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-        WHERE c.relkind = 'm' AND c.relispopulated
+        CROSS JOIN LATERAL (
+            SELECT c.oid, c.relname AS name, n.nspname AS schema
+            FROM pg_catalog.pg_class AS c
+            JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+            WHERE c.oid = f.oid AND c.relkind = 'm' AND c.relispopulated
+            OFFSET 0
+        ) AS c
         ORDER BY f.depth, 2
         """
 
