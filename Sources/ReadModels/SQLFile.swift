@@ -125,7 +125,7 @@ private struct SQLScanner {
 
     mutating func next() -> Token? {
         while let character = rest.first {
-            if character.properties.isWhitespace {
+            if character.isSpace {
                 advance(1)
             } else if rest.begins(with: "--") {
                 skipLine()
@@ -217,6 +217,9 @@ extension Substring.UnicodeScalarView {
 }
 
 extension Unicode.Scalar {
+    /// White space of ASCII: any other is a part of a name (`space` in PostgreSQL's scan.l).
+    fileprivate var isSpace: Bool { value == 0x20 || (0x09...0x0d).contains(value) }
+
     /// A letter, `_`, or anything beyond ASCII (`ident_start` in PostgreSQL's scan.l).
     fileprivate var beginsName: Bool {
         value >= 0x80 || self == "_" || ("a"..."z").contains(self) || ("A"..."Z").contains(self)
