@@ -1,11 +1,18 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
+// Set by Fuzz/run alone: the driver has no `main` without libFuzzer, and nobody else compiles it.
+let isFuzzing = Context.environment["REPRISE_FUZZ"] != nil
+
 let houseRules: [SwiftSetting] = [
     .enableUpcomingFeature("ExistentialAny"),
     .enableUpcomingFeature("InternalImportsByDefault"),
     .enableUpcomingFeature("MemberImportVisibility"),
     .treatAllWarnings(as: .error),
+]
+
+let fuzzed: [Target.Dependency] = [
+    "ProjectionKit", "LedgerKit", "Ledgers", "Postgres", "ReadModels", "RepriseCommand",
 ]
 
 // The arrows between the targets are the architecture: what is not listed here cannot be imported
@@ -242,4 +249,23 @@ let package = Package(
         ),
     ],
     cxxLanguageStandard: .cxx17
+)
+
+// The same functions for both: libFuzzer calls them, and so does a test, with the inputs on record.
+package.targets.append(
+    isFuzzing
+        ? .executableTarget(
+            name: "Fuzz",
+            dependencies: fuzzed,
+            path: "Fuzz",
+            exclude: ["Corpus", "README.md", "Tests", "leaks.txt", "run"],
+            swiftSettings: houseRules
+        )
+        : .testTarget(
+            name: "FuzzTests",
+            dependencies: fuzzed + ["TestSupport"],
+            path: "Fuzz",
+            exclude: ["Corpus", "Driver", "README.md", "leaks.txt", "run"],
+            swiftSettings: houseRules
+        )
 )
