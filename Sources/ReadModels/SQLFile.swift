@@ -192,8 +192,10 @@ private struct SQLScanner {
         advance(1)
         while let character = rest.first {
             advance(character == "\\" && hasEscapes ? 2 : 1)
-            // A doubled quote reads as the end of one string and the beginning of the next.
-            if character == quote { return }
+            guard character == quote else { continue }
+            // A doubled quote belongs to the text, and escapes go on behind it.
+            guard rest.first == quote else { return }
+            advance(1)
         }
     }
 
