@@ -17,17 +17,16 @@ enum SQLCheck {
         if first != nil { try require(line != nil, "a statement of control is found") }
         guard let queries = file.queries else { return }
         // Joined with what stands between them, the queries are the text.
-        var rest = text[...]
+        var rest = text.utf8[...]
         for query in queries {
-            guard let found = rest.firstRange(of: query) else {
+            guard let found = rest.firstRange(of: query.utf8) else {
                 throw FuzzFailure(description: "a query stands in the text")
             }
             rest = rest[found.upperBound...]
         }
-        let expected = statements.map { String(decoding: $0.text, as: UTF8.self) }
-        try require(queries.count == expected.count, "there are \(expected.count) queries")
-        for (query, expected) in zip(queries, expected) {
-            try require(query.hasPrefix(expected), "a query is the statement as it stands")
+        try require(queries.count == statements.count, "there are \(statements.count) queries")
+        for (query, statement) in zip(queries, statements) {
+            try require(query.utf8.starts(with: statement.text), "a query is the statement")
         }
     }
 }
