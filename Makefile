@@ -6,7 +6,7 @@ SWIFT   ?= swift
 ARROWS  := --explicit-target-dependency-import-check error
 # Every test is written with Swift Testing, so the last line is its summary and not XCTest's.
 TEST    := $(SWIFT) test $(ARROWS) --skip-build --disable-xctest
-SOURCES := Package.swift Sources Tests Projections migrations examples Benchmarks
+SOURCES := Package.swift Sources Tests Projections migrations examples Benchmarks Fuzz
 # Runs a command against DATABASE_URL or PGHOST where set, else against a cluster of its own.
 SANDBOX := scripts/sandbox run
 
@@ -50,7 +50,7 @@ test: packages ## Check the format and run every test
 
 .PHONY: test/unit
 test/unit: build/tests ## Run the tests that need no database
-	$(TEST) --filter '^UnitTests\.'
+	$(TEST) --filter '^UnitTests\.|^FuzzTests\.'
 
 .PHONY: test/integration
 test/integration: build/tests ## Run the tests against a real PostgreSQL
@@ -70,7 +70,7 @@ RELEASE := --configuration release --scratch-path .build-release -Xswiftc -enabl
 .PHONY: test/release
 test/release: packages ## Run every test of optimised code
 	$(SWIFT) build $(ARROWS) $(RELEASE) --build-tests
-	$(TEST) $(RELEASE) --filter '^UnitTests\.'
+	$(TEST) $(RELEASE) --filter '^UnitTests\.|^FuzzTests\.'
 	$(SANDBOX) $(TEST) $(RELEASE) --filter '^IntegrationTests\.|^CommandTests\.'
 
 # Every suite takes half an hour so; these are the ones in which threads of ours meet.
@@ -86,6 +86,13 @@ test/race: packages ## Run what has threads under the thread sanitizer
 .PHONY: soak
 soak: build/tests ## Rebuild under traffic, kills and crashes, the long form
 	REPRISE_TEST_SOAK=1 $(SANDBOX) $(TEST) --filter 'SoakTests|TrafficTests'
+
+# Some targets, for another time each: make fuzz TARGETS='json csv' FUZZ_SECONDS=60
+FUZZ_SECONDS ?= 600
+
+.PHONY: fuzz
+fuzz: packages ## Read what libFuzzer makes up, under the sanitizers, ten minutes a target
+	@SWIFT="$(SWIFT)" FUZZ_SECONDS=$(FUZZ_SECONDS) Fuzz/run $(TARGETS)
 
 # Another number of events or runs: make bench EVENTS=10000000 RUNS=3
 EVENTS ?= 1000000
@@ -167,5 +174,5 @@ sandbox-stop: ## Stop the PostgreSQL that 'make sandbox' started
 .PHONY: clean
 clean: ## Remove build products and the sandbox with its data
 	scripts/sandbox remove
-	rm -rf .build-consumer .build-race .build-release .demo .bench .bench-venv
+	rm -rf .build-consumer .build-fuzz .build-race .build-release .demo .bench .bench-venv
 	$(SWIFT) package clean

@@ -1,11 +1,19 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
+// Set by Fuzz/run alone: the driver has no `main` without libFuzzer, and nobody else compiles it.
+let isFuzzing = Context.environment["REPRISE_FUZZ"] != nil
+
 let houseRules: [SwiftSetting] = [
     .enableUpcomingFeature("ExistentialAny"),
     .enableUpcomingFeature("InternalImportsByDefault"),
     .enableUpcomingFeature("MemberImportVisibility"),
     .treatAllWarnings(as: .error),
+]
+
+let fuzzed: [Target.Dependency] = [
+    "ProjectionKit", "LedgerKit", "Ledgers", "Postgres", "ReadModels", "RepriseCommand",
+    "Wording",
 ]
 
 // The arrows between the targets are the architecture: what is not listed here cannot be imported
@@ -22,11 +30,11 @@ let package = Package(
         .library(name: "LedgerConformance", targets: ["LedgerConformance"]),
     ],
     dependencies: [
-        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
-        .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+        .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
         .package(
             url: "https://github.com/apple/swift-configuration",
-            from: "1.4.0",
+            exact: "1.4.0",
             traits: ["YAML"]
         ),
     ],
@@ -251,4 +259,23 @@ let package = Package(
         ),
     ],
     cxxLanguageStandard: .cxx17
+)
+
+// The same functions for both: libFuzzer calls them, and so does a test, with the inputs on record.
+package.targets.append(
+    isFuzzing
+        ? .executableTarget(
+            name: "Fuzz",
+            dependencies: fuzzed,
+            path: "Fuzz",
+            exclude: ["Corpus", "README.md", "Tests", "leaks.txt", "run"],
+            swiftSettings: houseRules
+        )
+        : .testTarget(
+            name: "FuzzTests",
+            dependencies: fuzzed + ["TestSupport"],
+            path: "Fuzz",
+            exclude: ["Corpus", "Driver", "README.md", "leaks.txt", "run"],
+            swiftSettings: houseRules
+        )
 )

@@ -50,6 +50,10 @@ package struct LedgerAddress: Equatable, Sendable {
             rest = rest.dropFirst(2)
             if rest.hasPrefix("localhost/") { rest = rest.dropFirst("localhost".count) }
         }
-        return String(rest).removingPercentEncoding ?? String(rest)
+        // A path with a zero byte would name the file that is called by what stands before it.
+        guard let path = String(rest).removingPercentEncoding, !path.utf8.contains(0) else {
+            return String(rest)
+        }
+        return path
     }
 }

@@ -104,7 +104,7 @@ extension ConnectionSettings {
         }
         if let written = passwordInURL { secrets.insert(written) }
         return secrets.filter { !$0.isEmpty }.sorted { $0.utf8.count > $1.utf8.count }
-            .reduce(text) { $0.replacing($1, with: "…") }
+            .reduce(text) { Self.replacing($1, in: $0, with: "…") }
     }
 
     private var isURL: Bool {
@@ -206,8 +206,13 @@ extension ConnectionSettings {
     }
 
     private static func quoted(_ value: String) -> String {
-        let escaped = value.replacing("\\", with: "\\\\").replacing("'", with: "\\'")
+        let escaped = replacing("'", in: replacing("\\", in: value, with: "\\\\"), with: "\\'")
         return "'\(escaped)'"
+    }
+
+    /// Scalars, not characters: a combining mark that follows makes another character of the last.
+    private static func replacing(_ old: String, in text: String, with new: String) -> String {
+        String(text.unicodeScalars.replacing(old.unicodeScalars, with: new.unicodeScalars))
     }
 
     private static func percentEncoded(_ text: String, digits: String) -> String {

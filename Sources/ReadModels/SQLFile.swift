@@ -132,7 +132,7 @@ private struct SQLScanner {
 
     mutating func next() -> Token? {
         while let character = rest.first {
-            if character.properties.isWhitespace {
+            if character.isSpace {
                 advance(1)
             } else if rest.begins(with: "--") {
                 skipLine()
@@ -199,8 +199,10 @@ private struct SQLScanner {
         advance(1)
         while let character = rest.first {
             advance(character == "\\" && hasEscapes ? 2 : 1)
-            // A doubled quote reads as the end of one string and the beginning of the next.
-            if character == quote { return }
+            guard character == quote else { continue }
+            // A doubled quote belongs to the text, and escapes go on behind it.
+            guard rest.first == quote else { return }
+            advance(1)
         }
     }
 
@@ -224,6 +226,9 @@ extension Substring.UnicodeScalarView {
 }
 
 extension Unicode.Scalar {
+    /// White space of ASCII: any other is a part of a name (`space` in PostgreSQL's scan.l).
+    fileprivate var isSpace: Bool { value == 0x20 || (0x09...0x0d).contains(value) }
+
     /// A letter, `_`, or anything beyond ASCII (`ident_start` in PostgreSQL's scan.l).
     fileprivate var beginsName: Bool {
         value >= 0x80 || self == "_" || ("a"..."z").contains(self) || ("A"..."Z").contains(self)

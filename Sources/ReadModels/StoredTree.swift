@@ -249,8 +249,12 @@ struct Successors: Sendable {
             """,
             [.ints(pairs.map { Int64($0.0) }), .ints(pairs.map { Int64($0.1) })]
         ).rows
-        for row in rows {
-            let (old, new) = (UInt32(try row.int("old")), UInt32(try row.int("new")))
+        self.init(try rows.map { (UInt32(try $0.int("old")), UInt32(try $0.int("new"))) })
+    }
+
+    /// Takes what was looked up.
+    init(_ pairs: [(old: UInt32, new: UInt32)]) {
+        for (old, new) in pairs {
             oids["\(old)"] = "\(new)"
             constants[Self.constant(of: old)[...]] = Self.constant(of: new)
         }

@@ -74,7 +74,12 @@ package enum TextForPeople {
                 || "/._-+:,=@%".utf8.contains(byte) || byte > 127
         }
         guard !plain || word.isEmpty || word.hasPrefix("-") else { return word }
-        return "'" + word.replacing("'", with: "'\\''") + "'"
+        // Scalars, not characters: a combining mark after a quote makes one character of the two.
+        let scalars = word.unicodeScalars.replacing(
+            "'".unicodeScalars,
+            with: "'\\''".unicodeScalars
+        )
+        return "'" + String(scalars) + "'"
     }
 
     private static func escapedArgument(_ word: String) -> String {

@@ -192,6 +192,110 @@ struct RightsTests {
         }
     }
 
+    /// What the script gives, and what the plan says where it is taken away.
+    private func rights(_ roles: Roles, _ scene: RebuildScene) -> [(take: String, said: String)] {
+        let database = SQLText.identifier(scene.database.name)
+        return [
+            ("CREATE ON DATABASE \(database)", "GRANT CREATE ON DATABASE"),
+            ("TEMPORARY ON DATABASE \(database)", "GRANT TEMPORARY ON DATABASE"),
+            ("CREATE ON SCHEMA public", "GRANT CREATE ON SCHEMA public"),
+            ("CREATE ON SCHEMA reports", "GRANT CREATE ON SCHEMA reports"),
+            ("CREATE ON SCHEMA others", "GRANT CREATE ON SCHEMA others"),
+            (roles.owner, "GRANT \(roles.owner) TO \(roles.job)"),
+            (roles.viewer, "GRANT \(roles.viewer) TO \(roles.job)"),
+            ("EXECUTE ON FUNCTION others.note()", "permission denied for function"),
+        ]
+    }
+
+    @Test(
+        "X7: each right of the documented grants is needed, and the plan names the one that lacks"
+    )
+    func eachRight() async throws {
+        try await withJob { reprise, scene, roles in
+            try await grant(roles, scene)
+            try Data("republish: true\nincoming_foreign_keys: recreate\n".utf8).write(
+                to: URL(fileURLWithPath: "\(reprise.folder)/reprise.yaml")
+            )
+            for (right, said) in rights(roles, scene) {
+                try await scene.database.execute("REVOKE \(right) FROM \(roles.job)")
+                let refused = try await reprise.run("plan shop")
+                #expect(refused.status != 0, "without \(right)")
+                let told = refused.standardOutput + refused.standardError
+                #expect(told.contains(said), "without \(right): \(told)")
+                try await scene.database.execute("GRANT \(right) TO \(roles.job)")
+            }
+            expect(try await reprise.run("plan shop"), exits: 0)
+        }
+    }
+
+    @Test("X7: the script gives nothing to a role other than the job")
+    func noThirdRole() async throws {
+        try await withJob { _, scene, roles in
+            let others = """
+                SELECT 'member ' || m.roleid::regrole || ' ' || m.member::regrole FROM pg_auth_members AS m
+                WHERE m.member <> '\(roles.job)'::regrole
+                UNION ALL SELECT n.nspname || ' ' || a.grantee::regrole || ' ' || a.privilege_type
+                FROM pg_namespace AS n, aclexplode(n.nspacl) AS a WHERE a.grantee <> '\(roles.job)'::regrole
+                UNION ALL SELECT d.datname || ' ' || a.grantee::regrole || ' ' || a.privilege_type
+                FROM pg_database AS d, aclexplode(d.datacl) AS a
+                WHERE d.datname = current_database() AND a.grantee <> '\(roles.job)'::regrole
+                UNION ALL SELECT p.proname || ' ' || a.grantee::regrole FROM pg_proc AS p,
+                aclexplode(p.proacl) AS a WHERE p.oid > 16383 AND a.grantee <> '\(roles.job)'::regrole
+                ORDER BY 1
+                """
+            let before = try await scene.database.query(others).rows.map { $0[0] ?? "" }
+            try await grant(roles, scene)
+            let after = try await scene.database.query(others).rows.map { $0[0] ?? "" }
+            // The first grant on an object writes down what its owner has anyway.
+            let given = after.filter { !before.contains($0) }
+            #expect(
+                given.filter { line in
+                    !line.contains("\(roles.owner)") && !line.contains("\(roles.viewer)")
+                        && !line.contains("reprise")
+                } == []
+            )
+            #expect(
+                given.filter { $0.hasPrefix("public ") && !$0.contains(" pg_database_owner ") }
+                    == []
+            )
+        }
+    }
+
+    @Test("X13: a projector's grant covers its own checkpoint row, and no other")
+    func ownCheckpoint() async throws {
+        try await withJob { reprise, scene, roles in
+            try await grant(roles, scene)
+            try Data("republish: true\nincoming_foreign_keys: recreate\n".utf8).write(
+                to: URL(fileURLWithPath: "\(reprise.folder)/reprise.yaml")
+            )
+            expect(try await reprise.run("rebuild shop"), exits: 0)
+            let text = try script("projector.sql", in: "docs/live-projector.md")
+                .replacing("shop_projector", with: roles.app)
+            try await scene.database.execute("SET ROLE \(roles.job); \(text); RESET ROLE")
+            try await scene.database.execute(
+                "INSERT INTO reprise.checkpoint (projection, generation) VALUES ('other', 1)"
+            )
+            let app = scene.database.asRole(roles.app)
+            try await app.execute(
+                """
+                BEGIN;
+                SELECT generation, position FROM reprise.checkpoint_of_shop FOR UPDATE;
+                UPDATE reprise.checkpoint_of_shop SET position = position, updated_at = now();
+                COMMIT
+                """
+            )
+            for statement in [
+                "SELECT FROM reprise.checkpoint", "UPDATE reprise.checkpoint SET position = NULL",
+                "UPDATE reprise.checkpoint_of_shop SET generation = 9",
+                "DELETE FROM reprise.checkpoint_of_shop",
+            ] {
+                await #expect(throws: (any Error).self) { try await app.execute(statement) }
+            }
+            // The bookkeeping is still trusted, and the fence holds the projector by its view.
+            expect(try await reprise.run("rollback shop"), exits: 0)
+        }
+    }
+
     /// Somebody else's session in the way is named, cancelled while it works, ended while it idles.
     private func expectSignals(
         _ reprise: RepriseProcess,

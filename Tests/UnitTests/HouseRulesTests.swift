@@ -193,7 +193,10 @@ struct HouseRulesTests {
     private func projectFiles() throws -> [File] {
         let root = URL(filePath: #filePath)
             .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
-        let folders = ["Sources", "Projections", "Tests", "migrations", "scripts", "docs"]
+        let folders = [
+            "Sources", "Projections", "Tests", "Fuzz/Driver", "Fuzz/Targets", "Fuzz/Tests",
+            "migrations", "scripts", "docs",
+        ]
         let top = try FileManager.default.contentsOfDirectory(
             atPath: root.path(percentEncoded: false)
         )

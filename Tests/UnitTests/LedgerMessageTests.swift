@@ -1,4 +1,5 @@
 import Testing
+import Wording
 
 @testable import Ledgers
 
@@ -27,6 +28,18 @@ struct LedgerMessageTests {
         #expect(lines.first?.contains("/data/a.ledger") == true)
         #expect(lines.dropFirst().first == "Nothing that readers see has changed.")
         #expect(lines.last?.contains(/^[A-Z].*\.$/) == true)
+    }
+
+    @Test("a word for a shell stays one word when a combining mark follows a quote")
+    func combinedQuote() {
+        let word = TextForPeople.argument("a'\u{301} b; c")
+        #expect(Array(word.utf8) == Array("'a'\\''\u{301} b; c'".utf8))
+    }
+
+    @Test("a path in a URL keeps what stands for a zero byte, where no path can go on")
+    func zeroByteInURL() {
+        #expect(LedgerAddress("sqlite:a%20b.db").path == "a b.db")
+        #expect(LedgerAddress("sqlite:a%00b.db").path == "a%00b.db")
     }
 
     @Test("a bad line's message names file, line and reason, and says what was stored")

@@ -1,5 +1,6 @@
-internal import Postgres
-internal import Testing
+import Testing
+
+@testable import Postgres
 
 @Suite("Messages about servers")
 struct PostgresErrorTests {
@@ -52,6 +53,16 @@ struct PostgresErrorTests {
     func plainWord() {
         let summary = ConnectionSettings(conninfo: "shop").summary
         #expect(summary.hasPrefix("database shop on "))
+    }
+
+    @Test("a quote and a password are seen where a combining mark follows them")
+    func combiningMarks() throws {
+        let settings = ConnectionSettings(conninfo: "host=h password='a\\'\u{301}b'")
+        let there = try settings.withDatabase("c'\u{301}").conninfo
+        let expected = "dbname='c\\'\u{301}' host='h' password='a\\'\u{301}b'"
+        #expect(Array(there.utf8) == Array(expected.utf8))
+        let message = ConnectionSettings(conninfo: "password=hunter2").redacting("hunter2\u{301}!")
+        #expect(Array(message.utf8) == Array("…\u{301}!".utf8))
     }
 
     @Test("another database, everything else as it was")

@@ -10,6 +10,9 @@ struct SQLFileTests {
             ("COMMIT", 1), ("SELECT 1;\n\n  commit ;", 3), ("/* a\n/* b */ */ -- c\nROLLBACK", 3),
             ("SELECT 'it''s;';\nBEGIN;", 2), ("SELECT $a$;COMMIT;$b$;$a$;\nEND", 2),
             ("SELECT E'\\';';\nsavepoint a", 2), ("SELECT \"a;b\"\n;start transaction", 2),
+            ("SELECT E'a''b\\'';\nCOMMIT; SELECT ''", 2),
+            // The server's white space is ASCII, so that a no-break space begins a name.
+            ("SELECT 1 AS \u{a0}$x$;\nCOMMIT; SELECT 2 AS b\u{a0}$x$", 2),
         ]
     )
     func found(text: String, line: Int) {

@@ -53,15 +53,18 @@ package struct ImportFields: Sendable {
     ///
     /// - Returns: Why it is neither, as a clause; nil when it was taken.
     package mutating func add(_ text: String) -> String? {
-        guard let sign = text.firstIndex(of: "="), let name = Name(rawValue: String(text[..<sign]))
+        // Scalars, as in `JSONPointer`.
+        let scalars = text.unicodeScalars
+        guard let sign = scalars.firstIndex(of: "="),
+            let name = Name(rawValue: String(text[..<sign]))
         else {
             let names = Name.allCases.map(\.rawValue).joined(separator: ", ")
             return "it must be NAME=POINTER, and NAME one of \(names)"
         }
         guard places[name] == nil else { return "'\(name)' is given twice" }
-        let value = String(text[text.index(after: sign)...])
-        if value.hasPrefix("=") {
-            let constant = String(value.dropFirst())
+        let value = String(scalars[scalars.index(after: sign)...])
+        if value.unicodeScalars.first == "=" {
+            let constant = String(value.unicodeScalars.dropFirst())
             if constant.utf8.contains(0) || constant.isEmpty {
                 return "the text for '\(name)' is empty"
             }

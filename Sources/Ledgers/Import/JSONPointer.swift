@@ -24,9 +24,12 @@ struct JSONPointer: Hashable, Sendable {
             tokens = []
             return
         }
-        guard text.hasPrefix("/") else { return nil }
+        // Scalars, not characters: a key that begins with a combining mark makes one of it and the slash.
+        guard text.unicodeScalars.first == "/" else { return nil }
+        let parts = text.unicodeScalars.dropFirst()
+            .split(separator: "/", omittingEmptySubsequences: false)
         var tokens: [Token] = []
-        for part in text.dropFirst().split(separator: "/", omittingEmptySubsequences: false) {
+        for part in parts {
             guard let key = Self.unescaped(part) else { return nil }
             tokens.append(Token(key))
         }
@@ -51,9 +54,9 @@ struct JSONPointer: Hashable, Sendable {
         return text
     }
 
-    private static func unescaped(_ part: Substring) -> String? {
+    private static func unescaped(_ part: Substring.UnicodeScalarView) -> String? {
         var key = ""
-        var scalars = part.unicodeScalars.makeIterator()
+        var scalars = part.makeIterator()
         while let scalar = scalars.next() {
             guard scalar == "~" else {
                 key.unicodeScalars.append(scalar)

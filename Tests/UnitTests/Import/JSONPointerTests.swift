@@ -34,6 +34,19 @@ struct JSONPointerTests {
         #expect(try value("/0/1/a", #"[ [ 0 , {"a" : {"b":[]} } ] ]"#) == #"{"b":[]}"#)
     }
 
+    @Test("a key or a text that begins with a combining mark is one all the same")
+    func combiningMarks() throws {
+        let text = "{\"\u{301}\":{\"\u{301}x\":1}}"
+        #expect(try value("/\u{301}", text) == "{\"\u{301}x\":1}")
+        #expect(try value("/\u{301}/\u{301}x", text) == "1")
+        var fields = ImportFields()
+        #expect(fields.add("type==\u{301}") == nil)
+        guard case .constant(let bytes)? = fields[.type], bytes == Array("\u{301}".utf8) else {
+            Issue.record("it is \(String(describing: fields[.type]))")
+            return
+        }
+    }
+
     @Test("a text that is no pointer is none", arguments: ["a", "a/b", "/~", "/~2", "/a~"])
     func malformed(_ text: String) {
         #expect(JSONPointer(text) == nil)
