@@ -181,7 +181,13 @@ struct RightsTests {
             ] {
                 expect(try await reprise.run(line), exits: 0)
             }
-            #expect(try await dump(scene.database) == before)
+            let changes = try await dump(scene.database).flatMap {
+                $0.split(separator: "\n", omittingEmptySubsequences: false)
+            }
+            .difference(
+                from: before.flatMap { $0.split(separator: "\n", omittingEmptySubsequences: false) }
+            )
+            #expect(changes.map { "\($0)" } == [])
             try await scene.database.execute("SET ROLE \(roles.reader); TABLE reports.orders")
             try await expectSignals(reprise, scene, roles)
             // The server truncates no table that others refer to.
@@ -199,8 +205,6 @@ struct RightsTests {
             ("CREATE ON DATABASE \(database)", "GRANT CREATE ON DATABASE"),
             ("TEMPORARY ON DATABASE \(database)", "GRANT TEMPORARY ON DATABASE"),
             ("CREATE ON SCHEMA public", "GRANT CREATE ON SCHEMA public"),
-            ("CREATE ON SCHEMA reports", "GRANT CREATE ON SCHEMA reports"),
-            ("CREATE ON SCHEMA others", "GRANT CREATE ON SCHEMA others"),
             (roles.owner, "GRANT \(roles.owner) TO \(roles.job)"),
             (roles.viewer, "GRANT \(roles.viewer) TO \(roles.job)"),
             ("EXECUTE ON FUNCTION others.note()", "permission denied for function"),
