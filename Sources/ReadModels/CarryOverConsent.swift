@@ -7,9 +7,21 @@ package struct CarryOverConsent: Equatable, Sendable {
     /// are locked with the live ones, and checked afterwards.
     package var recreatesIncomingForeignKeys: Bool
 
+    /// Whether readers may lose tables, and what was put onto live tables by hand.
+    package var acceptsLoss: Bool
+    /// Whether live tables of a role that nobody has named are taken over.
+    package var adoptsStrangers: Bool
+
     /// Makes a consent.
-    package init(republishes: Bool = false, recreatesIncomingForeignKeys: Bool = false) {
+    package init(
+        republishes: Bool = false,
+        recreatesIncomingForeignKeys: Bool = false,
+        acceptsLoss: Bool = false,
+        adoptsStrangers: Bool = false
+    ) {
         self.republishes = republishes
         self.recreatesIncomingForeignKeys = recreatesIncomingForeignKeys
+        self.acceptsLoss = acceptsLoss
+        self.adoptsStrangers = adoptsStrangers
     }
 }

@@ -144,6 +144,34 @@ struct LiveTables: Sendable {
             + "and was not made by Reprise. Rename or drop it by hand."
     }
 
+    /// Tables that were there before and that a role owns of which this one knows nothing, a sentence each.
+    ///
+    /// Its owner sees all rows of a table. Known are this role, roles that it was made a member of,
+    /// superusers and the owner of the schema.
+    func strangers(on connection: PostgresConnection) async throws -> [String] {
+        let rows = try await connection.query(
+            """
+            SELECT c.oid::pg_catalog.regclass AS name, o.rolname AS owner
+            FROM pg_catalog.pg_class AS c
+            JOIN pg_catalog.pg_roles AS o ON o.oid = c.relowner
+            JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+            JOIN pg_catalog.pg_roles AS s ON s.oid = n.nspowner
+            JOIN pg_catalog.pg_database AS d ON d.datname = pg_catalog.current_database()
+            JOIN pg_catalog.pg_roles AS me ON me.rolname = current_user
+            WHERE c.oid = ANY ($1::pg_catalog.oid[]) AND NOT o.rolsuper AND o.oid <> me.oid
+                AND o.oid <> CASE s.rolname WHEN 'pg_database_owner' THEN d.datdba ELSE s.oid END
+                AND (me.rolsuper OR NOT pg_catalog.pg_has_role(me.oid, o.oid, 'MEMBER'))
+            ORDER BY 1
+            """,
+            [.ints(oids.map { Int64($0) })]
+        ).rows
+        return try rows.map { row in
+            "\(try row.string("name")) was not made by Reprise and belongs to "
+                + "\(try row.string("owner")), who would own the new table and see all its rows. "
+                + "'--adopt' takes it over; rename or drop it where it is not the read model."
+        }
+    }
+
     /// Records tables that were there before, in the caller's transaction.
     ///
     /// Nothing readers see changes.

@@ -201,6 +201,9 @@ private struct Planning {
                     + "docs/operating.md does."
             )
         }
+        if live.isAdopted, !consent.adoptsStrangers {
+            refusals += try await live.strangers(on: connection)
+        }
         if strategy == .swap, let obstacle = try await live.obstacle(on: connection) {
             refusals.append(obstacle)
         }
@@ -288,6 +291,7 @@ private struct Planning {
             live: live,
             liveSchema: database.liveSchema,
             homeSchema: created.homeSchema,
+            generation: generation,
             shadows: created.tables,
             consent: consent,
             budget: patience.outageBudget

@@ -69,7 +69,22 @@ extension ReadModelDatabase {
         consent: CarryOverConsent,
         on connection: PostgresConnection
     ) async throws -> SwapReadiness {
-        let refusals = try await Hazard.ofSwap(live.oids, consent: consent, on: connection)
+        var refusals = try await Hazard.ofSwap(live.oids, consent: consent, on: connection)
+        if !consent.acceptsLoss {
+            refusals += try await ManualLoss(
+                live: live,
+                liveSchema: liveSchema,
+                generation: target.number,
+                tables: Dictionary(
+                    uniqueKeysWithValues: target.tables.map { ($0.name, $0.oid) }
+                ),
+                homeSchema: target.homeSchema
+            ).findings(
+                isBack: target.state == .retired,
+                keys: target.tables.flatMap(\.foreignKeys),
+                on: connection
+            )
+        }
         guard refusals.isEmpty else {
             throw ReadModelError.refusedByPlan(
                 projection: target.projection,

@@ -5,6 +5,8 @@ struct SwapRehearsal: Sendable {
     let live: LiveTables
     let liveSchema: String
     let homeSchema: String
+    /// The number of the generation that would be built.
+    let generation: Int
     /// The shadow tables, by name.
     let shadows: [TableDescription]
     let consent: CarryOverConsent
@@ -26,6 +28,17 @@ struct SwapRehearsal: Sendable {
         ).findings(on: connection)
         findings += try await leaving(on: connection)
         findings += try await changedColumns(on: connection)
+        if !consent.acceptsLoss {
+            findings += try await ManualLoss(
+                live: live,
+                liveSchema: liveSchema,
+                generation: generation,
+                tables: Dictionary(
+                    uniqueKeysWithValues: shadows.map { ($0.name.name, $0.oid) }
+                ),
+                homeSchema: homeSchema
+            ).findings(isBack: false, keys: [], on: connection)
+        }
         var rehearsal = CarryRehearsal(
             live: live,
             homeSchema: homeSchema,

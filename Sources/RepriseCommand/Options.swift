@@ -274,6 +274,24 @@ struct ConsentOptions: ParsableArguments {
     )
     var incomingForeignKeys: IncomingForeignKeys?
 
+    @Flag(
+        inversion: .prefixedNo,
+        help: ArgumentHelp(
+            "Go ahead where readers lose tables, or what was made on live tables by hand "
+                + "(default: no)."
+        )
+    )
+    var allowLoss: Bool?
+
+    @Flag(
+        inversion: .prefixedNo,
+        help: ArgumentHelp(
+            "Take over live tables that a role owns which neither owns their schema nor runs this "
+                + "(default: no)."
+        )
+    )
+    var adopt: Bool?
+
     func consent(_ settings: Settings) throws -> CarryOverConsent {
         let keys = try settings.choice(
             .incomingForeignKeys,
@@ -282,7 +300,9 @@ struct ConsentOptions: ParsableArguments {
         )
         return CarryOverConsent(
             republishes: try settings.yesOrNo(.republish, flag: republish, default: false),
-            recreatesIncomingForeignKeys: keys == .recreate
+            recreatesIncomingForeignKeys: keys == .recreate,
+            acceptsLoss: try settings.yesOrNo(.allowLoss, flag: allowLoss, default: false),
+            adoptsStrangers: try settings.yesOrNo(.adopt, flag: adopt, default: false)
         )
     }
 }

@@ -20,6 +20,8 @@ enum SettingKey: String, CaseIterable {
     case postponeFile = "postpone_file"
     case republish
     case incomingForeignKeys = "incoming_foreign_keys"
+    case allowLoss = "allow_loss"
+    case adopt
     case lateEvents = "late_events"
     case latenessHorizonSeconds = "lateness_horizon_seconds"
     case settleSeconds = "settle_seconds"

@@ -91,7 +91,10 @@ struct ShapeTests {
             #expect(live.count { $0.contains("NOT VALID") } == 2)
             try await scene.build(Wide.self)
             let built = try await scene.shape(of: "wide__g1")
-            #expect(built == live)
+            // A key to a table of others comes when the table goes live.
+            try await scene.database.execute("ALTER TABLE \"s 1\".wide DROP CONSTRAINT outside")
+            let rest = try await scene.shape(of: "s 1")
+            #expect(built == rest)
         }
     }
 
@@ -105,6 +108,8 @@ struct ShapeTests {
             try await GivenSQL.$schema.withValue(Self.definition) {
                 try await scene.build(Wide.self)
             }
+            // A key to a table of others comes when the table goes live.
+            try await scene.database.execute("ALTER TABLE reference.wide DROP CONSTRAINT outside")
             let reference = try await scene.shape(of: "reference")
             let built = try await scene.shape(of: "wide__g1")
             #expect(built == reference)

@@ -267,7 +267,7 @@ func withHazard(
     rows: String = "INSERT INTO s.live (id, v) VALUES (1, 'old')",
     setUp: String = "",
     roles: [String] = [],
-    consent: CarryOverConsent = CarryOverConsent(),
+    consent: CarryOverConsent = CarryOverConsent(adoptsStrangers: true),
     events: [NewEvent] = [Live.event(1, "new")],
     _ body: (HazardScene) async throws -> Void
 ) async throws {
