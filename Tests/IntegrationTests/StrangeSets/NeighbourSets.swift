@@ -70,7 +70,7 @@ extension StrangeSet {
                 COMMENT ON PUBLICATION "both" IS 'both';
                 """,
             consent: CarryOverConsent(republishes: true),
-            shapes: Shape.allCases
+            shapes: [.declared]
         ),
         StrangeSet(
             name: "a publication without consent",

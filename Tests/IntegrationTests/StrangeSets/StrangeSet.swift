@@ -8,7 +8,7 @@ import Testing
 struct StrangeSet: Sendable, CustomTestStringConvertible {
     /// What it is about.
     let name: String
-    /// Extensions that it puts into the schema `ext`; where the server has one not, the set is left
+    /// Extensions that it puts into the schema `ext`; where the server lacks one, the set is left
     /// out by name.
     var extensions: [String] = []
     /// What has to be there before the table.
@@ -53,7 +53,11 @@ struct StrangeCase: Sendable, CustomTestStringConvertible {
 
     /// Expects what the set says: of rebuild, rollback, swap back, prune and truncate.
     func holds() async throws {
-        try await leaveOutWhereAbsent()
+        let absent = try await absentExtensions()
+        guard absent.isEmpty else {
+            print("Left out: the server has no \(absent.joined(separator: ", ")), for \(set.name).")
+            return
+        }
         let installing = set.extensions.map { "CREATE EXTENSION \"\($0)\" SCHEMA ext CASCADE;" }
         let before =
             set.extensions.isEmpty ? "" : "CREATE SCHEMA ext; \(installing.joined()) "
@@ -119,9 +123,9 @@ struct StrangeCase: Sendable, CustomTestStringConvertible {
         await #expect(throws: ReadModelError.self) { try await hazard.rebuild(strategy) }
     }
 
-    private func leaveOutWhereAbsent() async throws {
-        guard !set.extensions.isEmpty else { return }
-        let absent = try await withScratchDatabase { database in
+    private func absentExtensions() async throws -> [String] {
+        guard !set.extensions.isEmpty else { return [] }
+        return try await withScratchDatabase { database in
             try await database.query(
                 """
                 SELECT e.name FROM pg_catalog.unnest($1::pg_catalog.text[]) AS e (name)
@@ -129,9 +133,6 @@ struct StrangeCase: Sendable, CustomTestStringConvertible {
                 """,
                 [.texts(set.extensions)]
             ).rows.map { try $0.string("name") }
-        }
-        if !absent.isEmpty {
-            try Test.cancel("the server has no \(absent.joined(separator: ", ")): \(set.name)")
         }
     }
 }
