@@ -155,6 +155,10 @@ lint: ## Check formatting and documentation comments
 format: ## Rewrite the sources in the house format
 	$(SWIFT) format --in-place --recursive --parallel $(SOURCES)
 
+.PHONY: docs
+docs: ## Write the page that lists which test holds which hazard
+	@scripts/hazard-page > docs/hazards.md.new && mv docs/hazards.md.new docs/hazards.md
+
 .PHONY: demo
 demo: build ## Watch a rebuild end in a swap, on a throwaway PostgreSQL
 	@$(SANDBOX) scripts/scratch-database scripts/demo

@@ -114,7 +114,7 @@ package enum Catalogue {
                declared.typtype AS kind,
                element.typname AS element_type,
                a.attnotnull OR s.typnotnull AS is_not_null,
-               a.atthasdef AND a.attgenerated = '' AS has_default,
+               a.atthasdef AND a.attgenerated = '' OR declared.typdefault IS NOT NULL AS has_default,
                a.attidentity <> '' AS is_identity, a.attgenerated <> '' AS is_generated
         FROM relation r
         LEFT JOIN column_of a ON a.relation = r.oid

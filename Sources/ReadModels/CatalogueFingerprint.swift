@@ -61,7 +61,8 @@ enum CatalogueFingerprint {
                 UNION ALL
                 SELECT pg_catalog.format('trigger %s %s', t.oid, t.xmin)
                 FROM pg_catalog.pg_trigger AS t
-                WHERE t.tgrelid IN (SELECT oid FROM moving) AND NOT t.tgisinternal
+                WHERE t.tgrelid IN (SELECT oid FROM moving)
+                    AND (NOT t.tgisinternal OR t.tgenabled <> 'O')
                 UNION ALL
                 SELECT pg_catalog.format('publication %s %s', p.oid, p.xmin)
                 FROM pg_catalog.pg_publication_rel AS p WHERE p.prrelid IN (SELECT oid FROM moving)

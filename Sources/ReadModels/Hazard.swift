@@ -10,7 +10,10 @@ enum Hazard {
         consent: CarryOverConsent,
         on connection: PostgresConnection
     ) async throws -> [Finding] {
-        var queries = [shapeQuery, boundShapeQuery, rowSecurityQuery, dependantsQuery, keysQuery]
+        var queries = [
+            shapeQuery, boundShapeQuery, rowSecurityQuery, dependantsQuery, keysQuery,
+            constraintTriggersQuery,
+        ]
         if !consent.recreatesIncomingForeignKeys { queries.append(incomingQuery) }
         if !consent.republishes { queries.append(publicationsQuery) }
         return try await findings(from: queries, tables, on: connection)
@@ -125,6 +128,17 @@ enum Hazard {
         JOIN pg_catalog.pg_class AS c ON c.oid = o.conrelid AND c.relkind = 'p'
         WHERE o.oid IN (\(References.constraints)) AND o.contype = 'f'
             AND o.confrelid = ANY ($1::pg_catalog.oid[]) AND o.conparentid = 0
+        ORDER BY 1
+        """
+
+    private static let constraintTriggersQuery = """
+        SELECT DISTINCT pg_catalog.format('triggers of constraint %I on %s', o.conname,
+                o.conrelid::pg_catalog.regclass) AS subject,
+            'somebody has switched them off or otherwise, and only a superuser may do that on the new '
+            || 'table. Let one type ALTER TABLE … ENABLE TRIGGER ALL. ''--strategy truncate'' '
+            || 'keeps them' AS note
+        \(TableAttachments.constraintTriggers)
+            AND NOT (SELECT r.rolsuper FROM pg_catalog.pg_roles AS r WHERE r.rolname = current_user)
         ORDER BY 1
         """
 

@@ -28,6 +28,10 @@ enum ShapeQuery {
             FROM relation AS r
             JOIN pg_catalog.pg_constraint AS o
                 ON o.conrelid = r.oid AND o.contype IN ('p', 'u', 'x', 'f', 'c')
+            -- A key to a partitioned table has one of its own for each partition.
+            WHERE NOT EXISTS (
+                SELECT FROM pg_catalog.pg_constraint AS u
+                WHERE u.oid = o.conparentid AND u.conrelid = o.conrelid)
         ),
         \(indexes),
         statistics AS (

@@ -71,7 +71,11 @@ struct SwapDraft: Sendable {
         }
         let rights = try await prepareRights(captured.pairs, on: connection)
         let sequences = try await prepareSequences(on: connection)
-        captured.statistics = try await statistics(on: connection)
+        captured.statistics = try await statistics(
+            leaving: group,
+            arriving: Set(targetTables + captured.pairs.map(\.target)),
+            on: connection
+        )
         captured.views = try await DependentView.over(group, on: connection)
         captured.objects = sequences.objects + rights
         captured.objects += try await TableAttachments.capture(
@@ -102,6 +106,10 @@ struct SwapDraft: Sendable {
             on: connection
         )
         captured.objects += try await IncomingForeignKeys.capture(to: live.oids, on: connection)
+        captured.objects += try await TableAttachments.captureConstraintTriggers(
+            on: kept,
+            on: connection
+        )
         captured.objects += try await MaterializedView.behindViews(
             over: live.oids,
             twins: target.materializedViews,
@@ -274,11 +282,12 @@ struct SwapDraft: Sendable {
         return sequences
     }
 
-    /// A statistics object goes to its table's schema, or to where its live twin is.
+    /// A statistics object goes to its relation's schema, or to where its live twin is.
     private func statistics(
+        leaving group: [UInt32],
+        arriving targets: Set<UInt32>,
         on connection: PostgresConnection
     ) async throws -> [StatisticsMove] {
-        let targets = target.tables.map { Int64($0.oid) }
         let result = try await connection.query(
             """
             SELECT s.stxrelid, c.relname, s.stxname, n.nspname,
@@ -288,11 +297,11 @@ struct SwapDraft: Sendable {
             JOIN pg_catalog.pg_class AS c ON c.oid = s.stxrelid
             WHERE s.stxrelid = ANY ($1::pg_catalog.oid[]) ORDER BY s.stxname
             """,
-            [.ints(live.oids.map { Int64($0) } + targets)]
+            [.ints((group + targets).map { Int64($0) })]
         )
         let found = try result.rows.map { row in
             (
-                table: try row.int("stxrelid"), tableName: try row.string("relname"),
+                table: UInt32(try row.int("stxrelid")), tableName: try row.string("relname"),
                 name: QualifiedName(
                     schema: try row.string("nspname"),
                     name: try row.string("stxname")

@@ -149,6 +149,53 @@ enum TableAttachments {
         """
     }
 
+    /// Captures which triggers of keys and constraints somebody has switched off or otherwise, as
+    /// `ALTER TABLE … DISABLE TRIGGER ALL` does: they are made anew with each constraint, switched on.
+    ///
+    /// It is restored when all constraints are there, and by a superuser alone.
+    static func captureConstraintTriggers(
+        on tables: [UInt32],
+        on connection: PostgresConnection
+    ) async throws -> [CarriedObject] {
+        try await objects(of: [(constraintTriggersQuery, nil)], on: tables, on: connection)
+    }
+
+    /// The rest of a query for triggers `t` of constraints `o`: those of tables, and of others' keys to
+    /// them, that are not as a constraint makes them.
+    static let constraintTriggers = """
+        FROM pg_catalog.pg_constraint AS o
+        JOIN pg_catalog.pg_trigger AS t ON t.tgconstraint = o.oid AND t.tgisinternal
+            AND t.tgenabled <> 'O'
+        WHERE o.oid IN (SELECT k.oid FROM pg_catalog.pg_constraint AS k
+                WHERE k.conrelid = ANY ($1::pg_catalog.oid[])
+                UNION ALL \(References.constraints))
+            AND o.conparentid = 0
+        """
+
+    // The triggers' names have their constraint's OID in them, so each is found by what it calls.
+    private static let constraintTriggersQuery = """
+        SELECT pg_catalog.format('triggers of constraint %I on %s', o.conname,
+                o.conrelid::pg_catalog.regclass) AS subject,
+            'switched on or off as they are now' AS note, NULL AS locked, NULL AS release,
+            pg_catalog.string_agg(pg_catalog.format('DO %L', pg_catalog.format(
+                $text$DECLARE statement pg_catalog.text; BEGIN
+                FOR statement IN
+                    SELECT pg_catalog.format('ALTER TABLE %%s %s TRIGGER %%I',
+                        t.tgrelid::pg_catalog.regclass, t.tgname)
+                    FROM pg_catalog.pg_trigger AS t
+                    JOIN pg_catalog.pg_constraint AS o ON o.oid = t.tgconstraint
+                    WHERE o.conrelid = %L::pg_catalog.regclass AND o.conname = %L
+                        AND t.tgfoid = %s AND t.tgisinternal
+                LOOP EXECUTE statement; END LOOP; END$text$,
+                CASE t.tgenabled WHEN 'A' THEN 'ENABLE ALWAYS' WHEN 'R' THEN 'ENABLE REPLICA'
+                    ELSE 'DISABLE' END,
+                o.conrelid::pg_catalog.regclass, o.conname, t.tgfoid::pg_catalog.oid)), '; '
+                ORDER BY t.tgfoid::pg_catalog.oid) AS restore_1
+        \(constraintTriggers)
+        GROUP BY o.oid, o.conrelid, o.conname
+        ORDER BY 1
+        """
+
     private static let triggersQuery = """
         SELECT pg_catalog.format('trigger %I on %s', t.tgname, t.tgrelid::pg_catalog.regclass)
                 AS subject,
@@ -184,6 +231,10 @@ enum TableAttachments {
             t.tgrelid::pg_catalog.regclass) AS statement
         FROM pg_catalog.pg_trigger AS t
         WHERE t.tgrelid = ANY ($1::pg_catalog.oid[]) AND NOT t.tgisinternal
+        UNION ALL
+        SELECT pg_catalog.format('ALTER TABLE %s ENABLE TRIGGER %I', t.tgrelid::pg_catalog.regclass,
+            t.tgname)
+        \(constraintTriggers)
         UNION ALL
         SELECT pg_catalog.format('DROP RULE %I ON %s', r.rulename,
             r.ev_class::pg_catalog.regclass)

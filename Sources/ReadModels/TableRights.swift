@@ -5,12 +5,12 @@ import Postgres
 /// No entry at all means what PostgreSQL gives by default: everything to the owner, nothing to
 /// others.
 struct TableRights: Sendable {
-    /// Statements that the owner gives them by.
+    /// Statements for what the owner gave before anybody passed it on.
     var byOwner: [String] = []
-    /// Statements for what others have passed on, in an order in which each has the right to.
+    /// Statements for the rest, in the order of the live relation's list, in which each has the right to.
     ///
-    /// Each is run in its grantor's role, because the server records who granted; they need the
-    /// relation to be where its grantors may look it up, which is the live schema.
+    /// What others passed on is run in its grantor's role, because the server records who granted; they
+    /// need the relation to be where its grantors may look it up, which is the live schema.
     var byOthers: [String] = []
 
     /// Reads the grants on `source`.
@@ -30,18 +30,21 @@ struct TableRights: Sendable {
         thereafter live: QualifiedName,
         on connection: PostgresConnection
     ) async throws -> TableRights {
-        let grants = try await connection.query(grantsQuery, [.int(Int64(source))]).rows.map(
-            Grant.init
+        let grants = ordered(
+            try await connection.query(grantsQuery, [.int(Int64(source))]).rows.map(Grant.init)
         )
+        // A list of the server's has whoever was granted first in front.
+        var passedOn: Set<String?> = []
+        var early: [Grant] = []
+        var late: [Grant] = []
+        for grant in grants {
+            if !grant.isByOwner { passedOn.insert(grant.column) }
+            if passedOn.contains(grant.column) { late.append(grant) } else { early.append(grant) }
+        }
         return TableRights(
             byOwner: try await ownersShare(from: source, to: target, named: home, on: connection)
-                + grants.filter(\.isByOwner).map { $0.statement(on: home) },
-            byOthers: ordered(grants).flatMap { grant in
-                [
-                    "SET LOCAL ROLE \(SQLText.identifier(grant.grantor))",
-                    grant.statement(on: live), "RESET ROLE",
-                ]
-            }
+                + statements(early, on: home),
+            byOthers: statements(late, on: live)
         )
     }
 
@@ -64,27 +67,91 @@ struct TableRights: Sendable {
             isGrantable = try row.bool("grantable")
         }
 
-        func statement(on name: QualifiedName) -> String {
-            let columns = column.map { " (\(SQLText.identifier($0)))" } ?? ""
-            let option = isGrantable ? " WITH GRANT OPTION" : ""
-            return "GRANT \(privilege)\(columns) ON TABLE \(name.sql) TO "
-                + TableRights.grantee(grantee) + option
+        /// Whether one statement can give both.
+        func isLike(_ other: Grant) -> Bool {
+            column == other.column && grantor == other.grantor && isGrantable == other.isGrantable
+        }
+
+        /// Whether its grantor may give it, by what was given before.
+        func isAllowed(by given: Set<[String?]>) -> Bool {
+            isByOwner || given.contains([grantor, privilege, nil])
+                || given.contains([grantor, privilege, column])
         }
     }
 
-    /// Grants that owners did not give, whoever passes on after whoever they have it from.
+    /// Grants in the order in which they were given, as far as each grantor has the right by then.
     private static func ordered(_ grants: [Grant]) -> [Grant] {
-        var able = Set(grants.filter(\.isByOwner).compactMap(\.grantee))
-        var waiting = grants.filter { !$0.isByOwner }
+        var given: Set<[String?]> = []
         var ordered: [Grant] = []
+        var waiting = grants
         while !waiting.isEmpty {
-            let next = waiting.filter { able.contains($0.grantor) }
-            guard !next.isEmpty else { return ordered + waiting }
-            ordered += next
-            able.formUnion(next.compactMap(\.grantee))
-            waiting.removeAll { grant in next.contains { $0.grantor == grant.grantor } }
+            var later: [Grant] = []
+            for grant in waiting {
+                guard grant.isAllowed(by: given) else {
+                    later.append(grant)
+                    continue
+                }
+                ordered.append(grant)
+                if grant.isGrantable {
+                    given.insert([grant.grantee, grant.privilege, grant.column])
+                }
+            }
+            guard later.count < waiting.count else { return ordered + later }
+            waiting = later
         }
         return ordered
+    }
+
+    /// Privileges that roles got from the same grantor.
+    private struct Bundle {
+        let first: Grant
+        var privileges: [String]
+        var grantees: [String?]
+
+        init(_ grant: Grant) {
+            first = grant
+            privileges = [grant.privilege]
+            grantees = [grant.grantee]
+        }
+
+        func statement(on name: QualifiedName) -> String {
+            let columns = first.column.map { " (\(SQLText.identifier($0)))" } ?? ""
+            let option = first.isGrantable ? " WITH GRANT OPTION" : ""
+            let privileges = privileges.map { $0 + columns }.joined(separator: ", ")
+            let grantees = grantees.map(TableRights.grantee).joined(separator: ", ")
+            return "GRANT \(privileges) ON TABLE \(name.sql) TO \(grantees)\(option)"
+        }
+    }
+
+    /// One statement for all who got the same one after the other: a list of thousands of roles is
+    /// written as often as there are statements.
+    private static func statements(_ grants: [Grant], on name: QualifiedName) -> [String] {
+        var bundles: [Bundle] = []
+        for grant in grants {
+            if let last = bundles.last, last.first.isLike(grant), last.grantees == [grant.grantee] {
+                bundles[bundles.count - 1].privileges.append(grant.privilege)
+            } else {
+                bundles.append(Bundle(grant))
+            }
+        }
+        var merged: [Bundle] = []
+        for bundle in bundles {
+            if let last = merged.last, last.first.isLike(bundle.first),
+                last.privileges == bundle.privileges
+            {
+                merged[merged.count - 1].grantees += bundle.grantees
+            } else {
+                merged.append(bundle)
+            }
+        }
+        return merged.flatMap { bundle in
+            let statement = bundle.statement(on: name)
+            guard !bundle.first.isByOwner else { return [statement] }
+            return [
+                "SET LOCAL ROLE \(SQLText.identifier(bundle.first.grantor))", statement,
+                "RESET ROLE",
+            ]
+        }
     }
 
     /// Statements for an owner who gave up some of an owner's own privileges.
@@ -121,14 +188,28 @@ struct TableRights: Sendable {
         named target: QualifiedName,
         on connection: PostgresConnection
     ) async throws -> [String] {
-        let result = try await connection.query(
-            "SELECT DISTINCT grantee FROM (\(grantsQuery)) AS g WHERE is_by_owner",
-            [.int(Int64(relation))]
+        let grants = try await connection.query(grantsQuery, [.int(Int64(relation))]).rows.map(
+            Grant.init
         )
-        // CASCADE takes along what those roles have passed on, of this relation alone.
-        return result.rows.map {
-            "REVOKE ALL ON TABLE \(target.sql) FROM \(grantee($0["grantee"])) CASCADE"
+        // Who has a right on the table may pass it on for a column, and the server finds that only by
+        // a right on the column.
+        let lent = grants.filter { !$0.isByOwner }.compactMap { grant in
+            grant.column.map { column in
+                "GRANT \(grant.privilege) (\(SQLText.identifier(column))) ON TABLE \(target.sql) TO "
+                    + "\(SQLText.identifier(grant.grantor)) WITH GRANT OPTION"
+            }
         }
+        let holders = Set(
+            grants.map { grant in
+                grant.isByOwner ? grantee(grant.grantee) : SQLText.identifier(grant.grantor)
+            }
+        )
+        guard !holders.isEmpty else { return [] }
+        // CASCADE takes along what those roles have passed on, of this relation alone.
+        return lent + [
+            "REVOKE ALL ON TABLE \(target.sql) FROM \(holders.sorted().joined(separator: ", ")) "
+                + "CASCADE"
+        ]
     }
 
     private static func grantee(_ role: String?) -> String {
@@ -136,21 +217,20 @@ struct TableRights: Sendable {
     }
 
     private static let grantsQuery = """
-        SELECT NULL AS column_name, a.privilege_type AS privilege, r.rolname AS grantee,
+        SELECT l.column_name, a.privilege_type AS privilege, r.rolname AS grantee,
             pg_catalog.pg_get_userbyid(a.grantor) AS grantor,
             a.grantor = c.relowner AS is_by_owner, a.is_grantable AS grantable
         FROM pg_catalog.pg_class AS c
-        CROSS JOIN LATERAL pg_catalog.aclexplode(c.relacl) AS a
+        CROSS JOIN LATERAL (
+            SELECT 0 AS number, NULL AS column_name, c.relacl AS list
+            UNION ALL
+            SELECT t.attnum, t.attname, t.attacl FROM pg_catalog.pg_attribute AS t
+            WHERE t.attrelid = c.oid AND NOT t.attisdropped) AS l
+        CROSS JOIN LATERAL pg_catalog.aclexplode(l.list) WITH ORDINALITY
+            AS a (grantor, grantee, privilege_type, is_grantable, place)
         LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = a.grantee
         WHERE c.oid = $1::pg_catalog.oid AND a.grantee <> c.relowner
-        UNION ALL
-        SELECT t.attname, a.privilege_type, r.rolname, pg_catalog.pg_get_userbyid(a.grantor),
-            a.grantor = c.relowner, a.is_grantable
-        FROM pg_catalog.pg_class AS c
-        JOIN pg_catalog.pg_attribute AS t ON t.attrelid = c.oid AND NOT t.attisdropped
-        CROSS JOIN LATERAL pg_catalog.aclexplode(t.attacl) AS a
-        LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = a.grantee
-        WHERE c.oid = $1::pg_catalog.oid AND a.grantee <> c.relowner
+        ORDER BY l.number, a.place
         """
 }
 

@@ -30,6 +30,9 @@ package enum StoredMeaning {
         ":operName", ":selectedCols", ":insertedCols", ":updatedCols", ":extraUpdatedCols",
     ]
 
+    // A FROM list's names, which are told where they matter; what closes them is passed as well.
+    private static let aliases: Set<Substring> = [":alias", ":eref", ":aliasname", ":colnames"]
+
     private static func text(of tree: String, _ names: [String: String]) -> String {
         var words: [Substring] = []
         var isPassing = false
@@ -38,7 +41,7 @@ package enum StoredMeaning {
         for word in tree.split(whereSeparator: { $0 == " " || $0 == "\n" }) {
             if word.hasPrefix(":") {
                 isPassing = passed.contains(String(word))
-                isAlias = word == ":alias" || word == ":eref"
+                isAlias = aliases.contains(word)
                 if !isPassing, !isAlias { words.append(word) }
                 continue
             }

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 @Suite("House rules")
@@ -40,6 +41,35 @@ struct HouseRulesTests {
     @Test("comments and documents need no issue tracker to be understood")
     func trackerNumbers() throws {
         try expectNone { $0.flatMap(HouseRules.trackerNumbers) }
+    }
+
+    @Test("the page of hazards is what the tests' names make of it")
+    func hazardPage() async throws {
+        let made = try await ChildProcess.run(root.appending(path: "scripts/hazard-page").path, [])
+        try #require(made.status == 0, "\(made.standardError)")
+        let page = try String(contentsOf: root.appending(path: "docs/hazards.md"), encoding: .utf8)
+        #expect(page == made.standardOutput, "Run 'make docs'.")
+    }
+
+    @Test("each hazard has its tests on the page, or is listed as one without")
+    func hazardsWithoutTest() throws {
+        let page = try String(contentsOf: root.appending(path: "docs/hazards.md"), encoding: .utf8)
+        let parts = page.split(separator: "## Not yet held by a test")
+        try #require(parts.count == 2)
+        let listed = parts[0].matches(of: /(?m)^\| ([SXH]\d+) \|/).map { String($0.1) }
+        let missing = parts[1].matches(of: /[SXH]\d+/).map { String($0.0) }
+        let named = try projectFiles().filter(\.isSwift).flatMap { file in
+            file.text.matches(of: /@Test\(\s*"((?:[^"\\]|\\.)*)"/).flatMap { name in
+                let place = /^[SXH]\d+(, [SXH]\d+)*: | \([SXH]\d+(, [SXH]\d+)*\)$/
+                return name.1.matches(of: place)
+                    .flatMap { $0.0.matches(of: /[SXH]\d+/) }.map { String($0.0) }
+            }
+        }
+        #expect(listed.sorted() == named.sorted())
+        let all =
+            (1...22).map { "S\($0)" } + (1...13).map { "X\($0)" }
+            + (1...74).map { ($0 < 10 ? "H0" : "H") + "\($0)" }
+        #expect(Set(missing) == Set(all).subtracting(named))
     }
 
     // MARK: The rules find what breaks them
@@ -176,6 +206,9 @@ struct HouseRulesTests {
 
     // MARK: Reading the project
 
+    private let root = URL(filePath: #filePath)
+        .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+
     private func expectNone(
         _ rule: ([File]) -> [HouseRules.Finding],
         sourceLocation: SourceLocation = #_sourceLocation
@@ -191,8 +224,6 @@ struct HouseRulesTests {
 
     /// Every text file of the project that people write.
     private func projectFiles() throws -> [File] {
-        let root = URL(filePath: #filePath)
-            .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
         let folders = [
             "Sources", "Projections", "Tests", "Fuzz/Driver", "Fuzz/Targets", "Fuzz/Tests",
             "migrations", "scripts", "docs",

@@ -126,8 +126,9 @@ struct HazardScene: Sendable {
         try await scene.control(projection).swap(patience: patience, consent: consent)
     }
 
-    /// Everything that a swap may not change, line by line: what `pg_dump` says, and the OIDs of
-    /// views and functions, by which sessions and other databases' tools know them.
+    /// Everything that a swap may not change, line by line: what `pg_dump` says, the OIDs of views and
+    /// functions, by which sessions and other databases' tools know them, and which triggers of
+    /// constraints are switched off, which `pg_dump` leaves out.
     func definitions() async throws -> [String] {
         try await SchemaDump.ofEverything(in: database) + StoredMeaning.lines(in: database)
             + database.query(
@@ -141,6 +142,14 @@ struct HazardScene: Sendable {
                 FROM pg_catalog.pg_proc AS p
                 JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
                 WHERE n.nspname !~ '^(pg_|information_schema$|reprise$)'
+                UNION ALL
+                SELECT 'trigger ' || t.tgfoid::pg_catalog.regproc || ' of ' || o.conname || ' on '
+                    || t.tgrelid::pg_catalog.regclass || ' is ' || t.tgenabled::text
+                FROM pg_catalog.pg_trigger AS t
+                JOIN pg_catalog.pg_constraint AS o ON o.oid = t.tgconstraint
+                JOIN pg_catalog.pg_namespace AS n ON n.oid = o.connamespace
+                WHERE t.tgisinternal AND t.tgenabled <> 'O'
+                    AND n.nspname !~ '^(pg_|information_schema$|reprise$)|__g[0-9]+$'
                 ORDER BY 1
                 """
             ).rows.map { try $0.string("line") }
