@@ -38,7 +38,17 @@ enum Hazard {
         _ tables: [UInt32],
         on connection: PostgresConnection
     ) async throws -> [Finding] {
-        try await findings(from: [rowSecurityQuery], tables, on: connection)
+        try await findings(from: [rowSecurityQuery, rulesQuery], tables, on: connection)
+    }
+
+    /// What keeps this role from changing single rows of tables.
+    ///
+    /// - Returns: A refusal each.
+    static func ofWriting(
+        _ tables: [UInt32],
+        on connection: PostgresConnection
+    ) async throws -> [Finding] {
+        try await findings(from: [rulesQuery], tables, on: connection)
     }
 
     private static func findings(
@@ -114,6 +124,23 @@ enum Hazard {
                 || 'SECURITY instead', current_user, current_user, c.oid::pg_catalog.regclass) AS note
         FROM pg_catalog.pg_class AS c
         WHERE c.oid = ANY ($1::pg_catalog.oid[]) AND pg_catalog.row_security_active(c.oid)
+        ORDER BY 1
+        """
+
+    // A rule's functions have the rights of the role whose statement it rewrites, and no statement that it
+    // rewrites into several can be run as another one (RestrictedOperation).
+    private static let rulesQuery = """
+        SELECT pg_catalog.format('rule %I on %s', r.rulename, c.oid::pg_catalog.regclass) AS subject,
+            pg_catalog.format('%I has put it there, and it would run with the rights of %I. A trigger '
+                || 'does the same with the rights of its owner: make one, and DROP RULE %I ON %s',
+                o.rolname, current_user, r.rulename, c.oid::pg_catalog.regclass) AS note
+        FROM pg_catalog.pg_rewrite AS r
+        JOIN pg_catalog.pg_class AS c ON c.oid = r.ev_class
+        JOIN pg_catalog.pg_roles AS o ON o.oid = c.relowner
+        WHERE c.oid = ANY ($1::pg_catalog.oid[]) AND c.relkind = 'r' AND r.ev_type <> '1'
+            AND r.ev_enabled <> 'D' AND o.rolname <> current_user AND NOT o.rolsuper
+            AND NOT (r.ev_qual::pg_catalog.text = '<>'
+                AND pg_catalog.pg_get_ruledef(r.oid) LIKE '% DO INSTEAD NOTHING;')
         ORDER BY 1
         """
 

@@ -71,7 +71,7 @@ struct SwapDraft: Sendable {
         }
         let rights = try await prepareRights(captured.pairs, on: connection)
         let sequences = try await prepareSequences(on: connection)
-        captured.statistics = try await statistics(on: connection)
+        captured.statistics = try await statistics(of: captured.pairs, on: connection)
         captured.views = try await DependentView.over(group, on: connection)
         captured.objects = sequences.objects + rights
         captured.objects += try await TableAttachments.capture(
@@ -274,9 +274,11 @@ struct SwapDraft: Sendable {
 
     /// A statistics object goes to its table's schema, or to where its live twin is.
     private func statistics(
+        of pairs: [Pair],
         on connection: PostgresConnection
     ) async throws -> [StatisticsMove] {
-        let targets = target.tables.map { Int64($0.oid) }
+        let targets = Set(target.tables.map(\.oid) + pairs.map(\.target)).map { Int64($0) }
+        let leavers = Set(live.oids + pairs.map(\.live)).map { Int64($0) }
         let result = try await connection.query(
             """
             SELECT s.stxrelid, c.relname, s.stxname, n.nspname,
@@ -286,7 +288,7 @@ struct SwapDraft: Sendable {
             JOIN pg_catalog.pg_class AS c ON c.oid = s.stxrelid
             WHERE s.stxrelid = ANY ($1::pg_catalog.oid[]) ORDER BY s.stxname
             """,
-            [.ints(live.oids.map { Int64($0) } + targets)]
+            [.ints(leavers + targets)]
         )
         let found = try result.rows.map { row in
             (
