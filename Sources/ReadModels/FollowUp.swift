@@ -68,7 +68,9 @@ struct FollowUps: Sendable {
     private func pending(on connection: PostgresConnection) async throws -> [QueryRow] {
         try await connection.query(
             """
-            SELECT f.follow_up_id, f.relation, o.confrelid AS parent, CASE
+            SELECT f.follow_up_id, f.relation, o.confrelid AS parent,
+                pg_catalog.format('The foreign key %I of %s is NOT VALID.', f.object_name,
+                    f.relation::pg_catalog.regclass) AS key, CASE
                 WHEN f.kind = 'validate' AND o.oid IS NOT NULL AND NOT o.convalidated
                 THEN pg_catalog.format('ALTER TABLE %s VALIDATE CONSTRAINT %I',
                     o.conrelid::pg_catalog.regclass, o.conname)
@@ -113,8 +115,8 @@ struct FollowUps: Sendable {
         let strangers = code.readingOwners.subtracting([owner?.owner].compactMap { $0 })
         guard strangers.isEmpty else {
             let roles = strangers.sorted().joined(separator: " and ")
-            return "An index or statistics of the table that it refers to would run code of \(roles) with "
-                + "the rights of another role: drop that, or validate it by hand."
+            return "An index or statistics would run code of \(roles) with the rights of another "
+                + "role, so it is not validated: drop that, or validate it by hand."
         }
         guard let owner else {
             try await connection.execute(statement)
@@ -138,7 +140,7 @@ struct FollowUps: Sendable {
                     to: try row.optionalInt("parent").map { UInt32($0) },
                     connection
                 )
-                if let obstacle { return try "\(row.string("complaint")) \(obstacle)" }
+                if let obstacle { return try "\(row.string("key")) \(obstacle)" }
             } catch let error as ServerError {
                 return try "\(row.string("complaint")) The server says: "
                     + TextForPeople.oneLine(error)

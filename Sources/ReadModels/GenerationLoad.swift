@@ -266,7 +266,8 @@ struct GenerationLoad: Sendable {
                     guard let owner = try await keyReader(of: created, on: connection) else {
                         return try await run([statement], of: created, on: connection)
                     }
-                    try await owner.define([statement], in: created.schema.homeSchema, on: connection)
+                    let home = created.schema.homeSchema
+                    try await owner.define([statement], in: home, on: connection)
                 }
             }
         }

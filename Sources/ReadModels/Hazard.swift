@@ -51,6 +51,50 @@ enum Hazard {
         try await findings(from: [rulesQuery], tables, on: connection)
     }
 
+    /// What others would have run with this role's rights by foreign keys that change their tables along.
+    ///
+    /// Before PostgreSQL 18 a trigger that fires afterwards has the rights of the role that is current then,
+    /// and not of the owner in whose name the key changes the row.
+    ///
+    /// - Returns: A refusal each.
+    static func ofCascades(
+        from tables: [UInt32],
+        deleting: Bool,
+        updating: Bool,
+        on connection: PostgresConnection
+    ) async throws -> [Finding] {
+        try await connection.query(
+            cascadesQuery,
+            [.ints(tables.map { Int64($0) }), .bool(deleting), .bool(updating)]
+        ).rows.map { Finding(.refuse, try $0.string("subject"), try $0.string("note")) }
+    }
+
+    private static let cascadesQuery = """
+        WITH RECURSIVE changed (oid) AS (
+            SELECT t.oid FROM pg_catalog.unnest($1::pg_catalog.oid[]) AS t (oid)
+            UNION
+            SELECT o.conrelid FROM changed AS c
+            JOIN pg_catalog.pg_depend AS d ON d.refobjid = c.oid
+                AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                AND d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
+            JOIN pg_catalog.pg_constraint AS o ON o.oid = d.objid AND o.confrelid = c.oid
+                AND o.contype = 'f' AND ($2 AND o.confdeltype IN ('c', 'n', 'd')
+                    OR $3 AND o.confupdtype IN ('c', 'n', 'd'))
+        )
+        SELECT pg_catalog.format('trigger %I on %s', t.tgname, c.oid::pg_catalog.regclass) AS subject,
+            pg_catalog.format('a foreign key changes rows of this table along, and the trigger would run '
+                || 'with the rights of %I. A BEFORE trigger runs with those of %I: make it one, or drop '
+                || 'it', current_user, o.rolname) AS note
+        FROM changed AS g
+        JOIN pg_catalog.pg_class AS c ON c.oid = g.oid AND c.oid <> ALL ($1::pg_catalog.oid[])
+        JOIN pg_catalog.pg_roles AS o ON o.oid = c.relowner
+        JOIN pg_catalog.pg_trigger AS t ON t.tgrelid = c.oid AND NOT t.tgisinternal
+            AND t.tgenabled <> 'D' AND t.tgtype & 66 = 0
+        WHERE o.rolname <> current_user AND NOT o.rolsuper
+            AND pg_catalog.current_setting('server_version_num')::pg_catalog.int4 < 180000
+        ORDER BY 1
+        """
+
     private static func findings(
         from queries: [String],
         _ tables: [UInt32],

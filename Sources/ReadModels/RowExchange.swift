@@ -61,18 +61,20 @@ struct RowExchange: Sendable {
         on connection: PostgresConnection
     ) async throws -> [String: TableChanges] {
         let code = try await othersCode(in: "ROW EXCLUSIVE", on: connection)
-        let refusals = try await Hazard.ofWriting(oids, on: connection)
-        guard refusals.isEmpty else {
-            throw ReadModelError.refusedByPlan(
-                projection: projection,
-                reasons: refusals.map(\.text)
-            )
-        }
+        try await assertNone(of: Hazard.ofWriting(oids, on: connection))
         var changes: [String: TableChanges] = [:]
         for table in tables {
             let rows = fold.table(named: table.name.name)
             changes[table.name.name] = try await table.stage(rows, on: connection)
         }
+        try await assertNone(
+            of: Hazard.ofCascades(
+                from: oids,
+                deleting: changes.values.contains { $0.deleted > 0 || $0.isReplaced },
+                updating: changes.values.contains { $0.updated > 0 },
+                on: connection
+            )
+        )
         // A parent leaves after its children have found another one; but before one that takes over
         // a unique value of it.
         let leaving = Set(
@@ -93,6 +95,11 @@ struct RowExchange: Sendable {
         }
         try await connection.execute("RELEASE SAVEPOINT reprise_write")
         return changes
+    }
+
+    private func assertNone(of refusals: [Finding]) throws {
+        guard !refusals.isEmpty else { return }
+        throw ReadModelError.refusedByPlan(projection: projection, reasons: refusals.map(\.text))
     }
 
     /// Children go before their parents, and come after them.

@@ -39,7 +39,7 @@ package enum GrantsScript {
             .components(separatedBy: "\n```sql\n").dropFirst()
             .map { $0.components(separatedBy: "\n```\n")[0] }
         guard let script = blocks.first(where: { $0.hasPrefix("-- grants.sql:") }) else {
-            throw Failure(reason: "docs/operating.md has no block that begins with '-- grants.sql:'")
+            throw Failure(reason: "no block of docs/operating.md begins with '-- grants.sql:'")
         }
         return script
     }

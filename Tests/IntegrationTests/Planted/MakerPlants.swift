@@ -134,7 +134,12 @@ enum MakerPlants {
 
     private static let shadows = [
         plant("operators and functions", operators, by: .schema),
-        plant("operators that an honest owner's text means", operators, by: .schema, before: honest),
+        plant(
+            "operators that an honest owner's text means",
+            operators,
+            by: .schema,
+            before: honest
+        ),
         plant(
             "operators that an honest reader's index means",
             operators,
@@ -165,7 +170,13 @@ enum MakerPlants {
                 ALTER FUNCTION s.counted() OWNER TO %app%
                 """
         ),
-        plant("operators that schema.sql means", operators, by: .schema, before: honest, file: file),
+        plant(
+            "operators that schema.sql means",
+            operators,
+            by: .schema,
+            before: honest,
+            file: file
+        ),
         plant(
             "operators that checks.sql means",
             operators,

@@ -26,9 +26,10 @@ struct PlantedScene: Sendable {
     private static let roles =
         Plant.Planter.allCases.map(\.rawValue) + ["app", "job"]
 
-    /// The live table with an honest owner, and what tells as whom code is called: in sequences and
-    /// in the server's statistics, which no rollback takes back. A read-only transaction changes no
-    /// sequence.
+    /// The live table with an honest owner, and what tells as whom code is called.
+    ///
+    /// It is told in sequences and in the server's statistics, which no rollback takes back. A read-only
+    /// transaction changes no sequence.
     private static func setUp(_ plant: Plant) -> String {
         let owner = plant.planter == .owner ? "owner" : "app"
         let role = "%\(plant.planter.rawValue)%"

@@ -195,7 +195,9 @@ enum ReaderPlants {
                 CREATE TRIGGER t AFTER DELETE ON by.child FOR EACH ROW EXECUTE FUNCTION by.watch()
                 """,
             before: "GRANT REFERENCES ON s.live TO %reader%",
-            refusals: .truncates("foreign key child_id_fkey of by.child")
+            refusals: [Plant.Step: String].truncates("foreign key child_id_fkey of by.child")
+                .merging([.follow: "trigger t on by.child"]) { $1 },
+            isCalled: false
         ),
         plant(
             "a deferred trigger of a child table",
@@ -206,7 +208,9 @@ enum ReaderPlants {
                     FOR EACH ROW EXECUTE FUNCTION by.watch()
                 """,
             before: "GRANT REFERENCES ON s.live TO %reader%",
-            refusals: .truncates("foreign key child_id_fkey of by.child")
+            refusals: [Plant.Step: String].truncates("foreign key child_id_fkey of by.child")
+                .merging([.follow: "trigger t on by.child"]) { $1 },
+            isCalled: false
         ),
         plant(
             "a row-level trigger before the rows of a child table go",
