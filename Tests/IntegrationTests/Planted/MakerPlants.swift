@@ -52,7 +52,9 @@ enum MakerPlants {
             "a home schema",
             "CREATE SCHEMA live__g1",
             by: .database,
-            refusals: .swaps("The schema 'live__g1' exists already")
+            refusals: [Plant.Step: String].swaps("the schema 'live__g1'").merging(
+                [.plan: "'live__g1' exists already", .swapRebuild: "'live__g1' exists already"]
+            ) { $1 }
         ),
         plant(
             "a home schema with tables",
@@ -71,7 +73,8 @@ enum MakerPlants {
         plant(
             "the home schema of a later generation",
             "CREATE SCHEMA live__g2; GRANT ALL ON SCHEMA live__g2 TO PUBLIC",
-            by: .database
+            by: .database,
+            refusals: [.build: "which exists and was not made by Reprise"]
         ),
         plant(
             "a schema with the names of the catalogue",
