@@ -68,7 +68,9 @@ struct FollowUps: Sendable {
     private func pending(on connection: PostgresConnection) async throws -> [QueryRow] {
         try await connection.query(
             """
-            SELECT f.follow_up_id, f.relation, f.kind = 'refresh' AS is_refresh, CASE
+            SELECT f.follow_up_id, f.relation, o.confrelid AS parent,
+                pg_catalog.format('The foreign key %I of %s is NOT VALID.', f.object_name,
+                    f.relation::pg_catalog.regclass) AS key, CASE
                 WHEN f.kind = 'validate' AND o.oid IS NOT NULL AND NOT o.convalidated
                 THEN pg_catalog.format('ALTER TABLE %s VALIDATE CONSTRAINT %I',
                     o.conrelid::pg_catalog.regclass, o.conname)
@@ -95,20 +97,35 @@ struct FollowUps: Sendable {
 
     /// A foreign key is validated by a query of the table, as its owner; a materialized view is refreshed
     /// as its owner by the server.
+    ///
+    /// - Returns: Why it is not done, as a sentence; nil when it is.
     private func run(
         _ statement: String,
         on relation: UInt32,
-        isRefresh: Bool,
+        to parent: UInt32?,
         _ connection: PostgresConnection
-    ) async throws {
-        let code = try await OthersCode(of: [relation], on: connection)
-        guard !isRefresh, let owner = code.owner(of: relation) else {
+    ) async throws -> String? {
+        guard let parent else {
             try await connection.execute(statement)
-            return
+            return nil
+        }
+        let code = try await OthersCode(of: [relation, parent], on: connection)
+        let owner = code.owner(of: relation)
+        // Validating reads both tables with the rights of one role.
+        let strangers = code.readingOwners.subtracting([owner?.owner].compactMap { $0 })
+        guard strangers.isEmpty else {
+            let roles = strangers.sorted().joined(separator: " and ")
+            return "An index or statistics would run code of \(roles) with the rights of another "
+                + "role, so it is not validated: drop that, or validate it by hand."
+        }
+        guard let owner else {
+            try await connection.execute(statement)
+            return nil
         }
         try await connection.withTransaction {
             try await owner.define([statement], under: "pg_catalog", on: $0)
         }
+        return nil
     }
 
     private func perform(
@@ -117,13 +134,13 @@ struct FollowUps: Sendable {
     ) async throws -> String? {
         if let statement = row["statement"] {
             do {
-                let relation = UInt32(try row.int("relation"))
-                try await run(
+                let obstacle = try await run(
                     statement,
-                    on: relation,
-                    isRefresh: try row.bool("is_refresh"),
+                    on: UInt32(try row.int("relation")),
+                    to: try row.optionalInt("parent").map { UInt32($0) },
                     connection
                 )
+                if let obstacle { return try "\(row.string("key")) \(obstacle)" }
             } catch let error as ServerError {
                 return try "\(row.string("complaint")) The server says: "
                     + TextForPeople.oneLine(error)

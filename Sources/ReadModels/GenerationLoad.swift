@@ -263,10 +263,36 @@ struct GenerationLoad: Sendable {
         try await database.withConnection(as: "index", doing: "adding foreign keys") {
             for statement in statements {
                 try await patiently(on: $0) { connection in
-                    try await run([statement], of: created, on: connection)
+                    guard let owner = try await keyReader(of: created, on: connection) else {
+                        return try await run([statement], of: created, on: connection)
+                    }
+                    let home = created.schema.homeSchema
+                    try await owner.define([statement], in: home, on: connection)
                 }
             }
         }
+    }
+
+    /// As whom keys between the tables are validated, which plans queries of them; nil where this role
+    /// does no harm by it.
+    private func keyReader(
+        of created: Created,
+        on connection: PostgresConnection
+    ) async throws -> RestrictedOperation? {
+        let oids = created.schema.tables.map(\.oid)
+        let code = try await OthersCode(of: oids, on: connection)
+        guard let owner = code.readingOwners.first else { return nil }
+        guard oids.allSatisfy({ code.owner(of: $0)?.owner == owner }) else {
+            throw ReadModelError.checkFailed(
+                projection: projection.name,
+                generation: created.number,
+                reasons: [
+                    "foreign keys between the tables would run code that \(owner) has put onto one with "
+                        + "the rights of the owner of another: give the tables one owner"
+                ]
+            )
+        }
+        return RestrictedOperation(owner: owner)
     }
 
     /// Fails when rows have no parent in a table of others: the key itself is made when the tables go

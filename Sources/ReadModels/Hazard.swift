@@ -41,8 +41,62 @@ enum Hazard {
         _ tables: [UInt32],
         on connection: PostgresConnection
     ) async throws -> [Finding] {
-        try await findings(from: [rowSecurityQuery], tables, on: connection)
+        try await findings(from: [rowSecurityQuery, rulesQuery], tables, on: connection)
     }
+
+    /// What keeps this role from changing single rows of tables.
+    ///
+    /// - Returns: A refusal each.
+    static func ofWriting(
+        _ tables: [UInt32],
+        on connection: PostgresConnection
+    ) async throws -> [Finding] {
+        try await findings(from: [rulesQuery], tables, on: connection)
+    }
+
+    /// What others would have run with this role's rights by foreign keys that change their tables along.
+    ///
+    /// Before PostgreSQL 18 a trigger that fires afterwards has the rights of the role that is current then,
+    /// and not of the owner in whose name the key changes the row.
+    ///
+    /// - Returns: A refusal each.
+    static func ofCascades(
+        from tables: [UInt32],
+        deleting: Bool,
+        updating: Bool,
+        on connection: PostgresConnection
+    ) async throws -> [Finding] {
+        try await connection.query(
+            cascadesQuery,
+            [.ints(tables.map { Int64($0) }), .bool(deleting), .bool(updating)]
+        ).rows.map { Finding(.refuse, try $0.string("subject"), try $0.string("note")) }
+    }
+
+    private static let cascadesQuery = """
+        WITH RECURSIVE changed (oid) AS (
+            SELECT t.oid FROM pg_catalog.unnest($1::pg_catalog.oid[]) AS t (oid)
+            UNION
+            SELECT o.conrelid FROM changed AS c
+            JOIN pg_catalog.pg_depend AS d ON d.refobjid = c.oid
+                AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                AND d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
+            JOIN pg_catalog.pg_constraint AS o ON o.oid = d.objid AND o.confrelid = c.oid
+                AND o.contype = 'f' AND ($2 AND o.confdeltype IN ('c', 'n', 'd')
+                    OR $3 AND o.confupdtype IN ('c', 'n', 'd'))
+        )
+        SELECT pg_catalog.format('trigger %I on %s', t.tgname, c.oid::pg_catalog.regclass) AS subject,
+            pg_catalog.format('a foreign key changes rows of this table along, and the trigger would run '
+                || 'with the rights of %I. A BEFORE trigger runs with those of %I: make it one, or drop '
+                || 'it', current_user, o.rolname) AS note
+        FROM changed AS g
+        JOIN pg_catalog.pg_class AS c ON c.oid = g.oid AND c.oid <> ALL ($1::pg_catalog.oid[])
+        JOIN pg_catalog.pg_roles AS o ON o.oid = c.relowner
+        JOIN pg_catalog.pg_trigger AS t ON t.tgrelid = c.oid AND NOT t.tgisinternal
+            AND t.tgenabled <> 'D' AND t.tgtype & 66 = 0
+        WHERE o.rolname <> current_user AND NOT o.rolsuper
+            AND pg_catalog.current_setting('server_version_num')::pg_catalog.int4 < 180000
+        ORDER BY 1
+        """
 
     private static func findings(
         from queries: [String],
@@ -117,6 +171,23 @@ enum Hazard {
                 || 'SECURITY instead', current_user, current_user, c.oid::pg_catalog.regclass) AS note
         FROM pg_catalog.pg_class AS c
         WHERE c.oid = ANY ($1::pg_catalog.oid[]) AND pg_catalog.row_security_active(c.oid)
+        ORDER BY 1
+        """
+
+    // A rule's functions have the rights of the role whose statement it rewrites, and no statement that it
+    // rewrites into several can be run as another one (RestrictedOperation).
+    private static let rulesQuery = """
+        SELECT pg_catalog.format('rule %I on %s', r.rulename, c.oid::pg_catalog.regclass) AS subject,
+            pg_catalog.format('%I has put it there, and it would run with the rights of %I. A trigger '
+                || 'does the same with the rights of its owner: make one, and DROP RULE %I ON %s',
+                o.rolname, current_user, r.rulename, c.oid::pg_catalog.regclass) AS note
+        FROM pg_catalog.pg_rewrite AS r
+        JOIN pg_catalog.pg_class AS c ON c.oid = r.ev_class
+        JOIN pg_catalog.pg_roles AS o ON o.oid = c.relowner
+        WHERE c.oid = ANY ($1::pg_catalog.oid[]) AND c.relkind = 'r' AND r.ev_type <> '1'
+            AND r.ev_enabled <> 'D' AND o.rolname <> current_user AND NOT o.rolsuper
+            AND NOT (r.ev_qual::pg_catalog.text = '<>'
+                AND pg_catalog.pg_get_ruledef(r.oid) LIKE '% DO INSTEAD NOTHING;')
         ORDER BY 1
         """
 

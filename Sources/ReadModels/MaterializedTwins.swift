@@ -129,13 +129,44 @@ struct MaterializedTwins: Sendable {
             try await letRead(view.owner, readable, on: connection)
             try await refresh(view, twin, on: connection)
         }
-        let indexPath = try await SearchPaths.ofTables(
+        let home = rehearsal.pairs.first { $0.live == view.oid }
+        if let home { try await makeIndexes(of: twin, home, on: connection) }
+    }
+
+    /// Makes indexes and statistics with the meaning that they have on the live view.
+    ///
+    /// In other schemas than the server's own somebody may have put operators and functions that fit
+    /// better than those that are meant, and the owner of the view would call them at once. So these
+    /// schemas are looked through only where the text means something else without them.
+    private func makeIndexes(
+        of twin: MaterializedView.Twin,
+        _ pair: CarryRehearsal.Pair,
+        on connection: PostgresConnection
+    ) async throws {
+        var alone = CarryRehearsal(
+            live: LiveTables(generation: nil, tables: [], isAdopted: false),
+            homeSchema: target.homeSchema,
+            tables: [:]
+        )
+        alone.add(pair)
+        try await connection.execute("SAVEPOINT indexes")
+        do {
+            try await connection.setSearchPath([])
+            for statement in twin.indexes { try await connection.execute(statement) }
+            let others = try await FeatureMeanings(rehearsal: alone, isClone: true)
+                .refusals(on: connection)
+            if others.isEmpty { return try await connection.setSearchPath([]) }
+        } catch let error as ServerError where !error.isLockFailure {
+            // A function or an operator that is found in another schema only.
+        }
+        try await connection.execute("ROLLBACK TO SAVEPOINT indexes")
+        let path = try await SearchPaths.ofTables(
             in: target.homeSchema,
             liveSchema,
-            like: [view.oid],
+            like: [pair.live],
             on: connection
         )
-        try await connection.setSearchPath(list: indexPath)
+        try await connection.setSearchPath(list: path)
         for statement in twin.indexes { try await connection.execute(statement) }
         try await connection.setSearchPath([])
     }

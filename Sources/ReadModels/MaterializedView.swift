@@ -162,7 +162,7 @@ struct MaterializedView: Equatable, Sendable {
         let creation: String
         /// Comments and the like.
         let marks: [String]
-        /// For when it is filled; run with its own schema first on the search path.
+        /// For when it is filled; every name that an empty search path does not find is qualified.
         let indexes: [String]
     }
 
@@ -182,7 +182,7 @@ struct MaterializedView: Equatable, Sendable {
         let shape = try await TableShape.capture(
             of: [oid],
             for: rehearsal.homeSchema,
-            searchPath: [name.schema],
+            searchPath: [],
             on: connection
         )[name.name, default: [:]].filter {
             $0.value.phase == .rows

@@ -102,6 +102,9 @@ struct OthersCode: Sendable {
             JOIN pg_catalog.pg_attribute AS a ON a.attrelid = r.oid AND a.attnum > 0
                 AND NOT a.attisdropped
             UNION
+            SELECT r.oid, c.reltype, false FROM relation AS r
+            JOIN pg_catalog.pg_class AS c ON c.oid = r.oid
+            UNION
             SELECT e.rel, d.refobjid, e.is_read FROM expression AS e
             JOIN pg_catalog.pg_depend AS d ON d.classid = e.classid AND d.objid = e.objid
                 AND d.refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass
@@ -112,7 +115,13 @@ struct OthersCode: Sendable {
                 SELECT t.typbasetype AS oid UNION ALL SELECT t.typelem UNION ALL
                 SELECT a.atttypid FROM pg_catalog.pg_attribute AS a
                 WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped UNION ALL
-                SELECT g.rngsubtype FROM pg_catalog.pg_range AS g WHERE g.rngtypid = t.oid
+                SELECT g.rngsubtype FROM pg_catalog.pg_range AS g WHERE g.rngtypid = t.oid UNION ALL
+                SELECT g.rngtypid FROM pg_catalog.pg_range AS g WHERE g.rngmultitypid = t.oid UNION ALL
+                SELECT d.refobjid FROM pg_catalog.pg_constraint AS o
+                JOIN pg_catalog.pg_depend AS d ON d.objid = o.oid
+                    AND d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
+                    AND d.refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass
+                WHERE o.contypid = t.oid
             ) AS inner_type
             WHERE inner_type.oid <> 0
         ), evaluated AS (
@@ -139,6 +148,12 @@ struct OthersCode: Sendable {
             CROSS JOIN LATERAL (
                 SELECT g.rngcanonical::pg_catalog.oid AS oid UNION ALL
                 SELECT g.rngsubdiff::pg_catalog.oid) AS f
+            UNION ALL
+            -- The server's functions that make JSON of a value call a cast that its type has to it.
+            SELECT v.rel, k.castfunc, v.is_read FROM value_type AS v
+            JOIN pg_catalog.pg_cast AS k ON k.castsource = v.oid
+            WHERE k.castfunc <> 0 AND k.casttarget IN ('pg_catalog.json'::pg_catalog.regtype,
+                'pg_catalog.jsonb'::pg_catalog.regtype)
             UNION ALL
             SELECT r.oid, t.tgfoid, false FROM relation AS r
             JOIN pg_catalog.pg_trigger AS t ON t.tgrelid = r.oid AND NOT t.tgisinternal

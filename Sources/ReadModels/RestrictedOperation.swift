@@ -34,6 +34,19 @@ struct RestrictedOperation: Sendable {
         )
     }
 
+    /// Runs definitions of tables in a home schema, on which their owner has no right otherwise.
+    func define(
+        _ statements: [String],
+        in homeSchema: String,
+        on connection: PostgresConnection
+    ) async throws {
+        let schema = SQLText.identifier(homeSchema)
+        let role = SQLText.identifier(owner)
+        try await connection.execute("GRANT USAGE ON SCHEMA \(schema) TO \(role)")
+        try await define(statements, under: "pg_catalog", on: connection)
+        try await connection.execute("REVOKE USAGE ON SCHEMA \(schema) FROM \(role)")
+    }
+
     /// Runs an INSERT, UPDATE or DELETE.
     ///
     /// Names are resolved here, so that the owner needs no right on the schema of its own table.

@@ -61,11 +61,20 @@ struct RowExchange: Sendable {
         on connection: PostgresConnection
     ) async throws -> [String: TableChanges] {
         let code = try await othersCode(in: "ROW EXCLUSIVE", on: connection)
+        try await assertNone(of: Hazard.ofWriting(oids, on: connection))
         var changes: [String: TableChanges] = [:]
         for table in tables {
             let rows = fold.table(named: table.name.name)
             changes[table.name.name] = try await table.stage(rows, on: connection)
         }
+        try await assertNone(
+            of: Hazard.ofCascades(
+                from: oids,
+                deleting: changes.values.contains { $0.deleted > 0 || $0.isReplaced },
+                updating: changes.values.contains { $0.updated > 0 },
+                on: connection
+            )
+        )
         // A parent leaves after its children have found another one; but before one that takes over
         // a unique value of it.
         let leaving = Set(
@@ -86,6 +95,11 @@ struct RowExchange: Sendable {
         }
         try await connection.execute("RELEASE SAVEPOINT reprise_write")
         return changes
+    }
+
+    private func assertNone(of refusals: [Finding]) throws {
+        guard !refusals.isEmpty else { return }
+        throw ReadModelError.refusedByPlan(projection: projection, reasons: refusals.map(\.text))
     }
 
     /// Children go before their parents, and come after them.
@@ -161,6 +175,8 @@ struct RowExchange: Sendable {
 }
 
 /// One table, and the session's staging table for its changed rows.
+///
+/// Tables that inherit from it are left alone: what is on those is not what was asked about.
 struct ExchangedTable: Sendable {
     let name: QualifiedName
     let oid: UInt32
@@ -400,7 +416,7 @@ extension ExchangedTable {
         let columns = binding.columns.map { "t.\(SQLText.identifier($0))" }
             .joined(separator: ", ")
         let query = """
-            SELECT \(columns) FROM \(keyStaging.name.sql) AS k JOIN \(name.sql) AS t
+            SELECT \(columns) FROM \(keyStaging.name.sql) AS k JOIN ONLY \(name.sql) AS t
                 ON \(sameKey("t", "k"))
             """
         guard let reader else { return query }
@@ -437,12 +453,12 @@ extension ExchangedTable {
     ) async throws {
         try await RowCopy.namingRows(of: name.name) {
             if changes.isReplaced {
-                _ = try await change("DELETE FROM \(name.sql)", as: writer, on: connection)
+                _ = try await change("DELETE FROM ONLY \(name.sql)", as: writer, on: connection)
             }
             guard changes.deleted > 0 else { return }
             try await connection.execute(joins(of: changes.rows))
             let deleted = try await change(
-                "DELETE FROM \(name.sql) AS t USING \(staging.name.sql) AS s "
+                "DELETE FROM ONLY \(name.sql) AS t USING \(staging.name.sql) AS s "
                     + "WHERE \(isStaged(.delete))",
                 as: writer,
                 on: connection
@@ -465,7 +481,7 @@ extension ExchangedTable {
             try await connection.execute("\(joins(of: changes.rows)) SAVEPOINT reprise_update")
             let updated = try await change(
                 """
-                UPDATE \(name.sql) AS t SET \(settings.joined(separator: ", "))
+                UPDATE ONLY \(name.sql) AS t SET \(settings.joined(separator: ", "))
                 FROM \(staging.name.sql) AS s WHERE \(isStaged(.update))
                 """,
                 as: writer,
@@ -477,7 +493,7 @@ extension ExchangedTable {
             // Two rows that exchange a unique value cannot do so by UPDATE, which looks after each.
             try await connection.execute("ROLLBACK TO SAVEPOINT reprise_update")
             let gone = try await change(
-                "DELETE FROM \(name.sql) AS t USING \(staging.name.sql) AS s "
+                "DELETE FROM ONLY \(name.sql) AS t USING \(staging.name.sql) AS s "
                     + "WHERE \(isStaged(.update))",
                 as: writer,
                 on: connection

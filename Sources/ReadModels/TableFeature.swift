@@ -48,6 +48,10 @@ struct TableFeature: Equatable, Sendable {
         making.first.flatMap { hasIndex && $0.hasPrefix("CREATE ") ? $0 : nil }
     }
 
+    /// The statement that looks whether every row has a parent; nil for what is no foreign key, or one that
+    /// is not to hold for every row.
+    var validation: String? { phase == .keys && making.count > 1 ? making.last : nil }
+
     /// The key of the setting that names the tablespace of its index.
     var tablespaceKey: String {
         TableFeature.tablespaceOfIndex + key.dropFirst(kind.count + 1)

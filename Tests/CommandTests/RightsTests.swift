@@ -130,27 +130,6 @@ struct RightsTests {
         URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../../\(path)")
     }
 
-    /// The block of a document that begins with a comment of that name.
-    private func script(_ name: String, in document: String) throws -> String {
-        let text = try String(contentsOf: Self.file(document), encoding: .utf8)
-        let blocks = text.components(separatedBy: "\n```sql\n").dropFirst()
-            .map { $0.components(separatedBy: "\n```\n")[0] }
-        return try #require(blocks.first { $0.hasPrefix("-- \(name):") })
-    }
-
-    private func grant(_ roles: Roles, _ scene: RebuildScene) async throws {
-        let outcome = try await ChildProcess.run(
-            "psql",
-            [
-                "-X", "-q", "-v", "ON_ERROR_STOP=1", "-v", "job=\(roles.job)", "-v",
-                "schema=public",
-                "-d", scene.database.url,
-            ],
-            input: try script("grants.sql", in: "docs/operating.md")
-        )
-        try #require(outcome.status == 0, "\(outcome.standardError)")
-    }
-
     private func dump(_ database: ScratchDatabase) async throws -> [String] {
         try await [
             SchemaDump.of(in: database), SchemaDump.of("reports", in: database),
@@ -167,8 +146,9 @@ struct RightsTests {
             expect(refused, exits: 3, saying: ["The plan refuses", unchanged])
             #expect(refused.standardOutput.contains("GRANT CREATE ON DATABASE"))
             #expect(refused.standardOutput.contains("GRANT TEMPORARY ON DATABASE"))
-            try await grant(roles, scene)
-            try await grant(roles, scene)
+            for _ in 1...2 {
+                try await GrantsScript.run(for: roles.job, schema: "public", in: scene.database)
+            }
             let before = try await dump(scene.database)
             try Data("republish: true\nincoming_foreign_keys: recreate\n".utf8).write(
                 to: URL(fileURLWithPath: "\(reprise.folder)/reprise.yaml")

@@ -1,0 +1,46 @@
+internal import Foundation
+
+/// The script of grants in docs/operating.md, as an operator runs it.
+package enum GrantsScript {
+    /// Why it did not run.
+    package struct Failure: Error {
+        /// What `psql` says.
+        package let reason: String
+    }
+
+    /// Runs it.
+    ///
+    /// - Parameters:
+    ///   - job: The role that is to run Reprise.
+    ///   - schema: The schema of the live tables.
+    ///   - database: As a superuser sees it.
+    /// - Throws: ``Failure``; when the document cannot be read.
+    package static func run(
+        for job: String,
+        schema: String,
+        in database: ScratchDatabase
+    ) async throws {
+        let outcome = try await ChildProcess.run(
+            "psql",
+            [
+                "-X", "-q", "-v", "ON_ERROR_STOP=1", "-v", "job=\(job)", "-v", "schema=\(schema)",
+                "-d", database.url,
+            ],
+            input: try text()
+        )
+        guard outcome.status == 0 else { throw Failure(reason: outcome.standardError) }
+    }
+
+    /// The block of the document that begins with the script's name.
+    private static func text() throws -> String {
+        let document = URL(filePath: #filePath).deletingLastPathComponent()
+            .appending(path: "../../docs/operating.md")
+        let blocks = try String(contentsOf: document, encoding: .utf8)
+            .components(separatedBy: "\n```sql\n").dropFirst()
+            .map { $0.components(separatedBy: "\n```\n")[0] }
+        guard let script = blocks.first(where: { $0.hasPrefix("-- grants.sql:") }) else {
+            throw Failure(reason: "no block of docs/operating.md begins with '-- grants.sql:'")
+        }
+        return script
+    }
+}
