@@ -16,13 +16,14 @@ struct ManualLoss: Sendable {
 
     private static let consent = "'--allow-loss' goes ahead all the same"
 
-    /// A refusal for each.
+    /// Finds it.
     ///
     /// - Parameters:
     ///   - isBack: Whether the generation was live before: tables that came after it go with the one
     ///     that leaves, and come back with it.
     ///   - keys: Foreign keys that the tables get when they go live.
     ///   - connection: Inside a transaction; its search path is changed.
+    /// - Returns: A refusal for each.
     /// - Throws: ``ServerError``.
     func findings(
         isBack: Bool,

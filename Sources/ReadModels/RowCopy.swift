@@ -18,6 +18,7 @@ struct RowCopy: Sendable {
     ///   - operation: As whom the rows go into the table; nil where this role does no harm by it.
     ///   - connection: Inside the transaction that has made or truncated the table.
     /// - Returns: Rows and bytes sent.
+    /// - Throws: ``ReadModelError/rowRejected(_:)``, the server's error.
     func run(
         as operation: RestrictedOperation?,
         on connection: PostgresConnection
@@ -172,6 +173,7 @@ struct EncodedRows: Sendable {
     ///   - operation: As whom the rows go into the table; nil where this role does no harm by it.
     ///   - connection: Inside the transaction that has truncated the table.
     /// - Returns: Number of rows the server took.
+    /// - Throws: ``ReadModelError/rowRejected(_:)``, the server's error.
     func send(
         as operation: RestrictedOperation?,
         on connection: PostgresConnection

@@ -152,6 +152,7 @@ enum SearchPaths {
     ///   - known: Names of roles that are passed over.
     ///   - connection: Where to ask.
     /// - Returns: Their names, `PUBLIC` for everybody.
+    /// - Throws: The server's error.
     static func makers(
         in schema: String,
         besides known: [String],

@@ -137,6 +137,7 @@ enum TableAttachments {
     ///   - catalogue: Of the object.
     ///   - oid: Its OID, as an expression.
     ///   - object: Kind and name of it, as an expression.
+    /// - Returns: The statements, in one text.
     static func extensions(of catalogue: String, _ oid: String, _ object: String) -> String {
         """
         (SELECT pg_catalog.string_agg(pg_catalog.format('ALTER %s DEPENDS ON EXTENSION %I', \(object),

@@ -196,7 +196,7 @@ struct RightsTests {
     )
     func eachRight() async throws {
         try await withJob { reprise, scene, roles in
-            try await grant(roles, scene)
+            try await GrantsScript.run(for: roles.job, schema: "public", in: scene.database)
             try Data("republish: true\nincoming_foreign_keys: recreate\n".utf8).write(
                 to: URL(fileURLWithPath: "\(reprise.folder)/reprise.yaml")
             )
@@ -228,7 +228,7 @@ struct RightsTests {
                 ORDER BY 1
                 """
             let before = try await scene.database.query(others).rows.map { $0[0] ?? "" }
-            try await grant(roles, scene)
+            try await GrantsScript.run(for: roles.job, schema: "public", in: scene.database)
             let after = try await scene.database.query(others).rows.map { $0[0] ?? "" }
             // The first grant on an object writes down what its owner has anyway.
             let given = after.filter { !before.contains($0) }
@@ -248,12 +248,12 @@ struct RightsTests {
     @Test("X13: a projector's grant covers its own checkpoint row, and no other")
     func ownCheckpoint() async throws {
         try await withJob { reprise, scene, roles in
-            try await grant(roles, scene)
+            try await GrantsScript.run(for: roles.job, schema: "public", in: scene.database)
             try Data("republish: true\nincoming_foreign_keys: recreate\n".utf8).write(
                 to: URL(fileURLWithPath: "\(reprise.folder)/reprise.yaml")
             )
             expect(try await reprise.run("rebuild shop"), exits: 0)
-            let text = try script("projector.sql", in: "docs/live-projector.md")
+            let text = try GrantsScript.block("projector.sql", of: "docs/live-projector.md")
                 .replacing("shop_projector", with: roles.app)
             try await scene.database.execute("SET ROLE \(roles.job); \(text); RESET ROLE")
             try await scene.database.execute(

@@ -26,20 +26,22 @@ package enum GrantsScript {
                 "-X", "-q", "-v", "ON_ERROR_STOP=1", "-v", "job=\(job)", "-v", "schema=\(schema)",
                 "-d", database.url,
             ],
-            input: try text()
+            input: try block("grants.sql", of: "docs/operating.md")
         )
         guard outcome.status == 0 else { throw Failure(reason: outcome.standardError) }
     }
 
-    /// The block of the document that begins with the script's name.
-    private static func text() throws -> String {
+    /// The block of a document that begins with a script's name.
+    ///
+    /// - Throws: ``Failure``; when the document cannot be read.
+    package static func block(_ name: String, of path: String) throws -> String {
         let document = URL(filePath: #filePath).deletingLastPathComponent()
-            .appending(path: "../../docs/operating.md")
+            .appending(path: "../../\(path)")
         let blocks = try String(contentsOf: document, encoding: .utf8)
             .components(separatedBy: "\n```sql\n").dropFirst()
             .map { $0.components(separatedBy: "\n```\n")[0] }
-        guard let script = blocks.first(where: { $0.hasPrefix("-- grants.sql:") }) else {
-            throw Failure(reason: "no block of docs/operating.md begins with '-- grants.sql:'")
+        guard let script = blocks.first(where: { $0.hasPrefix("-- \(name):") }) else {
+            throw Failure(reason: "no block of \(path) begins with '-- \(name):'")
         }
         return script
     }
