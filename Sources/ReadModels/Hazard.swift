@@ -20,6 +20,38 @@ enum Hazard {
             + MaterializedView.mixed(over: tables, on: connection)
     }
 
+    /// Views that read tables of the live generation and of the one that comes, as those do that people
+    /// make to compare them.
+    ///
+    /// - Returns: A refusal each.
+    static func ofBoth(
+        _ live: [UInt32],
+        _ target: [Int64],
+        on connection: PostgresConnection
+    ) async throws -> [Finding] {
+        try await connection.setSearchPath([])
+        return try await connection.query(
+            bothQuery,
+            [.ints(live.map { Int64($0) }), .ints(target)]
+        ).rows.map { Finding(.refuse, try $0.string("subject"), try $0.string("note")) }
+    }
+
+    private static let bothQuery = """
+        SELECT DISTINCT pg_catalog.pg_describe_object('pg_catalog.pg_class'::pg_catalog.regclass,
+                r.ev_class, 0) AS subject,
+            'it reads the generation that comes as well as the live tables, and its names would stand for '
+            || 'other tables afterwards: DROP it, and make it again behind the swap' AS note
+        FROM pg_catalog.pg_depend AS d
+        JOIN pg_catalog.pg_rewrite AS r ON r.oid = d.objid
+            AND r.ev_class <> ALL ($2::pg_catalog.oid[])
+        JOIN pg_catalog.pg_depend AS e ON e.objid = r.oid AND e.classid = d.classid
+            AND e.refclassid = d.refclassid AND e.refobjid = ANY ($1::pg_catalog.oid[])
+        WHERE d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+            AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+            AND d.refobjid = ANY ($2::pg_catalog.oid[])
+        ORDER BY 1
+        """
+
     /// What a truncate-and-reload cannot do.
     ///
     /// - Returns: A refusal each.

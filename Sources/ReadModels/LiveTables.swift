@@ -151,7 +151,10 @@ struct LiveTables: Sendable {
     func strangers(on connection: PostgresConnection) async throws -> [String] {
         let rows = try await connection.query(
             """
-            SELECT c.oid::pg_catalog.regclass AS name, o.rolname AS owner
+            SELECT c.oid::pg_catalog.regclass AS name, o.rolname AS owner,
+                CASE WHEN NOT me.rolsuper THEN pg_catalog.format(
+                    ' Where this role is to act for it: GRANT %I TO %I.', o.rolname, me.rolname) END
+                    AS membership
             FROM pg_catalog.pg_class AS c
             JOIN pg_catalog.pg_roles AS o ON o.oid = c.relowner
             JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
@@ -169,6 +172,7 @@ struct LiveTables: Sendable {
             "\(try row.string("name")) was not made by Reprise and belongs to "
                 + "\(try row.string("owner")), who would own the new table and see all its rows. "
                 + "'--adopt' takes it over; rename or drop it where it is not the read model."
+                + (row["membership"] ?? "")
         }
     }
 

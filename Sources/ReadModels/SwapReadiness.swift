@@ -70,6 +70,7 @@ extension ReadModelDatabase {
         on connection: PostgresConnection
     ) async throws -> SwapReadiness {
         var refusals = try await Hazard.ofSwap(live.oids, consent: consent, on: connection)
+        refusals += try await Hazard.ofBoth(live.oids, target.relationOIDs, on: connection)
         if !consent.acceptsLoss {
             refusals += try await ManualLoss(
                 live: live,

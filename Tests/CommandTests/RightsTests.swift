@@ -212,6 +212,30 @@ struct RightsTests {
         }
     }
 
+    @Test("S13: statistics of a role that the job is not a member of are named by the plan")
+    func statisticsOfOthers() async throws {
+        try await withJob { reprise, scene, roles in
+            try Data("republish: true\nincoming_foreign_keys: recreate\n".utf8).write(
+                to: URL(fileURLWithPath: "\(reprise.folder)/reprise.yaml")
+            )
+            try await GrantsScript.run(for: roles.job, schema: "public", in: scene.database)
+            try await scene.database.execute(
+                """
+                CREATE STATISTICS others.counted ON sku, order_id FROM public.order_line;
+                ALTER STATISTICS others.counted OWNER TO \(roles.reader)
+                """
+            )
+            let refused = try await reprise.run("plan shop")
+            expect(refused, exits: 3)
+            #expect(refused.standardOutput.contains("statistics others.counted"))
+            #expect(refused.standardOutput.contains("GRANT \(roles.reader) TO \(roles.job)"))
+            // The script gives what is new.
+            try await GrantsScript.run(for: roles.job, schema: "public", in: scene.database)
+            expect(try await reprise.run("plan shop"), exits: 0)
+            expect(try await reprise.run("rebuild shop"), exits: 0)
+        }
+    }
+
     @Test("X7: the script gives nothing to a role other than the job")
     func noThirdRole() async throws {
         try await withJob { _, scene, roles in

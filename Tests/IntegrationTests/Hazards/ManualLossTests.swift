@@ -93,7 +93,7 @@ struct ManualLossTests {
 
     @Test("X12: a table of a stranger is taken over with consent only")
     func stranger() async throws {
-        let setUp = "ALTER TABLE s.live OWNER TO %mal%"
+        let setUp = "GRANT USAGE ON SCHEMA s TO %mal%; ALTER TABLE s.live OWNER TO %mal%"
         let consent = CarryOverConsent()
         try await withHazard(setUp: setUp, roles: ["mal"], consent: consent) { hazard in
             try await hazard.isRefused(naming: "s.live was not made by Reprise", "--adopt")
