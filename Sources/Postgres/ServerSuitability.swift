@@ -32,13 +32,14 @@ extension ServerSession {
 
     /// Leaves nothing behind: SET LOCAL ends with the message.
     ///
-    /// The role's own limit could end the query.
+    /// The role's own limit could end the query, and its own path name other operators.
     private static let whoAnswers = """
         SET LOCAL statement_timeout = 0;
         SELECT pg_catalog.pg_backend_pid() AS pid,
-            coalesce('host ' || pg_catalog.host(pg_catalog.inet_server_addr()),
-                'a Unix socket of its machine') || ', port '
-                || pg_catalog.current_setting('port') AS server
+            coalesce(
+                'host ' OPERATOR(pg_catalog.||) pg_catalog.host(pg_catalog.inet_server_addr()),
+                'a Unix socket of its machine') OPERATOR(pg_catalog.||) ', port '
+                OPERATOR(pg_catalog.||) pg_catalog.current_setting('port') AS server
         """
 
     /// As people write it: 14.5.

@@ -17,11 +17,13 @@ enum SessionSettings {
         let wanted = values.map { name, value in
             "(\(SQLText.literal(name)), \(SQLText.literal(value)))"
         }
-        // The limits first: until then those of the role hold, for this message too. Next, what a role
-        // may not set stays: of these settings that is `session_replication_role` alone.
+        // The limits first: until then those of the role hold, for this message too. Then the path, by
+        // which operators and names are found: every name in a statement of ours says its schema. What
+        // a role may not set stays: of these settings that is `session_replication_role` alone.
         // Servers on some other systems refuse to look whether their client lives (manual,
         // client_connection_check_interval).
         return limits.map { "SET \($0) = 0; " }.joined() + """
+            SELECT pg_catalog.set_config('search_path', '', false);
             SELECT pg_catalog.set_config(s.name, coalesce(w.value, s.boot_val), false)
             FROM pg_catalog.pg_settings AS s
             LEFT JOIN (VALUES \(wanted.joined(separator: ", "))) AS w (name, value)
@@ -43,8 +45,6 @@ enum SessionSettings {
         // Without it a server that is busy with a statement does not notice that this process died,
         // and keeps the locks until the statement ends.
         ("client_connection_check_interval", "2000"),
-        // Every name in a statement must say its schema.
-        ("search_path", ""),
         ("client_min_messages", "warning"),
         ("DateStyle", "ISO, YMD"),
         ("IntervalStyle", "postgres"),
