@@ -106,7 +106,11 @@ struct PlantedScene: Sendable {
             rows: "INSERT INTO s.live (id, v) VALUES (1, 'old'), (2, 'old')",
             setUp: setUp(plant),
             roles: roles,
-            consent: CarryOverConsent(republishes: true, recreatesIncomingForeignKeys: true),
+            consent: CarryOverConsent(
+                republishes: true,
+                recreatesIncomingForeignKeys: true,
+                adoptsStrangers: true
+            ),
             events: [Live.event(1, "new"), Live.event(2, "other")]
         ) { admin in
             // Its session stays, with what is temporary in it.
