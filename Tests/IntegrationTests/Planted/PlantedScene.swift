@@ -109,6 +109,7 @@ struct PlantedScene: Sendable {
             consent: CarryOverConsent(
                 republishes: true,
                 recreatesIncomingForeignKeys: true,
+                acceptsLoss: true,
                 adoptsStrangers: true
             ),
             events: [Live.event(1, "new"), Live.event(2, "other")]
