@@ -110,7 +110,10 @@ extension StrangeSet {
                 INSERT INTO s.quick VALUES (1);
                 COMMENT ON CONSTRAINT two ON s.full_match IS 'two';
                 """,
-            consent: CarryOverConsent(recreatesIncomingForeignKeys: true),
+            consent: CarryOverConsent(
+                recreatesIncomingForeignKeys: true,
+                adoptsStrangers: true
+            ),
             truncate: .refuses(["foreign key one of s.child", "s.full_match", "s.quick"])
         ),
         StrangeSet(
@@ -135,7 +138,10 @@ extension StrangeSet {
                 CREATE TABLE s.child (l int CONSTRAINT one REFERENCES s.live ON DELETE CASCADE);
                 ALTER TABLE s.child DISABLE TRIGGER ALL;
                 """,
-            consent: CarryOverConsent(recreatesIncomingForeignKeys: true),
+            consent: CarryOverConsent(
+                recreatesIncomingForeignKeys: true,
+                adoptsStrangers: true
+            ),
             truncate: .refuses(["foreign key one of s.child"])
         ),
         StrangeSet(

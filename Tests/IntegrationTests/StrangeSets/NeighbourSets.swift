@@ -69,7 +69,7 @@ extension StrangeSet {
                 CREATE PUBLICATION "both" FOR TABLE s.live (v, id) WHERE (id IN (1, 2));
                 COMMENT ON PUBLICATION "both" IS 'both';
                 """,
-            consent: CarryOverConsent(republishes: true),
+            consent: CarryOverConsent(republishes: true, adoptsStrangers: true),
             shapes: [.declared]
         ),
         StrangeSet(

@@ -23,7 +23,7 @@ struct StrangeSet: Sendable, CustomTestStringConvertible {
     var rows = "INSERT INTO s.live (id, v) VALUES (1, 'old')"
     /// Reads the row's text.
     var reading = "SELECT v FROM s.live WHERE id = 1"
-    var consent = CarryOverConsent()
+    var consent = CarryOverConsent(adoptsStrangers: true)
     /// Where the new tables come from.
     var shapes = [Shape.cloned]
     var swap = Outcome.passes
