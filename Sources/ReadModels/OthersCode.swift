@@ -4,7 +4,7 @@ import Postgres
 /// rows: index expressions, checks, defaults, generated columns, triggers.
 ///
 /// Expressions of the server's own immutable functions, and of immutable functions of roles that are
-/// trusted, do no harm whoever evaluates them, and are not counted.
+/// trusted, do no harm under any role, and are not counted.
 struct OthersCode: Sendable {
     /// What evaluates it.
     enum Use: Sendable {

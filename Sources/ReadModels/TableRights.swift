@@ -33,7 +33,7 @@ struct TableRights: Sendable {
         let grants = ordered(
             try await connection.query(grantsQuery, [.int(Int64(source))]).rows.map(Grant.init)
         )
-        // A list of the server's has whoever was granted first in front.
+        // The server lists grants in the order in which they were given.
         var passedOn: Set<String?> = []
         var early: [Grant] = []
         var late: [Grant] = []

@@ -124,7 +124,7 @@ struct LadderTests {
 
     // MARK: Others at the same time
 
-    @Test("H73: two runs of one projection at once: the second is told, and nobody waits for ever")
+    @Test("H73: of two runs at once the second names the first, and neither waits for ever")
     func twoRuns() async throws {
         try await withBuiltTally { scene in
             try await scene.database.withConnection { blocker in

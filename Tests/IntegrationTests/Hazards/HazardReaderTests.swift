@@ -7,7 +7,7 @@ import Testing
 @Suite("Hazards of a swap: those who read meanwhile")
 struct HazardReaderTests {
     @Test(
-        "H37: a session with cached plans of a plpgsql function goes on with the new table",
+        "H37: a session with cached plans of a plpgsql function continues with the new table",
         arguments: Shape.allCases
     )
     func cachedPlans(shape: Shape) async throws {

@@ -28,7 +28,7 @@ struct PlantedScene: Sendable {
 
     /// The live table with an honest owner, and what tells as whom code is called.
     ///
-    /// It is told in sequences and in the server's statistics, which no rollback takes back. A read-only
+    /// Sequences and the server's statistics record it, which no rollback takes back. A read-only
     /// transaction changes no sequence.
     private static func setUp(_ plant: Plant) -> String {
         let owner = plant.planter == .owner ? "owner" : "app"
