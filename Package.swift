@@ -102,7 +102,7 @@ let package = Package(
                 "ledger/0001_events.md", "ledger/0002_append_order.md",
                 "postgres/0001_bookkeeping.md",
                 "postgres/0002_cut_over_records.md", "postgres/0003_followers.md",
-                "postgres/0004_foreign_keys.md",
+                "postgres/0004_foreign_keys.md", "postgres/0005_session_locks.md",
             ],
             resources: [
                 .embedInCode("ledger/0001_events.sql"),
@@ -111,6 +111,7 @@ let package = Package(
                 .embedInCode("postgres/0002_cut_over_records.sql"),
                 .embedInCode("postgres/0003_followers.sql"),
                 .embedInCode("postgres/0004_foreign_keys.sql"),
+                .embedInCode("postgres/0005_session_locks.sql"),
             ],
             swiftSettings: houseRules
         ),

@@ -31,6 +31,11 @@ package enum Migrations {
                 name: "foreign_keys",
                 bytes: PackageResources._004_foreign_keys_sql
             ),
+            Migration(
+                number: 5,
+                name: "session_locks",
+                bytes: PackageResources._005_session_locks_sql
+            ),
         ]
     }
 }

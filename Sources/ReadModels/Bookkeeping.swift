@@ -15,23 +15,40 @@ enum Bookkeeping {
             throw ReadModelError.newerBookkeeping(found: found, supported: supported)
         }
         guard found < supported else { return }
-        try await connection.withTransaction { connection in
-            // Two first runs at once: the second waits here, then finds the work done.
-            try await connection.query(
-                "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))",
-                ["reprise migrate"]
-            )
-            let found = try await version(on: connection)
-            for migration in Migrations.postgres where migration.number > found {
-                try await connection.execute(migration.sql)
-                try await connection.query(
-                    "INSERT INTO reprise.migration (number, name) VALUES ($1, $2)",
-                    [.int(Int64(migration.number)), .text(migration.name)]
-                )
-            }
-            // What default privileges give others is not theirs.
-            if found == 0 { try await connection.revokeAll(inHome: "reprise") }
+        do {
+            try await connection.withTransaction { try await applyMissing(on: $0) }
+        } catch let error as ServerError where error.isNameTaken {
+            // Two first runs at once: the second one waited for the name of the schema, and finds
+            // the work done.
+            guard try await version(on: connection) >= supported else { throw error }
         }
+    }
+
+    private static func applyMissing(on connection: PostgresConnection) async throws {
+        if try await version(on: connection) > 0 {
+            try await connection.execute("LOCK TABLE reprise.migration IN SHARE ROW EXCLUSIVE MODE")
+        }
+        let found = try await version(on: connection)
+        let known = found == 0 ? [] : try await relations(on: connection)
+        for migration in Migrations.postgres where migration.number > found {
+            try await connection.execute(migration.sql)
+            try await connection.query(
+                "INSERT INTO reprise.migration (number, name) VALUES ($1, $2)",
+                [.int(Int64(migration.number)), .text(migration.name)]
+            )
+        }
+        // What default privileges give others is not theirs; what was granted since is.
+        try await connection.revokeAll(inHome: "reprise", sparing: known)
+    }
+
+    private static func relations(on connection: PostgresConnection) async throws -> [Int64] {
+        try await connection.query(
+            """
+            SELECT c.oid FROM pg_catalog.pg_class AS c
+            JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+            WHERE n.nspname = 'reprise'
+            """
+        ).rows.map { try $0.int("oid") }
     }
 
     /// Applies the migrations that are missing where there are others already: commands that only
@@ -193,4 +210,9 @@ enum Bookkeeping {
 struct CheckpointRecord: Equatable, Sendable {
     let generation: Int
     let position: String?
+}
+
+extension ServerError {
+    /// Somebody else has made a schema or a table of that name meanwhile.
+    fileprivate var isNameTaken: Bool { ["23505", "42P06", "42P07", "42710"].contains(sqlState) }
 }

@@ -43,7 +43,15 @@ struct CutOverText: Sendable {
         ).map { .init(name: $0.name.name, oid: $0.oid, isMaterializedView: true) }
         let batch = SwapBatch(
             kind: .swap,
-            run: RunMark(id: 0, projection: projection, backendPID: 0),
+            run: RunMark(
+                id: 0,
+                projection: projection,
+                lock: SessionLock(
+                    name: SessionLock.run(of: projection),
+                    key: 0,
+                    backendPID: 0
+                )
+            ),
             target: target,
             fence: Fence(records: records, live: live, checkpoint: nil),
             retiredHome: live.tables.isEmpty ? nil : live.generation?.homeSchema,

@@ -32,9 +32,11 @@ struct Fence: Sendable {
             SET LOCAL lock_timeout = '5s'
             """
         )
+        // Heartbeats go on beside it. Who gets the row FOR UPDATE knows that no session of the run is
+        // still committing.
         try await connection.query(
-            "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))",
-            [.text(cutOverLockName(run: run.id))]
+            "SELECT FROM reprise.run WHERE run_id = $1 FOR KEY SHARE",
+            [.int(run.id)]
         )
         try await connection.setSearchPath([])
         let before = try await look(at: projection, in: database, on: connection)
@@ -61,9 +63,6 @@ struct Fence: Sendable {
         try await CutOverStop.pass(.fenced, on: connection)
         return fence
     }
-
-    /// Whoever holds this lock proves that no session of the run is still committing.
-    static func cutOverLockName(run: Int64) -> String { "reprise cut-over \(run)" }
 
     /// A process that was stopped holds guard, fence or locks for this long and no longer.
     static let idleTimeout = "3s"

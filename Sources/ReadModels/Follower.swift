@@ -165,8 +165,6 @@ package struct Follower: Sendable {
         }
     }
 
-    static func lockName(of projection: String) -> String { "reprise follow \(projection)" }
-
     /// The tables stood elsewhere.
     private struct Moved: Error {}
 
@@ -314,19 +312,15 @@ extension ReadModelDatabase {
 
     /// The server may need a moment to notice that an earlier follower has died.
     private func takeLock(of projection: String, on connection: PostgresConnection) async throws {
+        let name = SessionLock.follower(of: projection)
         do {
-            try await connection.execute("SET lock_timeout = '5s'")
-            try await connection.query(
-                "SELECT pg_catalog.pg_advisory_lock(pg_catalog.hashtextextended($1, 0))",
-                [.text(Follower.lockName(of: projection))]
-            )
-            try await connection.execute("SET lock_timeout = 0")
-        } catch let error as ServerError where error.isLockFailure {
-            throw ReadModelError.followerBusy(
-                projection: projection,
-                holder: try await follower(of: projection, on: connection)
-            )
-        }
+            try await SessionLock.awaitEnd(of: name, patience: "5s", on: connection)
+            if try await SessionLock.take(name, on: connection) != nil { return }
+        } catch let error as ServerError where error.isLockFailure {}
+        throw ReadModelError.followerBusy(
+            projection: projection,
+            holder: try await follower(of: projection, on: connection)
+        )
     }
 
     private func follower(

@@ -157,10 +157,10 @@ extension ReadModelDatabase {
         let row = try await connection.query(
             """
             SELECT host, pid, started_at, heartbeat_at, ended_at, events, late_events, lag_events,
-                lag_seconds, EXISTS (\(Self.holdsLock)) AS alive
+                lag_seconds, EXISTS (\(SessionLock.holders("$2"))) AS alive
             FROM reprise.follower WHERE projection = $1
             """,
-            [.text(projection), .text(Follower.lockName(of: projection))]
+            [.text(projection), .text(SessionLock.follower(of: projection))]
         ).first
         return try row.map { row in
             ProjectionStatus.FollowerLine(
@@ -178,16 +178,6 @@ extension ReadModelDatabase {
         }
     }
 
-    /// Returns a row while a session of this database holds the advisory lock that `$2` names.
-    private static let holdsLock = """
-        SELECT FROM pg_catalog.pg_locks AS l
-        WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
-            AND l.database = (SELECT oid FROM pg_catalog.pg_database
-                WHERE datname = pg_catalog.current_database())
-            AND (l.classid::pg_catalog.int8 << 32 | l.objid::pg_catalog.int8)
-                = pg_catalog.hashtextextended($2, 0)
-        """
-
     private func runLine(
         of projection: String,
         on connection: PostgresConnection
@@ -195,12 +185,12 @@ extension ReadModelDatabase {
         let row = try await connection.query(
             """
             SELECT run_id, r.command, r.stage, r.host, r.pid, r.started_at, r.heartbeat_at,
-                s.to_generation, EXISTS (\(Self.holdsLock)) AS alive, r.heartbeat_at
+                s.to_generation, EXISTS (\(SessionLock.holders("$2"))) AS alive, r.heartbeat_at
                     < pg_catalog.clock_timestamp() - interval '\(StaleRun.patience)' AS silent
             FROM reprise.run AS r LEFT JOIN reprise.swap AS s USING (run_id)
             WHERE r.projection = $1 AND r.state = 'running' ORDER BY run_id DESC LIMIT 1
             """,
-            [.text(projection), .text(Run.lockName(of: projection))]
+            [.text(projection), .text(SessionLock.run(of: projection))]
         ).first
         return try row.map { row in
             ProjectionStatus.RunLine(

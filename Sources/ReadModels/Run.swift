@@ -17,6 +17,7 @@ package struct Run: Sendable {
 
     let database: ReadModelDatabase
     let connection: PostgresConnection
+    let lock: SessionLock
 
     /// Says what the run is doing now, in its row and to `status`.
     package func enter(stage: String) async throws {
@@ -56,65 +57,30 @@ package struct Run: Sendable {
     /// Fails unless the session that holds the run's lock is still alive: whoever lost the lock
     /// must not swap, because another run may have begun.
     func assertLockHeld(on other: PostgresConnection) async throws {
-        let held = try await other.query(lockQuery)
+        let held = try await other.query(lock.holdQuery)
         guard held.rows.isEmpty else { return }
         throw ReadModelError.changedMeanwhile(projection: projection, reason: Run.lostLock)
     }
 
-    /// Returns a row while the session that holds the run's lock is alive.
-    private var lockQuery: String { mark.lockQuery }
-
     /// The run as the statements of a cut-over name it.
-    var mark: RunMark {
-        RunMark(id: id, projection: projection, backendPID: connection.backendPID)
-    }
+    var mark: RunMark { RunMark(id: id, projection: projection, lock: lock) }
 
     static let lostLock = "the run lost its lock, because its session has ended"
-
-    static func lockName(of projection: String) -> String { "reprise run \(projection)" }
-
-    /// A query of the sessions that hold an advisory lock of this database, of which there is one at
-    /// most.
-    ///
-    /// - Parameter name: The lock's name, as SQL.
-    /// - Returns: The query, which gives a column `pid`.
-    static func locks(_ name: String) -> String {
-        """
-        SELECT pid FROM pg_catalog.pg_locks
-        WHERE locktype = 'advisory' AND granted AND objsubid = 1
-            AND database = (SELECT oid FROM pg_catalog.pg_database
-                WHERE datname = pg_catalog.current_database())
-            AND (classid::pg_catalog.int8 << 32 | objid::pg_catalog.int8)
-                = pg_catalog.hashtextextended(\(name), 0)
-        """
-    }
 }
 
 /// What the text of a cut-over knows of its run.
 struct RunMark: Sendable {
     let id: Int64
     let projection: String
-    /// The session that holds the run's lock.
-    let backendPID: Int32
-
-    /// Returns a row while that session is alive.
-    var lockQuery: String {
-        """
-        SELECT FROM pg_catalog.pg_locks
-        WHERE locktype = 'advisory' AND granted AND pid = \(backendPID) AND objsubid = 1
-            AND (classid::pg_catalog.int8 << 32 | objid::pg_catalog.int8)
-                = pg_catalog.hashtextextended(\(SQLText.literal(Run.lockName(of: projection))), 0)
-        """
-    }
+    let lock: SessionLock
 }
 
 extension ReadModelDatabase {
     /// Takes the projection's lock for the time of `body`, and records the run.
     ///
-    /// The lock is a session advisory lock on a connection of its own; the server frees it when
-    /// this process dies, whatever kills it. The session of a run that was not heard of for a minute
-    /// is ended. What an earlier run left behind half done is dropped
-    /// first, by its recorded OIDs.
+    /// A connection of its own holds the lock; the server frees it when this process dies, whatever
+    /// kills it. The session of a run that was not heard of for a minute is ended. What an earlier
+    /// run left behind half done is dropped first, by its recorded OIDs.
     ///
     /// - Parameters:
     ///   - projection: The projection's name.
@@ -172,18 +138,18 @@ extension ReadModelDatabase {
         strategy: String,
         on connection: PostgresConnection
     ) async throws -> Run {
-        let lock = try await connection.query(
-            "SELECT pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended($1, 0)) AS taken",
-            [.text(Run.lockName(of: projection))]
-        )
         var ended: Int64?
-        if try lock.first?.bool("taken") != true {
+        var taken = try await SessionLock.take(SessionLock.run(of: projection), on: connection)
+        if taken == nil {
             let holder = try await holder(of: projection, on: connection)
             guard
                 let stale = try await StaleRun.find(of: projection, holder: holder, on: connection)
             else { throw ReadModelError.runBusy(projection: projection, holder: holder) }
-            try await stale.takeOver(projection, on: connection)
+            taken = try await stale.takeOver(projection, on: connection)
             ended = stale.id
+        }
+        guard let lock = taken else {
+            preconditionFailure("The lock of '\(projection)' was neither taken nor refused.")
         }
         let predecessor = try await Predecessor.bury(
             of: projection,
@@ -209,7 +175,8 @@ extension ReadModelDatabase {
             projection: projection,
             notes: [predecessor].compactMap(\.self),
             database: self,
-            connection: connection
+            connection: connection,
+            lock: lock
         )
     }
 
@@ -267,11 +234,6 @@ extension Run {
             WHERE run_id = \(id)
             """
         )
-        // The server lets go of a closed session's locks only when it notices, and the next command
-        // may be there by then.
-        let name = SQLText.literal(Run.lockName(of: projection))
-        try await connection.executeShielded(
-            "SELECT pg_catalog.pg_advisory_unlock(pg_catalog.hashtextextended(\(name), 0))"
-        )
+        try await lock.release(on: connection)
     }
 }

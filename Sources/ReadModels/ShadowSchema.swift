@@ -387,7 +387,12 @@ extension PostgresConnection {
     /// They would read rows that row-level security is to hide, before it is there. Tables that
     /// were live and come back have grants that others have passed on: CASCADE takes them along, of
     /// this object alone.
-    func revokeAll(inHome homeSchema: String) async throws {
+    ///
+    /// - Parameters:
+    ///   - homeSchema: The schema.
+    ///   - relations: OIDs of those in it that keep what they have; with one of them the schema
+    ///     keeps it as well.
+    func revokeAll(inHome homeSchema: String, sparing relations: [Int64] = []) async throws {
         let statements = try await query(
             """
             SELECT DISTINCT pg_catalog.format('REVOKE ALL ON %s FROM %s CASCADE', g.object,
@@ -398,6 +403,7 @@ extension PostgresConnection {
                 SELECT pg_catalog.format('SCHEMA %I', n.nspname) AS object, a.grantee
                 FROM pg_catalog.pg_namespace AS n, pg_catalog.aclexplode(n.nspacl) AS a
                 WHERE n.nspname = $1 AND a.grantee <> n.nspowner AND a.grantor = n.nspowner
+                    AND pg_catalog.cardinality($2::pg_catalog.oid[]) = 0
                 UNION ALL
                 SELECT pg_catalog.format('TABLE %I.%I', n.nspname, c.relname), a.grantee
                 FROM pg_catalog.pg_class AS c
@@ -405,9 +411,10 @@ extension PostgresConnection {
                 CROSS JOIN LATERAL pg_catalog.aclexplode(c.relacl) AS a
                 WHERE c.oid IN (\(SchemaContents.relationsOfNamed))
                     AND a.grantee <> c.relowner AND a.grantor = c.relowner
+                    AND c.oid <> ALL ($2::pg_catalog.oid[])
             ) AS g
             """,
-            [.text(homeSchema)]
+            [.text(homeSchema), .ints(relations)]
         )
         for row in statements.rows { try await execute(try row.string("statement")) }
     }

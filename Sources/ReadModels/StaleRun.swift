@@ -32,12 +32,12 @@ struct StaleRun: Sendable {
                 extract(epoch FROM pg_catalog.clock_timestamp() - r.heartbeat_at) AS silence
             FROM (SELECT run_id, started_at, heartbeat_at FROM reprise.run
                 WHERE projection = $1 AND state = 'running' ORDER BY run_id DESC LIMIT 1) AS r
-            CROSS JOIN (\(Run.locks("$2"))) AS l
+            CROSS JOIN (\(SessionLock.holders("$2"))) AS l
             LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid
             WHERE r.heartbeat_at < pg_catalog.clock_timestamp() - interval '\(patience)'
                 AND coalesce(r.started_at >= a.backend_start, true)
             """,
-            [.text(projection), .text(Run.lockName(of: projection))]
+            [.text(projection), .text(SessionLock.run(of: projection))]
         ).first
         return try row.map { row in
             StaleRun(
@@ -51,38 +51,34 @@ struct StaleRun: Sendable {
 
     /// Ends the session that holds the lock, and takes the lock.
     ///
+    /// - Returns: The lock.
     /// - Throws: ``ReadModelError/runStale(projection:holder:silence:backendPID:)`` when this role
     ///   may not end it, or it does not end in time.
-    func takeOver(_ projection: String, on connection: PostgresConnection) async throws {
+    func takeOver(_ projection: String, on connection: PostgresConnection) async throws -> SessionLock {
         let refusal = ReadModelError.runStale(
             projection: projection,
             holder: holder,
             silence: Int(silence),
             backendPID: backendPID
         )
-        let lock = PostgresValue.text(Run.lockName(of: projection))
+        let lock = SessionLock.run(of: projection)
         do {
             let ended = try await connection.query(
                 """
-                SELECT pg_catalog.pg_terminate_backend(l.pid) FROM (\(Run.locks("$1"))) AS l
+                SELECT pg_catalog.pg_terminate_backend(l.pid) FROM (\(SessionLock.holders("$1"))) AS l
                 JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid
                 WHERE l.pid = $2 AND a.backend_start <= (
                     SELECT started_at FROM reprise.run WHERE run_id = $3)
                 """,
-                [lock, .int(Int64(backendPID)), .int(id)]
+                [.text(lock), .int(Int64(backendPID)), .int(id)]
             )
             // Where nothing was ended there is a holder that may not be, or none any more.
             let patience = ended.rows.isEmpty ? "100ms" : "10s"
-            // The lock of a session outlasts the transaction in which it was taken.
-            try await connection.withTransaction { connection in
-                try await connection.execute("SET LOCAL lock_timeout = '\(patience)'")
-                try await connection.query(
-                    "SELECT pg_catalog.pg_advisory_lock(pg_catalog.hashtextextended($1, 0))",
-                    [lock]
-                )
-            }
+            try await SessionLock.awaitEnd(of: lock, patience: patience, on: connection)
         } catch let error as ServerError where error.sqlState == "42501" || error.isLockFailure {
             throw refusal
         }
+        guard let taken = try await SessionLock.take(lock, on: connection) else { throw refusal }
+        return taken
     }
 }

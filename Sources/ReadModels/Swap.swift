@@ -321,8 +321,8 @@ struct CommitOutcome: Sendable {
     /// The same in the caller's transaction, whose `lock_timeout` limits the wait.
     static func row(of run: Int64, on connection: PostgresConnection) async throws -> QueryResult? {
         try await connection.query(
-            "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))",
-            [.text(Fence.cutOverLockName(run: run))]
+            "SELECT FROM reprise.run WHERE run_id = $1 FOR UPDATE",
+            [.int(run)]
         )
         let found = try await connection.query(
             "SELECT to_generation, lock_wait_ms FROM reprise.swap WHERE run_id = $1",

@@ -154,7 +154,7 @@ struct SwapBatch: Sendable {
         }.joined(separator: ", ")
         let body = """
             BEGIN
-            IF NOT EXISTS (\(run.lockQuery)) THEN
+            IF NOT EXISTS (\(run.lock.holdQuery)) THEN
                 RAISE EXCEPTION 'the run lost its lock' USING ERRCODE = '\(SQLState.lostLock)';
             END IF;
             IF (SELECT pg_catalog.count(*) FROM (VALUES \(rows)) AS e (oid, schema, name)

@@ -1,0 +1,152 @@
+import Postgres
+
+/// A lock that a session holds for as long as it lives, and that nobody without rights on the schema
+/// `reprise` can hold, keep others from, or claim to hold.
+///
+/// The server frees advisory locks when a session ends, whatever ends it, but anybody may hold any of
+/// them. So each session draws a key of its own, and its row of `reprise.session_lock` names key,
+/// process and role. The lock is held while that process, logged in as that role, holds that key.
+struct SessionLock: Sendable {
+    /// What is worked on, such as `run shop`.
+    let name: String
+    let key: Int64
+    /// The session that holds it.
+    let backendPID: Int32
+
+    static func run(of projection: String) -> String { "run \(projection)" }
+
+    static func follower(of projection: String) -> String { "follow \(projection)" }
+
+    /// A query of the session that holds the lock: columns `pid` and `key`, and no row when none
+    /// does.
+    ///
+    /// - Parameter name: The lock's name, as SQL.
+    static func holders(_ name: String) -> String {
+        """
+        SELECT s.pid, s.key FROM reprise.session_lock AS s
+        JOIN pg_catalog.pg_locks AS l ON l.pid = s.pid
+            AND (l.classid::pg_catalog.int8 << 32 | l.objid::pg_catalog.int8) = s.key
+        JOIN pg_catalog.pg_stat_activity AS a ON a.pid = s.pid AND a.usesysid = s.role
+        WHERE s.name = \(name) AND l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+            AND l.database = (SELECT d.oid FROM pg_catalog.pg_database AS d
+                WHERE d.datname = pg_catalog.current_database())
+        """
+    }
+
+    /// Returns a row while this session, and no other, holds the lock.
+    var holdQuery: String {
+        """
+        SELECT FROM (\(Self.holders(SQLText.literal(name)))) AS held
+        WHERE held.key = \(SQLText.literal("\(key)"))::pg_catalog.int8 AND held.pid = \(backendPID)
+        """
+    }
+
+    /// Takes it for the session, outside of a transaction.
+    ///
+    /// - Returns: Nil when another session holds it, or is just taking it.
+    /// - Throws: What the server says.
+    static func take(
+        _ name: String,
+        on connection: PostgresConnection
+    ) async throws -> SessionLock? {
+        guard try await holder(of: name, on: connection) == nil else { return nil }
+        do {
+            return try await connection.withTransaction { connection in
+                try await connection.execute(
+                    """
+                    SET LOCAL lock_timeout = '5s';
+                    SET LOCAL idle_in_transaction_session_timeout = '\(Fence.idleTimeout)'
+                    """
+                )
+                try await lockRow(of: name, on: connection)
+                guard try await holder(of: name, on: connection) == nil else { return nil }
+                let lock = SessionLock(
+                    name: name,
+                    key: try await drawKey(on: connection),
+                    backendPID: connection.backendPID
+                )
+                try await connection.query(
+                    """
+                    UPDATE reprise.session_lock AS s SET key = $2, pid = a.pid, role = a.usesysid
+                    FROM pg_catalog.pg_stat_activity AS a
+                    WHERE s.name = $1 AND a.pid = pg_catalog.pg_backend_pid()
+                    """,
+                    [.text(name), .int(lock.key)]
+                )
+                return lock
+            }
+        } catch let error as ServerError where error.isLockFailure {
+            return nil
+        }
+    }
+
+    /// Waits until the session that holds the lock lets go of it or ends.
+    ///
+    /// Others may be waiting for its key as well. They get that key and not the lock.
+    ///
+    /// - Parameters:
+    ///   - name: The lock's name.
+    ///   - patience: How long at most, as `lock_timeout` takes it.
+    ///   - connection: Where to wait, outside of a transaction.
+    /// - Throws: What the server says: that the time is over is a lock failure.
+    static func awaitEnd(
+        of name: String,
+        patience: String,
+        on connection: PostgresConnection
+    ) async throws {
+        guard let holder = try await holder(of: name, on: connection) else { return }
+        try await connection.withTransaction { connection in
+            try await connection.execute("SET LOCAL lock_timeout = '\(patience)'")
+            try await connection.query(
+                "SELECT pg_catalog.pg_advisory_xact_lock($1)",
+                [.int(holder.key)]
+            )
+        }
+    }
+
+    /// Lets go of it, also in a cancelled task.
+    ///
+    /// The server lets go of a closed session's locks only when it notices, and the next command may
+    /// be there by then.
+    func release(on connection: PostgresConnection) async throws {
+        try await connection.executeShielded(
+            "SELECT pg_catalog.pg_advisory_unlock(\(SQLText.literal("\(key)"))::pg_catalog.int8)"
+        )
+    }
+
+    private static func holder(
+        of name: String,
+        on connection: PostgresConnection
+    ) async throws -> SessionLock? {
+        let row = try await connection.query(holders("$1"), [.text(name)]).first
+        return try row.map {
+            SessionLock(
+                name: name,
+                key: try $0.int("key"),
+                backendPID: Int32(try $0.int("pid"))
+            )
+        }
+    }
+
+    private static func lockRow(of name: String, on connection: PostgresConnection) async throws {
+        try await connection.query(
+            "INSERT INTO reprise.session_lock (name) VALUES ($1) ON CONFLICT DO NOTHING",
+            [.text(name)]
+        )
+        try await connection.query(
+            "SELECT FROM reprise.session_lock WHERE name = $1 FOR UPDATE",
+            [.text(name)]
+        )
+    }
+
+    private static func drawKey(on connection: PostgresConnection) async throws -> Int64 {
+        while true {
+            let key = Int64.random(in: .min ... .max)
+            let taken = try await connection.query(
+                "SELECT pg_catalog.pg_try_advisory_lock($1) AS taken",
+                [.int(key)]
+            ).first
+            if try taken?.bool("taken") == true { return key }
+        }
+    }
+}
