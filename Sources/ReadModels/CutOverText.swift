@@ -28,6 +28,7 @@ struct CutOverText: Sendable {
             number: generation,
             state: .ready,
             liveSchema: database.liveSchema,
+            homeSchema: created.homeSchema,
             homeSchemaOID: created.homeSchemaOID,
             tables: created.tables.map { table in
                 .init(

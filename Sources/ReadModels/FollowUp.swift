@@ -79,7 +79,7 @@ struct FollowUps: Sendable {
                     c.oid::pg_catalog.regclass)
                 END AS statement,
                 CASE f.kind WHEN 'validate' THEN pg_catalog.format(
-                    'The foreign key %I of %s is NOT VALID: not every row has a parent. Mend the '
+                    'The foreign key %I of %s is NOT VALID: not every row has a parent. Fix the '
                         || 'rows; the next run validates it.', f.object_name,
                     f.relation::pg_catalog.regclass)
                 ELSE pg_catalog.format('The materialized view %s holds rows of the old tables: '

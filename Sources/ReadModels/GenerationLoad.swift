@@ -145,7 +145,11 @@ struct GenerationLoad: Sendable {
             live.oids.isEmpty ? nil : try await LiveShape.digest(of: live.oids, on: connection)
         let created = try await ShadowSchema(
             projection: projection,
-            generation: number,
+            homeSchema: try await HomeSchema.free(
+                for: projection.name,
+                generation: number,
+                on: connection
+            ),
             liveSchema: database.liveSchema,
             live: live
         ).create(on: connection, isForLoading: true)
@@ -238,6 +242,7 @@ struct GenerationLoad: Sendable {
             number: number,
             state: .building,
             liveSchema: database.liveSchema,
+            homeSchema: created.homeSchema,
             homeSchemaOID: created.homeSchemaOID,
             runID: run.id,
             tables: created.tables.map { table in

@@ -38,7 +38,7 @@ struct GenerationRecord: Sendable {
     let number: Int
     var state: GenerationState
     let liveSchema: String
-    let homeSchema: String
+    var homeSchema: String
     var homeSchemaOID: UInt32?
     var runID: Int64?
     var position: String?
@@ -63,6 +63,7 @@ struct GenerationRecord: Sendable {
         number: Int,
         state: GenerationState,
         liveSchema: String,
+        homeSchema: String,
         homeSchemaOID: UInt32? = nil,
         runID: Int64? = nil,
         tables: [TableRecord] = []
@@ -71,7 +72,7 @@ struct GenerationRecord: Sendable {
         self.number = number
         self.state = state
         self.liveSchema = liveSchema
-        homeSchema = GenerationRecord.homeSchema(of: projection, generation: number)
+        self.homeSchema = homeSchema
         self.homeSchemaOID = homeSchemaOID
         self.runID = runID
         self.tables = tables
@@ -102,11 +103,21 @@ struct GenerationRecord: Sendable {
         materializedViews = tables.filter(\.isMaterializedView)
     }
 
-    /// The schema a generation lives in while it is not live.
-    ///
-    /// A projection's name has 40 characters at most, so it is never cut at 63 bytes.
-    static func homeSchema(of projection: String, generation: Int) -> String {
-        "\(projection)__g\(generation)"
+    /// The same with another home where the schema of that name is not the one that was recorded.
+    func withHomeOfItsOwn(on connection: PostgresConnection) async throws -> GenerationRecord {
+        let found = try await connection.query(
+            "SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1",
+            [.text(homeSchema)]
+        ).first
+        let recorded = homeSchemaOID.map { Int64($0) }
+        guard let oid = try found?.int("oid"), oid != recorded else { return self }
+        var moved = self
+        moved.homeSchema = try await HomeSchema.free(
+            for: projection,
+            generation: number,
+            on: connection
+        )
+        return moved
     }
 
     /// The number of the generation to build next.

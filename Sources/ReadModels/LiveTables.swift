@@ -58,6 +58,11 @@ struct LiveTables: Sendable {
                     number: number,
                     state: .live,
                     liveSchema: schema,
+                    homeSchema: try await HomeSchema.free(
+                        for: projection,
+                        generation: number,
+                        on: connection
+                    ),
                     tables: tables
                 ),
                 tables: found,
@@ -74,7 +79,11 @@ struct LiveTables: Sendable {
                     + "there. If it was made anew by hand, rename or drop it"
             )
         }
-        return LiveTables(generation: live, tables: found, isAdopted: false)
+        return LiveTables(
+            generation: try await live.withHomeOfItsOwn(on: connection),
+            tables: found,
+            isAdopted: false
+        )
     }
 
     /// Fails when a table under one of the names is what another projection has live: whoever
@@ -127,21 +136,6 @@ struct LiveTables: Sendable {
                 + (live.liveSchema == schema
                     ? "" : ", or name its schema with --schema \(live.liveSchema)")
         )
-    }
-
-    /// Why a swap cannot move the tables to their home; nil when it can.
-    ///
-    /// A schema of that name that Reprise did not make is nobody's to fill.
-    func obstacle(on connection: PostgresConnection) async throws -> String? {
-        guard let generation, !tables.isEmpty else { return nil }
-        let found = try await connection.query(
-            "SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1",
-            [.text(generation.homeSchema)]
-        ).first
-        let recorded = generation.homeSchemaOID.map { Int64($0) }
-        guard let oid = try found?.int("oid"), oid != recorded else { return nil }
-        return "The live tables would move to the schema '\(generation.homeSchema)', which exists "
-            + "and was not made by Reprise. Rename or drop it by hand."
     }
 
     /// Tables that were there before and that a role owns of which this one knows nothing, a sentence each.

@@ -112,7 +112,7 @@ extension ReadModelError: CustomStringConvertible {
         case .server(let doing, let reason):
             (
                 "PostgreSQL refused while \(TextForPeople.line(doing)): \(reason)", Self.unchanged,
-                "Mend the cause, then run the command again; what this run left behind is removed then."
+                "Fix the cause, then run the command again; what this run left behind is removed then."
             )
         case .runBusy(let projection, let holder):
             (
@@ -137,14 +137,14 @@ extension ReadModelError: CustomStringConvertible {
         case .refusedByPlan(let projection, let reasons):
             (
                 "The plan refuses '\(projection)':\n" + Self.list(reasons), Self.unchanged,
-                "Mend these, then run 'reprise plan \(projection)'."
+                "Fix these, then run 'reprise plan \(projection)'."
             )
         case .rowRejected(let row):
             (
                 "A row of '\(row.table)' cannot be stored: \(row.reason)"
                     + (row.event.map { "\nIts last change came with \($0)." } ?? ""),
                 Self.unchanged,
-                "Mend the reducer or the table's definition, then run the command again."
+                "Fix the reducer or the table's definition, then run the command again."
             )
         case .otherRows(let projection, let table, let reason):
             (
@@ -165,7 +165,7 @@ extension ReadModelError: CustomStringConvertible {
             (
                 "Generation \(generation) of '\(projection)' does not pass:\n" + Self.list(reasons),
                 Self.unchanged,
-                "Look at it in its home schema; mend the cause and rebuild, or allow it "
+                "Look at it in its home schema; fix the cause and rebuild, or allow it "
                     + "(--max-shrink, --allow-empty)."
             )
         case .cutOverBlocked(let projection, let attempts, let blockers, let generation):
@@ -261,7 +261,7 @@ extension ReadModelError: CustomStringConvertible {
             (
                 "The position template of '\(projection)' does not work: \(TextForPeople.line(reason))",
                 Self.unchanged,
-                "Mend it in the settings file (docs/position-templates.md), then run 'reprise plan "
+                "Fix it in the settings file (docs/position-templates.md), then run 'reprise plan "
                     + "\(projection)'."
             )
         case .positionMisfit(let projection, let generation, let position, let format):

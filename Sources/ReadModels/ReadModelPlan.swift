@@ -128,6 +128,11 @@ private struct Planning {
             refusals.append(reason + ".")
         }
         let number = GenerationRecord.next(after: records, live: live)
+        let home = try await HomeSchema.free(
+            for: projection.name,
+            generation: number,
+            on: connection
+        )
         let position = try await PositionRehearsal(
             database: database,
             projection: projection.name,
@@ -143,11 +148,12 @@ private struct Planning {
             findings = try await inspect(
                 live,
                 records: records,
-                generation: number,
+                generation: (number, home),
                 strategy: strategy,
                 on: connection
             )
             findings.lines += gates
+            if strategy == .swap { findings.lines += homes(of: (number, home), live) }
         }
         findings.lines += position.lines
         if strategy != self.strategy {
@@ -163,7 +169,7 @@ private struct Planning {
             projection: projection.name,
             strategy: strategy,
             generation: number,
-            homeSchema: GenerationRecord.homeSchema(of: projection.name, generation: number),
+            homeSchema: home,
             liveGeneration: live.generation?.number,
             adoptsLive: live.isAdopted,
             livePosition: position.checkpoint?.position,
@@ -172,6 +178,18 @@ private struct Planning {
             findings: findings.lines,
             cutOverSQL: findings.sql
         )
+    }
+
+    /// Which tables get a home of another name than people look for.
+    private func homes(
+        of next: (number: Int, home: String),
+        _ live: LiveTables
+    ) -> [Finding] {
+        let leaving = live.generation.map { ($0.number, $0.homeSchema) }
+        return [leaving, next].compactMap(\.self).compactMap { number, home in
+            HomeSchema.note(home, for: projection.name, generation: number)
+                .map { Finding(.warn, nil, $0) }
+        }
     }
 
     /// What stops every rebuild of this strategy, whatever the tables look like.
@@ -204,9 +222,6 @@ private struct Planning {
         if live.isAdopted, !consent.adoptsStrangers {
             refusals += try await live.strangers(on: connection)
         }
-        if strategy == .swap, let obstacle = try await live.obstacle(on: connection) {
-            refusals.append(obstacle)
-        }
         return refusals
     }
 
@@ -226,7 +241,7 @@ private struct Planning {
     private func inspect(
         _ live: LiveTables,
         records: [GenerationRecord],
-        generation: Int,
+        generation: (number: Int, home: String),
         strategy: Strategy,
         on connection: PostgresConnection
     ) async throws -> Findings {
@@ -278,12 +293,12 @@ private struct Planning {
     private func inspectSwap(
         _ live: LiveTables,
         records: [GenerationRecord],
-        generation: Int,
+        generation: (number: Int, home: String),
         on connection: PostgresConnection
     ) async throws -> Findings {
         let created = try await ShadowSchema(
             projection: projection,
-            generation: generation,
+            homeSchema: generation.home,
             liveSchema: database.liveSchema,
             live: live
         ).create(on: connection, isForLoading: false)
@@ -291,7 +306,7 @@ private struct Planning {
             live: live,
             liveSchema: database.liveSchema,
             homeSchema: created.homeSchema,
-            generation: generation,
+            generation: generation.number,
             shadows: created.tables,
             consent: consent,
             budget: patience.outageBudget
@@ -310,7 +325,7 @@ private struct Planning {
                 live: live,
                 records: records,
                 patience: patience
-            ).text(of: generation, created, paths: paths, on: connection)
+            ).text(of: generation.number, created, paths: paths, on: connection)
         }
         return findings
     }
@@ -358,7 +373,7 @@ extension PostgresConnection {
         return try row?.bool("may") ?? false
     }
 
-    fileprivate func hasSchema(_ name: String) async throws -> Bool {
+    func hasSchema(_ name: String) async throws -> Bool {
         let found = try await query(
             "SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1",
             [.text(name)]

@@ -287,6 +287,7 @@ struct ReloadAttempt: Sendable {
             number: number,
             state: .live,
             liveSchema: reload.database.liveSchema,
+            homeSchema: HomeSchema.usual(of: projection.name, generation: number),
             runID: run.id,
             tables: fence.live.tables.map { table in
                 let rows = encoded.first { $0.copy.target.name == table.name.name }

@@ -17,10 +17,10 @@ struct SessionLock: Sendable {
 
     static func follower(of projection: String) -> String { "follow \(projection)" }
 
-    /// A query of the session that holds the lock: columns `pid` and `key`, and no row when none
-    /// does.
+    /// A query of the session that holds a lock.
     ///
     /// - Parameter name: The lock's name, as SQL.
+    /// - Returns: The query, of columns `pid` and `key`: no row when no session does.
     static func holders(_ name: String) -> String {
         """
         SELECT s.pid, s.key FROM reprise.session_lock AS s

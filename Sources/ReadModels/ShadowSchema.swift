@@ -4,7 +4,8 @@ import ProjectionKit
 /// Creates the home schema of a generation with its tables, in the caller's transaction.
 struct ShadowSchema: Sendable {
     let projection: ProjectionTables
-    let generation: Int
+    /// A name that no schema has.
+    let homeSchema: String
     let liveSchema: String
     let live: LiveTables
 
@@ -26,11 +27,6 @@ struct ShadowSchema: Sendable {
         let findings: [Finding]
     }
 
-    /// The home schema's name.
-    var homeSchema: String {
-        GenerationRecord.homeSchema(of: projection.name, generation: generation)
-    }
-
     /// Creates the schema and the tables, and matches them with the row types.
     ///
     /// Everything that the tables are to have is made on them while they are empty, so that what
@@ -41,7 +37,7 @@ struct ShadowSchema: Sendable {
     ///   - isForLoading: Whether indexes and constraints are taken off again. Without that no
     ///     table that a foreign key refers to is locked against readers.
     /// - Returns: What was created, and the definitions of indexes and constraints.
-    /// - Throws: ``ReadModelError/refusedByPlan(projection:reasons:)`` when the name is taken, the
+    /// - Throws: ``ReadModelError/refusedByPlan(projection:reasons:)`` when the
     ///   file holds anything but tables, something on a live table does not fit the new one, or a
     ///   row type does not.
     func create(on connection: PostgresConnection, isForLoading: Bool) async throws -> Created {
@@ -225,16 +221,6 @@ struct ShadowSchema: Sendable {
     }
 
     private func createSchema(on connection: PostgresConnection) async throws -> UInt32 {
-        let taken = try await connection.query(
-            "SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1",
-            [.text(homeSchema)]
-        )
-        guard taken.rows.isEmpty else {
-            throw refusal([
-                "The schema '\(homeSchema)' exists already and is not in the bookkeeping. "
-                    + "Rename or drop it by hand: Reprise does not touch what it did not make."
-            ])
-        }
         try await connection.execute("CREATE SCHEMA \(SQLText.identifier(homeSchema))")
         let row = try await connection.query(
             "SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1",
@@ -392,6 +378,7 @@ extension PostgresConnection {
     ///   - homeSchema: The schema.
     ///   - relations: OIDs of those in it that keep what they have; with one of them the schema
     ///     keeps it as well.
+    /// - Throws: What the server says.
     func revokeAll(inHome homeSchema: String, sparing relations: [Int64] = []) async throws {
         let statements = try await query(
             """

@@ -54,7 +54,10 @@ struct StaleRun: Sendable {
     /// - Returns: The lock.
     /// - Throws: ``ReadModelError/runStale(projection:holder:silence:backendPID:)`` when this role
     ///   may not end it, or it does not end in time.
-    func takeOver(_ projection: String, on connection: PostgresConnection) async throws -> SessionLock {
+    func takeOver(
+        _ projection: String,
+        on connection: PostgresConnection
+    ) async throws -> SessionLock {
         let refusal = ReadModelError.runStale(
             projection: projection,
             holder: holder,

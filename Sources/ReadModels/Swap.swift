@@ -277,14 +277,13 @@ struct Swap: Sendable {
         on connection: PostgresConnection
     ) async throws -> String? {
         guard let generation = live.generation, !live.tables.isEmpty else { return nil }
-        if let obstacle = try await live.obstacle(on: connection) {
-            throw ReadModelError.changedMeanwhile(projection: projection.name, reason: obstacle)
-        }
-        let exists = try await connection.query(
-            "SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1",
+        let found = try await connection.query(
+            "SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1",
             [.text(generation.homeSchema)]
-        )
-        if exists.rows.isEmpty {
+        ).first
+        let oid = try found.map { UInt32(try $0.int("oid")) }
+        if oid == nil || oid != generation.homeSchemaOID {
+            // The server refuses a name that was taken since the tables were looked up.
             try await connection.execute(
                 "CREATE SCHEMA \(SQLText.identifier(generation.homeSchema))"
             )

@@ -184,6 +184,7 @@ struct SwapBatch: Sendable {
             statements.append(
                 """
                 UPDATE reprise.generation SET state = \(state), retired_at = pg_catalog.now(),
+                    home_schema = coalesce(\(retiredHome.map(SQLText.literal) ?? "NULL"), home_schema),
                     home_schema_oid = \(home), position = coalesce(\(position), position)
                 WHERE projection = \(name) AND generation = \(old.number)
                 """

@@ -149,7 +149,7 @@ extension HookError: CustomStringConvertible {
             """
             \(what)\(number < count ? " The hooks after it did not run." : "")
             Readers see generation \(cutOver.generation), whole.
-            Mend the cause and do by hand what the hook should have done; \(wayBack).
+            Fix the cause and do by hand what the hook should have done; \(wayBack).
             """
         }
     }
@@ -167,11 +167,11 @@ extension HookError: CustomStringConvertible {
         let (name, generation) = (cutOver.projection, cutOver.generation)
         return switch cutOver.kind {
         case .swap:
-            "Generation \(generation) is ready: mend what the hook says, then run 'reprise swap "
+            "Generation \(generation) is ready: fix what the hook says, then run 'reprise swap "
                 + "\(name) --generation \(generation)'."
-        case .rollback: "Mend what the hook says, then run 'reprise rollback \(name)' again."
+        case .rollback: "Fix what the hook says, then run 'reprise rollback \(name)' again."
         case .truncate:
-            "Mend what the hook says, then run 'reprise rebuild \(name) --strategy truncate' again."
+            "Fix what the hook says, then run 'reprise rebuild \(name) --strategy truncate' again."
         }
     }
 

@@ -79,13 +79,13 @@ extension RebuildError: CustomStringConvertible {
             Two copies of '\(projection)' made a row of '\(table)' with the same key, so its \
             partition key does not keep apart what belongs together.
             The live tables are unchanged.
-            Mend partitionKey(of:), or run 'reprise rebuild \(projection) --fold-copies 1'.
+            Fix partitionKey(of:), or run 'reprise rebuild \(projection) --fold-copies 1'.
             """
         case .stoppedByAnother(let projection, let failed):
             """
             '\(projection)' was not rebuilt, because '\(failed)' failed before it.
             The live tables are unchanged.
-            Mend that, or run 'reprise rebuild \(projection)' alone.
+            Fix that, or run 'reprise rebuild \(projection)' alone.
             """
         }
     }

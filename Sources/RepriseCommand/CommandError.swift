@@ -75,7 +75,7 @@ extension CommandError: CustomStringConvertible {
         case .planRefused(let projections):
             (
                 "The plan refuses \(projections.map { "'\($0)'" }.joined(separator: ", ")).",
-                "Mend what is listed as refused, then run 'reprise plan' again."
+                "Fix what is listed as refused, then run 'reprise plan' again."
             )
         case .noCutOverSQL(let projection):
             (

@@ -32,9 +32,7 @@ struct ContentionTests {
     func secondRun() async throws {
         try await withShop { reprise, scene in
             try await scene.database.withConnection { connection in
-                try await connection.query(
-                    "SELECT pg_advisory_lock(hashtextextended('reprise run shop', 0))"
-                )
+                try await connection.holdSessionLock("run shop")
                 try await connection.query(
                     """
                     INSERT INTO reprise.run

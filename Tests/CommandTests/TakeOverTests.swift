@@ -135,7 +135,7 @@ struct TakeOverTests {
                             """
                             SELECT FROM pg_stat_activity AS a JOIN pg_locks AS l USING (pid)
                             WHERE a.datname = current_database() AND NOT l.granted
-                                AND l.locktype = 'advisory' AND application_name = 'reprise run'
+                                AND application_name = 'reprise run'
                             """
                         )
                         try await keeper.execute("SELECT pg_advisory_unlock_all()")
@@ -171,9 +171,7 @@ struct TakeOverTests {
             var other = reprise
             other.databaseURL = scene.database.asRole(role).url
             try await scene.database.withConnection { hung in
-                try await hung.query(
-                    "SELECT pg_advisory_lock(hashtextextended('reprise run shop', 0))"
-                )
+                try await hung.holdSessionLock("run shop")
                 try await hung.query(
                     """
                     INSERT INTO reprise.run
@@ -208,9 +206,7 @@ struct TakeOverTests {
                 """
             )
             try await scene.database.withConnection { starting in
-                try await starting.query(
-                    "SELECT pg_advisory_lock(hashtextextended('reprise run shop', 0))"
-                )
+                try await starting.holdSessionLock("run shop")
                 expect(try await reprise.run("prune shop"), exits: 75, saying: [unchanged])
                 #expect(try await starting.query("SELECT 1 AS one").first?.int("one") == 1)
             }

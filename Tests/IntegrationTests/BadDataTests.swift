@@ -61,15 +61,15 @@ struct BadDataTests {
                 #expect(try await scene.rows(of: "public.entry") == live)
 
                 // The next run is of a ledger without that event.
-                let mended = try await Self.mended(scene)
-                let report = try await mended.rebuild(Entries.self)
+                let fixed = try await Self.fixed(scene)
+                let report = try await fixed.rebuild(Entries.self)
                 #expect(report.isLive)
-                #expect(try await mended.strayHomes() == 0)
-                let homes = try await mended.database.count(
+                #expect(try await fixed.strayHomes() == 0)
+                let homes = try await fixed.database.count(
                     "pg_catalog.pg_namespace WHERE nspname LIKE 'entries%'"
                 )
                 #expect(homes <= 2)
-                #expect(try await mended.rows(of: "public.entry") == live)
+                #expect(try await fixed.rows(of: "public.entry") == live)
             }
         }
     }
@@ -90,15 +90,15 @@ struct BadDataTests {
         #expect(report.generation == 1)
     }
 
-    private static func mended(_ scene: RebuildScene) async throws -> RebuildScene {
-        let path = scene.ledgerPath + ".mended"
+    private static func fixed(_ scene: RebuildScene) async throws -> RebuildScene {
+        let path = scene.ledgerPath + ".fixed"
         try SQLiteLedger.create(path: path)
-        var mended = scene
-        mended.ledgerPath = path
-        try mended.append([good])
+        var fixed = scene
+        fixed.ledgerPath = path
+        try fixed.append([good])
         // It stands where the first one stood, or behind it.
         try await scene.database.execute("UPDATE reprise.checkpoint SET position = NULL")
-        return mended
+        return fixed
     }
 
     private static let good = NewEvent(

@@ -12,6 +12,7 @@ struct DeterminismTests {
     private static let checked: RebuildOptions = {
         var options = RebuildOptions()
         options.checksDeterminism = true
+        options.consent = CarryOverConsent(acceptsLoss: true)
         return options
     }()
 
@@ -104,7 +105,7 @@ struct DeterminismTests {
                 the first at id = 7, in the column label.
                 The live tables are unchanged.
                 A reducer goes by its event and its tables alone, and not by the clock, random \
-                numbers or the order of a Dictionary or Set. Mend it, then run 'reprise rebuild \
+                numbers or the order of a Dictionary or Set. Fix it, then run 'reprise rebuild \
                 tally --check-determinism' again.
                 """
         )

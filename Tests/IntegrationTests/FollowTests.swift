@@ -150,12 +150,12 @@ struct FollowTests {
                 try scene.append(counted([1]))
                 try await untilCaughtUp(scene)
                 try await scene.database.withConnection { connection in
+                    try await connection.holdSessionLock("follow tally")
                     try await connection.execute(
                         """
                         SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                         WHERE application_name = 'reprise follow'
-                            AND datname = current_database();
-                        SELECT pg_advisory_lock(hashtextextended('reprise follow tally', 0))
+                            AND datname = current_database()
                         """
                     )
                     let begin = ContinuousClock.now

@@ -23,6 +23,11 @@ struct StandbyTests {
                         try await reader.execute(
                             "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM public.tally"
                         )
+                        // It answers readers before it asks for more.
+                        try await scene.database.waitUntil(
+                            "the standby is connected",
+                            "SELECT FROM pg_stat_replication WHERE state = 'streaming'"
+                        )
                         let warnings = try await scene.database.withConnection {
                             try await Gates.findings(of: [], on: $0)
                         }.filter { $0.level == .warn }.map(\.text)

@@ -83,6 +83,8 @@ struct SwapTests {
             try scene.append(counted([1, 2, 9]))
             var options = RebuildOptions()
             options.consent = consent
+            // Of a slow machine the plan says that the default may not be enough.
+            options.patience = CutOverPatience(outageBudget: 60_000)
             let report = try await scene.rebuild(Tally.self, options: options)
             let others = report.warnings.filter { !$0.hasPrefix("publication") }
             #expect(others == [], "nothing is left to be done")

@@ -23,6 +23,25 @@ package struct ScratchDatabase: Sendable {
         return ScratchDatabase(name: name, settings: settings)
     }
 
+    /// Makes a role that logs in by password.
+    ///
+    /// - Parameters:
+    ///   - role: Its name, without spaces and quotes.
+    ///   - password: Its password.
+    ///   - groups: The roles it is a member of.
+    /// - Throws: What the server says.
+    package func createLogin(
+        _ role: String,
+        password: String,
+        memberOf groups: [String] = []
+    ) async throws {
+        // Where local logins go by the system's user, members of this role log in by password.
+        let group = try await query("SELECT FROM pg_roles WHERE rolname = 'password_required'")
+        let all = groups + (group.rows.isEmpty ? [] : ["password_required"])
+        let membership = all.isEmpty ? "" : " IN ROLE \(all.joined(separator: ", "))"
+        try await execute("CREATE ROLE \(role) LOGIN PASSWORD '\(password)'\(membership)")
+    }
+
     /// The same database by the login of another role.
     package func asLogin(_ role: String, password: String) -> ScratchDatabase {
         let settings = ConnectionSettings(

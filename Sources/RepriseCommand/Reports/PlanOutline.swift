@@ -256,6 +256,6 @@ extension PlanOutline {
 
     private var next: String {
         isRefused
-            ? "Next: mend what is refused, then plan again." : "Next: reprise rebuild \(projection)"
+            ? "Next: fix what is refused, then plan again." : "Next: reprise rebuild \(projection)"
     }
 }

@@ -166,17 +166,9 @@ extension HazardScene {
         _ body: (HazardScene) async throws -> Void
     ) async throws {
         let name = "\(database.name)_login"
-        // Where local logins go by the system's user, members of this role log in by password.
-        let group = try await database.query(
-            "SELECT FROM pg_roles WHERE rolname = 'password_required'"
-        )
-        let groups = group.rows.isEmpty ? "%\(role)%" : "%\(role)%, password_required"
-        try await execute(
-            """
-            CREATE ROLE \(name) LOGIN PASSWORD 'right-8341' IN ROLE \(groups);
-            GRANT CREATE ON DATABASE \(database.name) TO \(name);
-            """
-        )
+        let group = roles[role] ?? role
+        try await database.createLogin(name, password: "right-8341", memberOf: [group])
+        try await execute("GRANT CREATE ON DATABASE \(database.name) TO \(name)")
         let drop = "DROP OWNED BY \(name) CASCADE; DROP ROLE \(name)"
         let login = HazardScene(
             scene: scene.connecting(to: database.asLogin(name, password: "right-8341")),

@@ -49,6 +49,41 @@ struct OthersObjectsTests {
         }
     }
 
+    @Test("X12: schemas of others by the names of homes are passed over, and stay as they are")
+    func squattedHomes() async throws {
+        let setUp = (0...4).map { number in
+            """
+            CREATE SCHEMA live__g\(number) AUTHORIZATION %stranger%;
+            CREATE TABLE live__g\(number).live (id int);
+            ALTER TABLE live__g\(number).live OWNER TO %stranger%;
+            """
+        }.joined()
+        try await withHazard(setUp: setUp, roles: ["stranger"]) { hazard in
+            let warnings = try await hazard.plan().warnings
+            #expect(warnings.contains { $0.contains("a schema 'live__g0_…'") })
+            try await hazard.passes { _ in
+                let others = """
+                    SELECT count(*) FROM pg_class
+                    WHERE relname = 'live' AND relowner = '%stranger%'::regrole
+                    """
+                try await hazard.expect(others, gives: "5")
+                // Before the first run there is nothing to ask.
+                let bookkeeping = "SELECT to_regclass('reprise.generation')::text"
+                guard try await hazard.value(bookkeeping) != nil else { return }
+                let ours = """
+                    SELECT count(*) FROM reprise.generation_table AS t
+                    JOIN reprise.generation AS g USING (projection, generation)
+                    JOIN pg_class AS c ON c.oid = t.table_oid
+                    JOIN pg_namespace AS n ON n.oid = c.relnamespace
+                    WHERE g.state NOT IN ('live', 'dropped')
+                        AND (n.nspname !~ '^live__g[0-9]+_[0-9a-f]{8}$'
+                            OR n.nspowner = '%stranger%'::regrole OR n.nspname <> g.home_schema)
+                    """
+                try await hazard.expect(ours, gives: "0")
+            }
+        }
+    }
+
     @Test("X12: what is temporary in the session of another stops no swap")
     func temporaryObjects() async throws {
         try await withHazard(setUp: "") { hazard in

@@ -48,14 +48,7 @@ enum MakerPlants {
             by: .database,
             refusals: .everything("The schema 'reprise' is not used")
         ),
-        plant(
-            "a home schema",
-            "CREATE SCHEMA live__g1",
-            by: .database,
-            refusals: [Plant.Step: String].swaps("the schema 'live__g1'").merging(
-                [.plan: "'live__g1' exists already", .swapRebuild: "'live__g1' exists already"]
-            ) { $1 }
-        ),
+        plant("a home schema", "CREATE SCHEMA live__g1", by: .database),
         plant(
             "a home schema with tables",
             watch + """
@@ -67,14 +60,12 @@ enum MakerPlants {
                 CREATE TRIGGER t BEFORE INSERT ON live__g1.live FOR EACH ROW
                     EXECUTE FUNCTION by.watch()
                 """,
-            by: .database,
-            refusals: .swaps("which exists and was not made by Reprise")
+            by: .database
         ),
         plant(
             "the home schema of a later generation",
             "CREATE SCHEMA live__g2; GRANT ALL ON SCHEMA live__g2 TO PUBLIC",
-            by: .database,
-            refusals: [.build: "which exists and was not made by Reprise"]
+            by: .database
         ),
         plant(
             "a schema with the names of the catalogue",

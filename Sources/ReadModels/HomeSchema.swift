@@ -1,0 +1,39 @@
+import Postgres
+
+/// The schema in which the tables of a generation are while they are not live.
+enum HomeSchema {
+    /// The name that a person would look for, such as `shop__g7`.
+    ///
+    /// A projection's name has 40 characters at most, so it is never cut at 63 bytes, here or in
+    /// ``free(for:generation:on:)``.
+    static func usual(of projection: String, generation: Int) -> String {
+        "\(projection)__g\(generation)"
+    }
+
+    /// A name that no schema has: the usual one, or where that is taken one that nobody foresees.
+    ///
+    /// What Reprise did not make is nobody's to fill, and everybody with CREATE on the database could
+    /// keep a generation from its home.
+    static func free(
+        for projection: String,
+        generation: Int,
+        on connection: PostgresConnection
+    ) async throws -> String {
+        let usual = usual(of: projection, generation: generation)
+        guard try await connection.hasSchema(usual) else { return usual }
+        let number = String(UInt32.random(in: .min ... .max), radix: 16)
+        return "\(usual)_\(String(repeating: "0", count: 8 - number.count))\(number)"
+    }
+
+    /// What a plan says of a home that has not its usual name; nil when it has.
+    static func note(
+        _ name: String,
+        for projection: String,
+        generation: Int
+    ) -> String? {
+        let usual = usual(of: projection, generation: generation)
+        guard name != usual else { return nil }
+        return "The schema '\(usual)' was not made by Reprise: while generation \(generation) "
+            + "is not live, its tables are in a schema '\(usual)_…'"
+    }
+}
