@@ -37,8 +37,11 @@ enum Bookkeeping {
                 [.int(Int64(migration.number)), .text(migration.name)]
             )
         }
-        // What default privileges give others is not theirs; what was granted since is.
+        // What default privileges give others is not theirs, and what event triggers put onto new
+        // tables is not wanted; what was granted since is.
         try await connection.revokeAll(inHome: "reprise", sparing: known)
+        let new = try await relations(on: connection).filter { !known.contains($0) }
+        try await TableAttachments.remove(from: new.map { UInt32($0) }, on: connection)
     }
 
     private static func relations(on connection: PostgresConnection) async throws -> [Int64] {

@@ -81,12 +81,7 @@ struct CarryRehearsal: Sendable {
         let kept = pairs.filter { tables.contains($0.live) }
         let seen = Array(tables.union(pairs.map(\.live)))
         try await connection.execute("SAVEPOINT carried")
-        for statement in try await TableAttachments.removal(
-            from: kept.map(\.home),
-            on: connection
-        ) {
-            try await connection.execute(statement)
-        }
+        try await TableAttachments.remove(from: kept.map(\.home), on: connection)
         for object in try await TableAttachments.capture(on: kept.map(\.live), on: connection) {
             carried.add(object, try await outcome(of: object, on: connection))
         }

@@ -56,12 +56,7 @@ struct MaterializedTwins: Sendable {
             try await connection.give("TABLE", home, to: table.owner)
         }
         let kept = rehearsal.pairs
-        for statement in try await TableAttachments.removal(
-            from: kept.map(\.home),
-            on: connection
-        ) {
-            try await connection.execute(statement)
-        }
+        try await TableAttachments.remove(from: kept.map(\.home), on: connection)
         for object in try await TableAttachments.captureSecurity(
             on: kept.map(\.live),
             on: connection
@@ -88,12 +83,7 @@ struct MaterializedTwins: Sendable {
     ) async throws {
         let tables = Set(target.tables.map(\.oid))
         let homes = rehearsal.pairs.filter { tables.contains($0.home) }
-        for statement in try await TableAttachments.removal(
-            from: homes.map(\.home),
-            on: connection
-        ) {
-            try await connection.execute(statement)
-        }
+        try await TableAttachments.remove(from: homes.map(\.home), on: connection)
         for pair in rehearsal.pairs {
             let home = QualifiedName(schema: target.homeSchema, name: pair.name.name)
             for statement in try await TableRights.revocation(

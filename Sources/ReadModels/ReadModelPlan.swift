@@ -303,6 +303,7 @@ private struct Planning {
             live: live
         ).create(on: connection, isForLoading: false)
         let rehearsal = SwapRehearsal(
+            projection: projection.name,
             live: live,
             liveSchema: database.liveSchema,
             homeSchema: created.homeSchema,

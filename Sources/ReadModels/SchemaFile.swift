@@ -23,9 +23,17 @@ struct SchemaFile: Sendable {
     ///   anything but make tables; the caller then rolls back.
     func run(on connection: PostgresConnection) async throws {
         try await connection.execute(declarationOfOutside)
-        let before = try await strongLocks(on: connection)
+        let triggers = try await EventTriggers.names(on: connection)
+        var known = try await strongLocks(on: connection)
+        if !triggers.isEmpty {
+            known.formUnion(
+                try await eventTriggers.whileProbing(on: connection) {
+                    try await strongLocks(on: connection)
+                } ?? []
+            )
+        }
         try await runText(on: connection)
-        let locks = try await strongLocks(on: connection).subtracting(before)
+        let locks = try await strongLocks(on: connection).subtracting(known)
         let outside = try await relationsOutside(among: locks, on: connection)
         var reasons = locks.compactMap { lock in
             outside[lock.relation] ?? lock.newcomer
@@ -38,8 +46,10 @@ struct SchemaFile: Sendable {
             "schema.sql makes \($0); it may hold tables only. What the tables need belongs into "
                 + "setup.sql."
         }
-        reasons += try await objects(Self.marksQuery, on: connection).map {
-            "schema.sql makes \($0). Put it onto the live table: a swap carries it over to the new one."
+        let marks = try await marks(besides: triggers, on: connection)
+        reasons += marks.map {
+            "schema.sql\(alternative(triggers)) makes \($0). Put it onto the live table: a swap "
+                + "carries it over to the new one."
         }
         reasons += try await objects(Self.unloggedQuery, on: connection).map {
             "schema.sql makes the unlogged table \($0): a crash of the server would empty it."
@@ -51,6 +61,39 @@ struct SchemaFile: Sendable {
         guard reasons.isEmpty else {
             throw ReadModelError.refusedByPlan(projection: projection, reasons: reasons)
         }
+    }
+
+    private var eventTriggers: EventTriggers { EventTriggers(homeSchema: homeSchema) }
+
+    private func alternative(_ triggers: [String]) -> String {
+        triggers.isEmpty ? "" : ", or an event trigger (\(triggers.joined(separator: ", "))),"
+    }
+
+    /// What stands on the tables that `schema.sql` has made, and is not of event triggers: what these
+    /// have put there is taken off.
+    private func marks(
+        besides triggers: [String],
+        on connection: PostgresConnection
+    ) async throws -> [String] {
+        let found = try await objects(Self.marksQuery, on: connection)
+        guard !triggers.isEmpty else { return found }
+        let tables = try await objects(Self.plainTablesQuery, on: connection)
+        let given = try await eventTriggers.marks(
+            on: tables,
+            by: Self.marksQuery,
+            on: connection
+        )
+        let own = found.filter { !given.objects.contains($0) }
+        guard own.isEmpty else { return own }
+        try await eventTriggers.strip(
+            try await Catalogue.tables(
+                tables.map { QualifiedName(schema: homeSchema, name: $0) },
+                on: connection
+            ),
+            identified: given.identified,
+            on: connection
+        )
+        return []
     }
 
     /// Runs it where its names are looked up: in the live schema only if nobody else can make
@@ -150,13 +193,7 @@ struct SchemaFile: Sendable {
     }
 
     private func tablesWithRows(on connection: PostgresConnection) async throws -> [String] {
-        let tables = try await objects(
-            """
-            SELECT c.relname AS object FROM pg_catalog.pg_class AS c
-            WHERE c.oid IN (\(SchemaContents.relationsOfNamed)) AND c.relkind = 'r' ORDER BY 1
-            """,
-            on: connection
-        )
+        let tables = try await objects(Self.plainTablesQuery, on: connection)
         var filled: [String] = []
         for table in tables {
             let name = QualifiedName(schema: homeSchema, name: table)
@@ -199,6 +236,11 @@ extension SchemaFile {
                             AND o.deptype IN ('a', 'i')
                             AND o.refclassid = 'pg_class'::pg_catalog.regclass))))
         ORDER BY 1
+        """
+
+    private static let plainTablesQuery = """
+        SELECT c.relname AS object FROM pg_catalog.pg_class AS c
+        WHERE c.oid IN (\(SchemaContents.relationsOfNamed)) AND c.relkind = 'r' ORDER BY 1
         """
 
     private static let marksQuery = """

@@ -66,9 +66,7 @@ struct SwapDraft: Sendable {
         let kept = captured.pairs.filter(\.isTable).map(\.live)
         let group = live.oids + captured.materializedViews.map(\.oid)
         let targetTables = target.tables.map(\.oid)
-        for statement in try await TableAttachments.removal(from: targetTables, on: connection) {
-            try await connection.execute(statement)
-        }
+        try await TableAttachments.remove(from: targetTables, on: connection)
         let rights = try await prepareRights(captured.pairs, on: connection)
         let sequences = try await prepareSequences(on: connection)
         captured.statistics = try await statistics(
@@ -77,7 +75,9 @@ struct SwapDraft: Sendable {
             on: connection
         )
         captured.views = try await DependentView.over(group, on: connection)
-        captured.objects = sequences.objects + rights
+        let given = try await newTables(besides: captured.pairs).given(on: connection)
+        for statement in given.preparation { try await connection.execute(statement) }
+        captured.objects = sequences.objects + rights + given.objects
         captured.objects += try await TableAttachments.capture(
             on: kept,
             on: connection
@@ -119,8 +119,19 @@ struct SwapDraft: Sendable {
         for index in captured.objects.indices {
             captured.objects[index].path = paths[captured.objects[index].subject]
         }
-        captured.meanings = try await meanings(of: captured, sequences.twins, on: connection)
+        captured.meanings =
+            try await meanings(of: captured, sequences.twins, on: connection) + given.meanings
         return captured
+    }
+
+    private func newTables(besides pairs: [Pair]) -> NewTables {
+        let known = Set(pairs.map(\.target))
+        return NewTables(
+            projection: target.projection,
+            homeSchema: target.homeSchema,
+            liveSchema: liveSchema,
+            tables: target.tables.map(\.oid).filter { !known.contains($0) }
+        )
     }
 
     /// What has to be found when everything is made again: the same expressions, of the relations that

@@ -2,6 +2,7 @@ import Postgres
 
 /// Tries what a swap would do, in a transaction that is rolled back, without a lock on a live table.
 struct SwapRehearsal: Sendable {
+    let projection: String
     let live: LiveTables
     let liveSchema: String
     let homeSchema: String
@@ -48,6 +49,7 @@ struct SwapRehearsal: Sendable {
         let carried = try await rehearsal.carried(consent: consent, on: connection)
         findings += carried.findings + forecast(of: carried)
         findings += try await published(on: connection)
+        findings += try await given(on: connection)
         if consent.recreatesIncomingForeignKeys {
             findings += try await IncomingForeignKeys.capture(to: live.oids, on: connection)
                 .map(\.finding)
@@ -106,6 +108,21 @@ struct SwapRehearsal: Sendable {
                 "they change: a session that has prepared SELECT * gets the error 'cached plan must "
                     + "not change result type' (0A000) once; one that names its columns does not"
             )
+        }
+    }
+
+    /// What tables get that are not live yet.
+    private func given(on connection: PostgresConnection) async throws -> [Finding] {
+        let names = Set(live.tables.map(\.name.name))
+        do {
+            return try await NewTables(
+                projection: projection,
+                homeSchema: homeSchema,
+                liveSchema: liveSchema,
+                tables: shadows.filter { !names.contains($0.name.name) }.map(\.oid)
+            ).given(on: connection).objects.map(\.finding)
+        } catch ReadModelError.refusedByPlan(_, let reasons) {
+            return reasons.map { Finding(.refuse, nil, $0) }
         }
     }
 

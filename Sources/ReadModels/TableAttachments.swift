@@ -48,24 +48,20 @@ enum TableAttachments {
         return objects
     }
 
-    /// Statements that take everything of the kind off tables that were live before: they come back
-    /// with what stands on the live tables now.
+    /// Takes everything of the kind off tables that are not live: they get what stands on the live
+    /// tables when they take their place.
     ///
     /// - Parameters:
-    ///   - tables: OIDs of tables that are not live.
-    ///   - connection: Inside a transaction.
-    /// - Returns: The statements.
+    ///   - tables: OIDs of them.
+    ///   - connection: Inside a transaction; its search path is changed.
     /// - Throws: The server's error.
-    static func removal(
-        from tables: [UInt32],
-        on connection: PostgresConnection
-    ) async throws -> [String] {
+    static func remove(from tables: [UInt32], on connection: PostgresConnection) async throws {
         try await connection.setSearchPath([])
         let result = try await connection.query(
             removalQuery,
             [.ints(tables.map { Int64($0) })]
         )
-        return try result.rows.map { try $0.string("statement") }
+        for row in result.rows { try await connection.execute(try row.string("statement")) }
     }
 
     private static let securityQuery = """

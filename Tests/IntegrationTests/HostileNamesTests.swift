@@ -75,7 +75,7 @@ struct HostileNamesTests {
         }
     }
 
-    @Test("a foreign schema under the name of a home is refused and stays as it is")
+    @Test("a foreign schema under the name of a home is passed over and stays as it is")
     func foreignHome() async throws {
         try await withRebuildScene { scene in
             try scene.appendShop(events: 200, seed: 12)
@@ -83,14 +83,14 @@ struct HostileNamesTests {
                 "CREATE SCHEMA shop__g1; CREATE TABLE shop__g1.order_line AS SELECT 1 AS mine"
             )
             let plan = try await scene.plan(Shop.self)
-            #expect(plan.refusals.contains { $0.contains("'shop__g1'") }, "\(plan.refusals)")
-            await #expect(throws: ReadModelError.self) { _ = try await scene.rebuild(Shop.self) }
+            #expect(plan.warnings.contains { $0.contains("'shop__g1'") }, "\(plan.warnings)")
+            _ = try await scene.rebuild(Shop.self)
             #expect(try await scene.database.count("shop__g1.order_line WHERE mine = 1") == 1)
-            #expect(try await scene.database.count("pg_tables WHERE schemaname = 'public'") == 0)
+            #expect(try await scene.database.count("pg_tables WHERE schemaname = 'public'") > 0)
         }
     }
 
-    @Test("a foreign schema where adopted tables would go is refused at plan time")
+    @Test("a foreign schema where adopted tables would go is passed over")
     func foreignHomeOfAdopted() async throws {
         try await withRebuildScene { scene in
             try scene.append((0..<3).map { Note.event(Int64($0)) })
@@ -103,12 +103,10 @@ struct HostileNamesTests {
             let schema = "CREATE TABLE note (id bigint PRIMARY KEY, words text)"
             try await GivenSQL.$schema.withValue(schema) {
                 let plan = try await scene.plan(Notes.self)
-                #expect(plan.refusals.contains { $0.contains("'notes__g0'") })
-                await #expect(throws: ReadModelError.self) {
-                    _ = try await scene.rebuild(Notes.self)
-                }
+                #expect(plan.warnings.contains { $0.contains("'notes__g0'") })
+                _ = try await scene.rebuild(Notes.self)
             }
-            #expect(try await scene.database.count("public.note") == 0)
+            #expect(try await scene.database.count("public.note") == 3)
             #expect(
                 try await scene.database.count(
                     "pg_tables WHERE schemaname = 'notes__g0'"

@@ -521,7 +521,7 @@ private struct GuestTally: Projection {
 }
 
 /// ``Tally`` without its table of days.
-private struct SmallTally: Projection {
+struct SmallTally: Projection {
     static let name = "tally"
     static let schema: String? = """
         CREATE TABLE tally (id bigint PRIMARY KEY, events bigint NOT NULL, label text NOT NULL);

@@ -115,6 +115,6 @@ package enum StoredMeaning {
         ) AS t
         JOIN pg_catalog.pg_namespace AS n ON n.oid = t.schema
         WHERE t.tree IS NOT NULL
-            AND n.nspname !~ '^(pg_|information_schema$|reprise$)|__g[0-9]+$'
+            AND n.nspname !~ '^(pg_|information_schema$|reprise$)|__g[0-9]+'
         """
 }

@@ -149,7 +149,7 @@ struct HazardScene: Sendable {
                 JOIN pg_catalog.pg_constraint AS o ON o.oid = t.tgconstraint
                 JOIN pg_catalog.pg_namespace AS n ON n.oid = o.connamespace
                 WHERE t.tgisinternal AND t.tgenabled <> 'O'
-                    AND n.nspname !~ '^(pg_|information_schema$|reprise$)|__g[0-9]+$'
+                    AND n.nspname !~ '^(pg_|information_schema$|reprise$)|__g[0-9]+'
                 ORDER BY 1
                 """
             ).rows.map { try $0.string("line") }

@@ -1,0 +1,182 @@
+import Postgres
+import ProjectionKit
+import ReadModels
+import Rebuilder
+import TestSupport
+import Testing
+
+/// A first generation, or a table that is new in a later one, ends like a table that somebody makes in
+/// the live schema.
+@Suite("Tables that nothing precedes")
+struct NewTableTests {
+    /// What event triggers of row-level security, audit and grants do, to tables of schemas that
+    /// `%filter%` lets through.
+    private static let rowSecurity = """
+        CREATE FUNCTION public.auto_rls() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+        DECLARE r record; BEGIN
+            FOR r IN SELECT * FROM pg_event_trigger_ddl_commands()
+                WHERE command_tag IN ('CREATE TABLE', 'CREATE TABLE AS') AND object_type = 'table'
+                    AND schema_name NOT LIKE 'pg_temp%' AND %filter% LOOP
+                EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', r.object_identity);
+                EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', r.object_identity);
+                EXECUTE format('CREATE TRIGGER zz_audit BEFORE UPDATE ON %s FOR EACH ROW '
+                    'EXECUTE FUNCTION suppress_redundant_updates_trigger()', r.object_identity);
+                EXECUTE format('CREATE POLICY all_of_it ON %s USING (true)', r.object_identity);
+                EXECUTE format('ALTER TABLE %s REPLICA IDENTITY FULL', r.object_identity);
+                EXECUTE format('GRANT SELECT ON %s TO PUBLIC', r.object_identity);
+            END LOOP;
+        END$$;
+        CREATE EVENT TRIGGER auto_rls ON ddl_command_end WHEN TAG IN ('CREATE TABLE')
+            EXECUTE FUNCTION public.auto_rls();
+        """
+
+    private static let auditLog = """
+        CREATE TABLE public.ddl_log (tag text, identity text);
+        CREATE FUNCTION public.log_ddl() RETURNS event_trigger LANGUAGE plpgsql AS $$
+        BEGIN INSERT INTO public.ddl_log SELECT command_tag, object_identity
+            FROM pg_event_trigger_ddl_commands(); END$$;
+        CREATE EVENT TRIGGER log_ddl ON ddl_command_end EXECUTE FUNCTION public.log_ddl();
+        """
+
+    private static let privileges = """
+        ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO pg_monitor;
+        ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT USAGE ON SEQUENCES TO pg_monitor;
+        ALTER DEFAULT PRIVILEGES GRANT INSERT, UPDATE ON TABLES TO pg_read_all_data WITH GRANT OPTION;
+        ALTER DEFAULT PRIVILEGES REVOKE TRUNCATE ON TABLES FROM CURRENT_USER;
+        """
+
+    private static let circumstances = [
+        "", privileges, rowSecurity.replacing("%filter%", with: "true"),
+        rowSecurity.replacing("%filter%", with: "schema_name = 'public'"),
+        rowSecurity.replacing("%filter%", with: "schema_name <> 'public'"), auditLog,
+        privileges + rowSecurity.replacing("%filter%", with: "true") + auditLog,
+    ]
+
+    @Test(
+        "S10: a first generation is as its schema.sql makes tables in the live schema",
+        arguments: circumstances
+    )
+    func firstGeneration(setUp: String) async throws {
+        let expected = try await withRebuildScene { scene in
+            try await scene.database.execute(setUp)
+            try await scene.database.execute("SET search_path TO public; \(Tally.schema ?? "")")
+            return try await SchemaDump.of(in: scene.database)
+        }
+        try await withRebuildScene { scene in
+            try await scene.database.execute(setUp)
+            try scene.append(counted([1, 2, 2]))
+            #expect(try await scene.plan(Tally.self).refusals == [])
+            _ = try await scene.rebuild(Tally.self)
+            #expect(try await SchemaDump.of(in: scene.database) == expected)
+            #expect(try await scene.database.count("public.tally") == 2)
+            _ = try await scene.rebuild(Tally.self)
+            #expect(try await SchemaDump.of(in: scene.database) == expected)
+            _ = try await scene.control(Tally.self).rollback(patience: CutOverPatience())
+            #expect(try await SchemaDump.of(in: scene.database) == expected)
+        }
+    }
+
+    @Test("S10: a table that is new in a later generation has what its schema gives new tables")
+    func laterTable() async throws {
+        let setUp = Self.privileges + Self.rowSecurity.replacing("%filter%", with: "true")
+        let expected = try await withRebuildScene { scene in
+            try await scene.database.execute(setUp)
+            try await scene.database.execute("SET search_path TO public; \(Tally.schema ?? "")")
+            return try await SchemaDump.of(in: scene.database)
+        }
+        try await withRebuildScene { scene in
+            try await scene.database.execute(setUp)
+            try scene.append(counted([1, 2, 2]))
+            _ = try await scene.rebuild(SmallTally.self)
+            _ = try await scene.rebuild(Tally.self)
+            #expect(try await SchemaDump.of(in: scene.database) == expected)
+        }
+    }
+
+    @Test(
+        "S10: event triggers change no live table that was there before them",
+        arguments: [Shape.cloned, .declared]
+    )
+    func liveTables(shape: Shape) async throws {
+        let setUp = Self.rowSecurity.replacing("%filter%", with: "true") + Self.auditLog
+        try await withHazard(shape, setUp: setUp) { try await $0.passes() }
+    }
+
+    @Test("S10: sequences of a first generation have what their schema gives new ones")
+    func sequences() async throws {
+        let schema = """
+            CREATE TABLE note (id bigint PRIMARY KEY, words text,
+                number int GENERATED BY DEFAULT AS IDENTITY, other serial)
+            """
+        let expected = try await withRebuildScene { scene in
+            try await scene.database.execute(Self.privileges)
+            try await scene.database.execute("SET search_path TO public; \(schema)")
+            return try await SchemaDump.of(in: scene.database)
+        }
+        try await withRebuildScene { scene in
+            try await scene.database.execute(Self.privileges)
+            try scene.append((0..<3).map { Note.event(Int64($0)) })
+            try await GivenSQL.$schema.withValue(schema) {
+                _ = try await scene.rebuild(Notes.self)
+            }
+            #expect(try await SchemaDump.of(in: scene.database) == expected)
+        }
+    }
+
+    private static let refused = [
+        (
+            """
+            CREATE FUNCTION public.e() RETURNS event_trigger LANGUAGE plpgsql AS $$
+            DECLARE r record; BEGIN
+                FOR r IN SELECT * FROM pg_event_trigger_ddl_commands()
+                    WHERE object_type = 'table' AND schema_name = 'public' LOOP
+                    EXECUTE format('ALTER TABLE %s ADD made_at timestamptz', r.object_identity);
+                END LOOP; END$$
+            """, "adds the column made_at to "
+        ),
+        (
+            """
+            CREATE FUNCTION public.e() RETURNS event_trigger LANGUAGE plpgsql AS $$
+            BEGIN PERFORM FROM pg_event_trigger_ddl_commands() WHERE schema_name = 'public';
+                IF FOUND THEN RAISE EXCEPTION 'not on a Friday'; END IF; END$$
+            """, "Event triggers run when one is made: e."
+        ),
+    ]
+
+    @Test("S10: what cannot be given to a first generation is refused by name", arguments: refused)
+    func refusals(function: String, reason: String) async throws {
+        try await withRebuildScene { scene in
+            try await scene.database.execute(
+                """
+                \(function);
+                CREATE EVENT TRIGGER e ON ddl_command_end WHEN TAG IN ('CREATE TABLE')
+                EXECUTE FUNCTION public.e()
+                """
+            )
+            try scene.append(counted([1]))
+            let refusals = try await scene.plan(Tally.self).refusals
+            #expect(refusals.contains { $0.contains(reason) }, "\(refusals)")
+            await #expect(throws: ReadModelError.self) { _ = try await scene.rebuild(Tally.self) }
+            try await scene.database.execute("DROP EVENT TRIGGER e")
+            _ = try await scene.rebuild(Tally.self)
+        }
+    }
+
+    @Test("S10: a mark of schema.sql itself is refused, and event triggers are named beside it")
+    func ownMark() async throws {
+        try await withRebuildScene { scene in
+            try await scene.database.execute(Self.auditLog)
+            try scene.append((0..<3).map { Note.event(Int64($0)) })
+            let schema = """
+                CREATE TABLE note (id bigint PRIMARY KEY, words text);
+                ALTER TABLE note ENABLE ROW LEVEL SECURITY
+                """
+            try await GivenSQL.$schema.withValue(schema) {
+                let refusals = try await scene.plan(Notes.self).refusals
+                let reason =
+                    "schema.sql, or an event trigger (log_ddl), makes row-level security on note"
+                #expect(refusals.contains { $0.contains(reason) }, "\(refusals)")
+            }
+        }
+    }
+}
