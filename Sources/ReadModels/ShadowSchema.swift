@@ -61,12 +61,6 @@ struct ShadowSchema: Sendable {
             ).run(on: connection)
         } else {
             try await cloneLiveTables(owners, under: path, on: connection)
-            // Columns alone are copied, so the rest is of event triggers.
-            try await EventTriggers(homeSchema: homeSchema).strip(
-                try await describeTables(on: connection),
-                identified: projection.tables.map(\.name),
-                on: connection
-            )
         }
         try await OthersTables(live: live, homeSchema: homeSchema).give(owners, on: connection)
         let tables = try await describeTables(on: connection)
@@ -282,6 +276,12 @@ struct ShadowSchema: Sendable {
                 try await connection.execute(statement)
             }
         }
+        // Columns alone are copied, so the rest is of event triggers.
+        try await EventTriggers(homeSchema: homeSchema).strip(
+            try await describeTables(on: connection),
+            identified: projection.tables.map(\.name),
+            on: connection
+        )
     }
 
     private func describeTables(
