@@ -190,13 +190,26 @@ struct SQLChecks: Sendable {
     /// What depends on rows, such as a division by their number, says nothing here and is passed
     /// over.
     ///
+    /// - Parameters:
+    ///   - own: OIDs of the tables.
+    ///   - searchPath: The schemas in which the queries find them.
+    ///   - connection: Inside a transaction.
     /// - Returns: What the server can tell without rows: syntax, names, types, and writing.
+    /// - Throws: ``ServerError``.
     func rehearse(
+        on own: [UInt32],
         searchPath: [String],
         on connection: PostgresConnection
     ) async throws -> [String] {
         let file = SQLFile(name: "checks.sql", text: text)
         if let complaint = file.transactionComplaint { return [complaint] }
+        let read = try await relationsRead(searchPath: searchPath, on: connection) ?? own
+        let code = try await OthersCode(of: read, on: connection)
+        if let stranger = try await code.stranger(besides: own, on: connection) {
+            return [stranger + "."]
+        }
+        // They run as the owner, when there are rows.
+        guard code.readingOwners.isEmpty else { return [] }
         try await connection.execute(
             """
             SAVEPOINT checks; SET LOCAL transaction_read_only = on;

@@ -201,18 +201,30 @@ private struct GenerationCheck: Sendable {
         return answers
     }
 
-    /// As whom `checks.sql` reads the new tables.
-    private func checker(on connection: PostgresConnection) async throws -> RestrictedOperation? {
-        let code = try await OthersCode(of: record.tables.map(\.oid), on: connection)
+    /// As whom queries of `checks.sql` are run; nil where this role does no harm by it.
+    private func checker(
+        of checks: SQLChecks,
+        _ searchPath: [String],
+        on connection: PostgresConnection
+    ) async throws -> RestrictedOperation? {
+        let own = record.tables.map(\.oid)
+        let read = try await checks.relationsRead(searchPath: searchPath, on: connection) ?? own
+        let code = try await OthersCode(of: read, on: connection)
         let owners = code.readingOwners.sorted()
-        guard owners.count > 1 else { return owners.first.map { RestrictedOperation(owner: $0) } }
+        let reason: String
+        if owners.count > 1 {
+            reason =
+                "checks.sql reads tables on whose indexes functions of "
+                + "\(owners.joined(separator: " and ")) are, and can run as one of them only"
+        } else if let stranger = try await code.stranger(besides: own, on: connection) {
+            reason = stranger
+        } else {
+            return owners.first.map { RestrictedOperation(owner: $0) }
+        }
         throw ReadModelError.checkFailed(
             projection: projection.name,
             generation: record.number,
-            reasons: [
-                "checks.sql reads tables on whose indexes functions of \(owners.joined(separator: " and ")) "
-                    + "are, and can run as one of them only"
-            ]
+            reasons: [reason]
         )
     }
 
@@ -224,15 +236,17 @@ private struct GenerationCheck: Sendable {
     ) async throws -> Answer {
         switch question {
         case .queries(let text, let first):
-            let reasons = try await SQLChecks(text: text).reasons(
+            let checks = SQLChecks(text: text)
+            let path = try await SearchPaths.ofChecks(
+                in: record.homeSchema,
+                database.liveSchema,
+                on: connection
+            )
+            let reasons = try await checks.reasons(
                 projection: projection.name,
-                searchPath: try await SearchPaths.ofChecks(
-                    in: record.homeSchema,
-                    database.liveSchema,
-                    on: connection
-                ),
+                searchPath: path,
                 countingFrom: first,
-                as: try await checker(on: connection),
+                as: try await checker(of: checks, path, on: connection),
                 on: connection
             )
             return Answer(place: place, isAboutRows: false, reasons: reasons)

@@ -59,6 +59,25 @@ struct OthersCode: Sendable {
     /// - Returns: The owners in question: a query can have the rights of one only.
     var readingOwners: Set<String> { Set(readers.values) }
 
+    /// What is said of a table of somebody else that a query must not read, because a planner would run
+    /// what is on its indexes; nil when there is none.
+    ///
+    /// - Parameter own: OIDs of tables whose owner may run the query.
+    func stranger(
+        besides own: [UInt32],
+        on connection: PostgresConnection
+    ) async throws -> String? {
+        let others = readers.filter { !own.contains($0.key) }
+        guard let table = others.keys.min(), let owner = others[table] else { return nil }
+        let name = try await connection.query(
+            "SELECT $1::pg_catalog.oid::pg_catalog.regclass AS name",
+            [.int(Int64(table))]
+        ).first?["name"]
+        return "checks.sql reads \(name ?? "a table"), and a function of \(owner) on an index or "
+            + "statistics of it would run with the rights of another role: leave that table out, or "
+            + "have the function taken off"
+    }
+
     // Functions of the server that are not immutable, and tell or do nothing of other people's.
     private static let harmless = [
         "age", "array_to_json", "array_to_string", "clock_timestamp", "concat", "concat_ws", "date",

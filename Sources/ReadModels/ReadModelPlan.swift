@@ -316,7 +316,7 @@ private struct Planning {
         var findings = Findings(lines: lines)
         findings.views = try await DependentView.over(live.oids, on: connection)
         if let checks = projection.checks {
-            findings.lines += try await rehearse(checks, in: created.homeSchema, on: connection)
+            findings.lines += try await rehearse(checks, on: created, on: connection)
         }
         findings.lines += created.findings
         if !findings.lines.contains(where: { $0.level == .refuse }) {
@@ -334,15 +334,16 @@ private struct Planning {
     /// Tries `checks.sql` on the tables, which are empty.
     private func rehearse(
         _ checks: String,
-        in homeSchema: String,
+        on created: ShadowSchema.Created,
         on connection: PostgresConnection
     ) async throws -> [Finding] {
         let path = try await SearchPaths.ofChecks(
-            in: homeSchema,
+            in: created.homeSchema,
             database.liveSchema,
             on: connection
         )
         let complaints = try await SQLChecks(text: checks).rehearse(
+            on: created.tables.map(\.oid),
             searchPath: path,
             on: connection
         )

@@ -60,7 +60,7 @@ struct RowExchange: Sendable {
         _ fold: any Fold,
         on connection: PostgresConnection
     ) async throws -> [String: TableChanges] {
-        let code = try await othersCode(in: "ROW EXCLUSIVE", on: connection)
+        let code = try await othersCode(on: connection)
         try await assertNone(of: Hazard.ofWriting(oids, on: connection))
         var changes: [String: TableChanges] = [:]
         for table in tables {
@@ -135,13 +135,10 @@ struct RowExchange: Sendable {
     }
 
     /// What others have put onto the tables, which the lock keeps as it is until the end of the
-    /// transaction.
-    private func othersCode(
-        in mode: String,
-        on connection: PostgresConnection
-    ) async throws -> OthersCode {
+    /// transaction: CREATE INDEX CONCURRENTLY as well waits for it before its index is used.
+    private func othersCode(on connection: PostgresConnection) async throws -> OthersCode {
         let names = tables.map(\.name.sql).joined(separator: ", ")
-        try await connection.execute("LOCK TABLE \(names) IN \(mode) MODE")
+        try await connection.execute("LOCK TABLE \(names) IN ROW EXCLUSIVE MODE")
         let code = try await OthersCode(of: oids, on: connection)
         for table in tables {
             guard let writer = code.operation(.writing, table.oid) else { continue }
@@ -163,7 +160,7 @@ struct RowExchange: Sendable {
     ///
     /// - Throws: ``ReadModelError/rowRejected(_:)``.
     func fetch(for fold: any Fold, on connection: PostgresConnection) async throws {
-        let code = try await othersCode(in: "ACCESS SHARE", on: connection)
+        let code = try await othersCode(on: connection)
         for table in tables {
             try await table.fetch(
                 fold.table(named: table.name.name),

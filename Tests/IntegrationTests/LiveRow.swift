@@ -17,6 +17,7 @@ struct LiveRow: TableRow {
 struct Live: Projection {
     static let name = "live"
     static var schema: String? { GivenSQL.schema }
+    static var checks: String? { GivenSQL.checks }
     var rows = Table<LiveRow>()
 
     mutating func reduce(_ event: borrowing Event) throws {

@@ -102,6 +102,51 @@ struct OthersCodeTests {
         }
     }
 
+    @Test(
+        "X5: checks.sql evaluates it as the owner, and in no plan",
+        arguments: ["an index with a condition", "statistics"]
+    )
+    func checks(_ trick: String) async throws {
+        try await withTrick(trick, .cloned) { hazard in
+            let checks = "SELECT 1 FROM live WHERE v = 'x' AND v IS NULL; TABLE live LIMIT 0"
+            try await GivenSQL.$checks.withValue(checks) {
+                #expect(try await hazard.plan().refusals == [])
+                try await expectOwnRights(hazard, after: "the plan")
+                try await hazard.rebuild()
+                try await expectOwnRights(hazard, after: "the rebuild")
+            }
+        }
+    }
+
+    @Test("X5: checks.sql reads no table of others on which their code would run as the job")
+    func checksOfOthers() async throws {
+        let setUp =
+            Self.owned + """
+                ALTER TABLE s.live OWNER TO CURRENT_USER;
+                CREATE TABLE mal.other (v text);
+                ALTER TABLE mal.other OWNER TO %mal%;
+                CREATE INDEX ON mal.other (v) WHERE mal.f('x') = 'x';
+                CREATE VIEW s.through AS SELECT v FROM mal.other;
+                """
+        try await withHazard(setUp: setUp, roles: ["mal"]) { hazard in
+            try await hazard.execute("ALTER SEQUENCE s.own RESTART; ALTER SEQUENCE s.wrong RESTART")
+            for table in ["mal.other", "s.through", "live WHERE v IN (TABLE mal.other)"] {
+                try await GivenSQL.$checks.withValue("SELECT FROM \(table) LIMIT 0") {
+                    let refusals = try await hazard.plan().refusals
+                    #expect(
+                        refusals.contains { $0.hasPrefix("checks.sql reads mal.other, and a function") },
+                        "\(table): \(refusals)"
+                    )
+                    await #expect(throws: ReadModelError.self) { try await hazard.rebuild() }
+                }
+                try await expectOwnRights(hazard, after: table)
+            }
+            try await GivenSQL.$checks.withValue("SELECT FROM live LIMIT 0") {
+                try await hazard.rebuild()
+            }
+        }
+    }
+
     @Test("X5: truncate and follow evaluate it as the owner", arguments: tricks.keys.sorted())
     func inPlace(_ trick: String) async throws {
         try await withTrick(trick, .cloned) { hazard in
