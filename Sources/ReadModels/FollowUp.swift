@@ -109,6 +109,41 @@ struct FollowUps: Sendable {
             try await connection.execute(statement)
             return nil
         }
+        return try await connection.withTransaction { connection in
+            try await lock(relation, parent, on: connection)
+            return try await validate(statement, on: relation, to: parent, connection)
+        }
+    }
+
+    /// What stands on the tables stays as it is until the end of the transaction, as far as this role may
+    /// lock them.
+    private func lock(
+        _ relation: UInt32,
+        _ parent: UInt32,
+        on connection: PostgresConnection
+    ) async throws {
+        let locks = try await connection.query(
+            """
+            SELECT pg_catalog.format('LOCK TABLE %s IN SHARE UPDATE EXCLUSIVE MODE',
+                    $1::pg_catalog.oid::pg_catalog.regclass) AS child,
+                CASE WHEN pg_catalog.has_table_privilege($2::pg_catalog.oid,
+                    'UPDATE, DELETE, TRUNCATE') THEN pg_catalog.format(
+                    'LOCK TABLE %s IN ROW EXCLUSIVE MODE',
+                    $2::pg_catalog.oid::pg_catalog.regclass) END AS parent
+            """,
+            [.int(Int64(relation)), .int(Int64(parent))]
+        ).first
+        for column in ["child", "parent"] {
+            if let statement = locks?[column] { try await connection.execute(statement) }
+        }
+    }
+
+    private func validate(
+        _ statement: String,
+        on relation: UInt32,
+        to parent: UInt32,
+        _ connection: PostgresConnection
+    ) async throws -> String? {
         let code = try await OthersCode(of: [relation, parent], on: connection)
         let owner = code.owner(of: relation)
         // Validating reads both tables with the rights of one role.
@@ -122,9 +157,7 @@ struct FollowUps: Sendable {
             try await connection.execute(statement)
             return nil
         }
-        try await connection.withTransaction {
-            try await owner.define([statement], under: "pg_catalog", on: $0)
-        }
+        try await owner.define([statement], under: "pg_catalog", on: connection)
         return nil
     }
 

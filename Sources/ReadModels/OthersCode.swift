@@ -59,10 +59,14 @@ struct OthersCode: Sendable {
     /// - Returns: The owners in question: a query can have the rights of one only.
     var readingOwners: Set<String> { Set(readers.values) }
 
-    /// What is said of a table of somebody else that a query must not read, because a planner would run
-    /// what is on its indexes; nil when there is none.
+    /// Looks for a table of somebody else that a query must not read, because a planner would run what
+    /// is on its indexes.
     ///
-    /// - Parameter own: OIDs of tables whose owner may run the query.
+    /// - Parameters:
+    ///   - own: OIDs of tables whose owner may run the query.
+    ///   - connection: Where to ask for the table's name.
+    /// - Returns: What is said of it, as a clause; nil when there is none.
+    /// - Throws: ``ServerError``.
     func stranger(
         besides own: [UInt32],
         on connection: PostgresConnection
