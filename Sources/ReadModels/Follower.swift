@@ -296,6 +296,7 @@ extension ReadModelDatabase {
     ) async throws -> Result {
         let doing = "following '\(projection.name)'"
         return try await withConnection(as: "follow", doing: doing) { connection in
+            try await EventTriggerTrust.assert(on: connection)
             try await Bookkeeping.migrate(on: connection)
             try await takeLock(of: projection.name, on: connection)
             try await begin(projection.name, on: connection)

@@ -284,13 +284,16 @@ enum Hazard {
         ORDER BY 1
         """
 
-    // Whatever else depends on a table, its row type, or the sequence of an identity column: every
+    // Whatever else depends on a table, an index of it, its row type, or the sequence of an identity column: every
     // class that is not known to follow is named, whatever classes there will be. What is temporary is
     // one session's, which nobody else can wait for or drop: anybody could stop every swap by it.
     private static let dependantsQuery = """
         WITH target (classid, objid) AS (
             SELECT 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid, c.oid
             FROM pg_catalog.pg_class AS c WHERE c.oid = ANY ($1::pg_catalog.oid[])
+            UNION ALL
+            SELECT 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid, i.indexrelid
+            FROM pg_catalog.pg_index AS i WHERE i.indrelid = ANY ($1::pg_catalog.oid[])
             UNION ALL
             SELECT o.classid, o.objid FROM pg_catalog.pg_depend AS o
             WHERE o.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass

@@ -140,13 +140,13 @@ struct LiveTables: Sendable {
 
     /// Tables that were there before and that a role owns of which this one knows nothing, a sentence each.
     ///
-    /// Its owner sees all rows of a table. Known are this role, roles that it was made a member of,
-    /// superusers and the owner of the schema.
+    /// Its owner sees all rows of a table. Known are this role, superusers and the owner of the schema;
+    /// a membership says that this role may act for another, not that its tables are the read model.
     func strangers(on connection: PostgresConnection) async throws -> [String] {
         let rows = try await connection.query(
             """
             SELECT c.oid::pg_catalog.regclass AS name, o.rolname AS owner,
-                CASE WHEN NOT me.rolsuper THEN pg_catalog.format(
+                CASE WHEN NOT pg_catalog.pg_has_role(o.oid, 'MEMBER') THEN pg_catalog.format(
                     ' Where this role is to act for it: GRANT %I TO %I.', o.rolname, me.rolname) END
                     AS membership
             FROM pg_catalog.pg_class AS c
@@ -157,7 +157,6 @@ struct LiveTables: Sendable {
             JOIN pg_catalog.pg_roles AS me ON me.rolname = current_user
             WHERE c.oid = ANY ($1::pg_catalog.oid[]) AND NOT o.rolsuper AND o.oid <> me.oid
                 AND o.oid <> CASE s.rolname WHEN 'pg_database_owner' THEN d.datdba ELSE s.oid END
-                AND (me.rolsuper OR NOT pg_catalog.pg_has_role(me.oid, o.oid, 'MEMBER'))
             ORDER BY 1
             """,
             [.ints(oids.map { Int64($0) })]

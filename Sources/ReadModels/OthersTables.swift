@@ -19,10 +19,11 @@ struct OthersTables: Sendable {
     ) async throws -> [String: String] {
         let rows = try await connection.query(
             """
-            SELECT c.relname, r.rolname, pg_catalog.pg_has_role(r.oid, 'MEMBER') AS is_member,
+            SELECT c.relname, r.rolname, pg_catalog.pg_has_role(r.oid, 'USAGE')
+                    AND \(Membership.maySet("r.oid")) AS is_member,
                 pg_catalog.format('%s: the role %I is not a member of %I, who owns it: '
-                    'GRANT %I TO %I', c.oid::pg_catalog.regclass, current_user, r.rolname, r.rolname,
-                    current_user) AS reason
+                    '%s', c.oid::pg_catalog.regclass, current_user, r.rolname,
+                    \(Membership.grant("r.rolname"))) AS reason
             FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_roles AS r ON r.oid = c.relowner
             WHERE c.oid = ANY ($1::pg_catalog.oid[]) AND r.rolname <> current_user ORDER BY 1
             """,

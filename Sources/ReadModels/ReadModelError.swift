@@ -79,6 +79,8 @@ package enum ReadModelError: Error, Equatable, Sendable {
     case newerBookkeeping(found: Int, supported: Int)
     /// Others can change the schema `reprise`, or have their code run by those who use it.
     case untrustedBookkeeping(reasons: [String])
+    /// Event triggers would run code of others with this role's rights.
+    case untrustedEventTriggers(reasons: [String])
 }
 
 extension ReadModelError: CustomStringConvertible {
@@ -245,6 +247,14 @@ extension ReadModelError: CustomStringConvertible {
                 Self.unchanged,
                 "Take these away (ALTER … OWNER TO, REVOKE, DROP TRIGGER), or run the command as the "
                     + "schema's owner. A schema that Reprise did not make is to be dropped."
+            )
+        case .untrustedEventTriggers(let reasons):
+            (
+                "Event triggers would run code of other roles with the rights of this one:\n"
+                    + Self.list(reasons),
+                Self.unchanged,
+                "Give the function to a superuser (ALTER FUNCTION … OWNER TO), who reads it first, or "
+                    + "type ALTER EVENT TRIGGER … DISABLE."
             )
         case .newerBookkeeping(let found, let supported):
             (

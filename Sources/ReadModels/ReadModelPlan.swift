@@ -71,6 +71,7 @@ extension ReadModelDatabase {
         ledgerEnd: Position? = nil
     ) async throws -> ReadModelPlan {
         try await withConnection(as: "plan", doing: "planning '\(projection.name)'") { connection in
+            try await EventTriggerTrust.assert(on: connection)
             try await Bookkeeping.bringUpToDate(on: connection)
             try await connection.execute("BEGIN")
             do {

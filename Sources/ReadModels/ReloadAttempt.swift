@@ -291,10 +291,13 @@ struct ReloadAttempt: Sendable {
             runID: run.id,
             tables: fence.live.tables.map { table in
                 let rows = encoded.first { $0.copy.target.name == table.name.name }
+                let before = fence.live.generation?.tables.first { $0.oid == table.oid }
                 return .init(
                     name: table.name.name,
                     oid: table.oid,
-                    rowCount: rows?.copy.table.count
+                    rowCount: rows?.copy.table.count,
+                    // What schema.sql said when the table was made.
+                    shape: before?.shape
                 )
             }
         )

@@ -98,6 +98,7 @@ extension ReadModelDatabase {
         _ body: @Sendable (Run) async throws -> Result
     ) async throws -> Result {
         try await withConnection(as: "run", doing: "recording the run") { connection in
+            try await EventTriggerTrust.assert(on: connection)
             try await Bookkeeping.migrate(on: connection)
             let run = try await begin(
                 projection: projection,

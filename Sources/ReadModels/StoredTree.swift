@@ -168,7 +168,7 @@ extension StoredTree {
     }
 
     // `operName` is what an IN was written with; its operators stand beside it.
-    private static let names = ["alias", "eref", "aliasname", "colnames", "operName"]
+    private static let names = ["alias", "eref", "aliasname", "colnames", "operName", "resname"]
     private static let numbers = [
         "location", "stmt_location", "stmt_len", "list_start", "list_end", "varno", "varattno",
         "vartype", "vartypmod", "varcollid", "varlevelsup", "varnosyn", "varattnosyn",

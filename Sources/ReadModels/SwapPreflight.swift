@@ -103,10 +103,11 @@ struct SwapPreflight: Sendable {
             CROSS JOIN LATERAL pg_catalog.aclexplode(t.attacl) AS a
             WHERE a.grantor <> c.relowner
         )
-        SELECT n.subject, pg_catalog.format('the role %I is not a member of %I, who owns it: '
-            || 'GRANT %I TO %I', current_user, r.rolname, r.rolname, current_user) AS note
+        SELECT n.subject, pg_catalog.format('the role %I is not a member of %I, who '
+            || 'owns it: %s', current_user, r.rolname, \(Membership.grant("r.rolname"))) AS note
         FROM needed AS n JOIN pg_catalog.pg_roles AS r ON r.oid = n.owner
-        WHERE NOT pg_catalog.pg_has_role(n.owner, 'USAGE') AND $2 <> $3
+        WHERE NOT (pg_catalog.pg_has_role(n.owner, 'USAGE') AND \(Membership.maySet("n.owner")))
+            AND $2 <> $3
         UNION ALL
         SELECT DISTINCT 'schema ' || s.oid::pg_catalog.regnamespace, pg_catalog.format(
             'the role %I may not create anything in it: GRANT CREATE ON SCHEMA %s TO %I',
@@ -116,9 +117,9 @@ struct SwapPreflight: Sendable {
             AND NOT pg_catalog.has_schema_privilege(s.oid, 'CREATE')
         UNION ALL
         SELECT 'grants on ' || g.subject, pg_catalog.format('%I passed some on, and the role %I '
-            || 'cannot act as it: GRANT %I TO %I', r.rolname, current_user, r.rolname, current_user)
+            || 'cannot act as it: %s', r.rolname, current_user, \(Membership.grant("r.rolname")))
         FROM grantor AS g JOIN pg_catalog.pg_roles AS r ON r.oid = g.role
-        WHERE NOT pg_catalog.pg_has_role(g.role, 'MEMBER')
+        WHERE NOT (\(Membership.maySet("g.role")))
         UNION ALL
         SELECT 'grants on ' || g.subject, pg_catalog.format('%I passed some on, and may not look the '
             || 'table up any more: GRANT USAGE ON SCHEMA %I TO %I', r.rolname, $3, r.rolname)

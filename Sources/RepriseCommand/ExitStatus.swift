@@ -70,7 +70,7 @@ enum ExitStatus: Int32, CaseIterable {
                 .behindLive:
                 .tryAgain
             case .refusedByPlan, .nothingToMove, .changedMeanwhile, .newerBookkeeping,
-                .untrustedBookkeeping,
+                .untrustedBookkeeping, .untrustedEventTriggers,
                 .positionUnreadable, .positionMisfit, .positionUnknown, .positionUnwritten:
                 .refused
             case .checkFailed: .checkFailed

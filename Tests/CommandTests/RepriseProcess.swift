@@ -8,6 +8,8 @@ struct RepriseProcess {
     let folder: String
     /// What it is given as `DATABASE_URL`; nil leaves the variable out.
     var databaseURL: String?
+    /// Settings that every command gets by the environment.
+    var settings: [String: String] = [:]
 
     /// A command beside a scene: its database, and its ledger by the environment.
     init(_ scene: RebuildScene) {
@@ -39,7 +41,7 @@ struct RepriseProcess {
     ) async throws -> ChildProcess.Outcome {
         try await ChildProcess.run(
             "env",
-            try prefix(dropping: environment) + arguments,
+            try prefix(dropping: settings.merging(environment) { $1 }) + arguments,
             environment: laidOver(environment),
             input: input
         )
@@ -53,7 +55,7 @@ struct RepriseProcess {
     ) async throws -> (result: Result, outcome: ChildProcess.Outcome) {
         try await ChildProcess.withRunning(
             "env",
-            try prefix(dropping: environment) + Self.words(line),
+            try prefix(dropping: settings.merging(environment) { $1 }) + Self.words(line),
             environment: laidOver(environment),
             body
         )
@@ -64,7 +66,7 @@ struct RepriseProcess {
         _ line: String,
         environment: [String: String] = [:]
     ) async throws -> ChildProcess.Outcome {
-        let command = try (prefix(dropping: environment) + Self.words(line))
+        let command = try (prefix(dropping: settings.merging(environment) { $1 }) + Self.words(line))
             .map { "'\($0)'" }.joined(separator: " ")
         return try await ChildProcess.run(
             "script",
@@ -74,7 +76,7 @@ struct RepriseProcess {
     }
 
     private func laidOver(_ environment: [String: String]) -> [String: String] {
-        var all = environment
+        var all = settings.merging(environment) { $1 }
         if let databaseURL { all["DATABASE_URL"] = all["DATABASE_URL"] ?? databaseURL }
         return all
     }

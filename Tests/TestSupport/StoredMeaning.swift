@@ -21,13 +21,15 @@ package enum StoredMeaning {
     }
 
     // Places in the source, names that the FROM list alone has, the look of a call, and columns by
-    // number, of which a table may have dropped some: their names stand in the dump.
+    // number, of which a table may have dropped some: their names stand in the dump, and so do those of
+    // result columns.
     private static let passed: Set<String> = [
         ":location", ":stmt_location", ":stmt_len", ":list_start", ":list_end", ":funcformat",
         ":coercionformat", ":relabelformat", ":resulttype_format", ":convertformat",
         ":coerceformat", ":rowformat", ":row_format", ":aliasname", ":colnames", ":varattno",
         ":varattnosyn", ":varnosyn", ":resorigcol", ":joinleftcols", ":joinrightcols",
         ":operName", ":selectedCols", ":insertedCols", ":updatedCols", ":extraUpdatedCols",
+        ":resname",
     ]
 
     // A FROM list's names, which are told where they matter; what closes them is passed as well.

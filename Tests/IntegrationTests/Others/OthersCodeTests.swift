@@ -145,6 +145,41 @@ struct OthersCodeTests {
         }
     }
 
+    @Test("X5: the function of an event trigger that belongs to another role runs in no command")
+    func eventTrigger() async throws {
+        let setUp =
+            Self.owned + """
+                CREATE FUNCTION mal.et() RETURNS event_trigger LANGUAGE plpgsql AS
+                'BEGIN PERFORM mal.f(''x''); END';
+                ALTER FUNCTION mal.et() OWNER TO %mal%;
+                CREATE EVENT TRIGGER et ON ddl_command_end EXECUTE FUNCTION mal.et();
+                """
+        try await withHazard(setUp: setUp, roles: ["mal"]) { hazard in
+            try await hazard.execute("SELECT setval('s.wrong', 1, false)")
+            var options = FollowOptions()
+            options.endsAtEnd = true
+            let follow = Follow(
+                of: Live.self,
+                from: try hazard.scene.ledger(),
+                into: hazard.scene.target,
+                options: options
+            )
+            let control = hazard.scene.control(Live.self)
+            let commands: [() async throws -> Void] = [
+                { _ = try await hazard.plan() }, { try await hazard.rebuild() },
+                { try await hazard.rebuild(.truncate) }, { try await follow.run() },
+                { _ = try await control.prune(keep: 0) },
+            ]
+            for command in commands {
+                let error = await #expect(throws: ReadModelError.self) { try await command() }
+                #expect("\(error as Any)".contains("its function mal.et() belongs to"))
+            }
+            try await expectOwnRights(hazard, after: "the refusals")
+            try await hazard.execute("ALTER EVENT TRIGGER et DISABLE")
+            try await hazard.rebuild()
+        }
+    }
+
     @Test("X5: truncate and follow evaluate it as the owner", arguments: tricks.keys.sorted())
     func inPlace(_ trick: String) async throws {
         try await withTrick(trick, .cloned) { hazard in

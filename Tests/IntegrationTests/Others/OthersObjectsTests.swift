@@ -84,6 +84,25 @@ struct OthersObjectsTests {
         }
     }
 
+    @Test("X12: a policy or rule of a temporary table of another session stops no command")
+    func temporaryPolicies() async throws {
+        try await withHazard(setUp: "") { hazard in
+            try await hazard.database.withConnection { session in
+                try await session.execute(
+                    """
+                    CREATE TEMPORARY TABLE u (i int);
+                    ALTER TABLE u ENABLE ROW LEVEL SECURITY;
+                    CREATE POLICY p ON u USING (EXISTS (SELECT FROM s.live));
+                    CREATE RULE r AS ON INSERT TO u DO ALSO SELECT 1 FROM s.live
+                    """
+                )
+                #expect(try await hazard.plan().findings.allSatisfy { !$0.text.contains("pg_temp") })
+                try await hazard.rebuild()
+                try await hazard.rollback()
+            }
+        }
+    }
+
     @Test("X12: what is temporary in the session of another stops no swap")
     func temporaryObjects() async throws {
         try await withHazard(setUp: "") { hazard in

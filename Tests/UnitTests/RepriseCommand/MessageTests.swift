@@ -35,7 +35,7 @@ struct MessageTests {
         (.nothingToMove(projection: "p", reason: "r"), 3),
         (.changedMeanwhile(projection: "p", reason: "r"), 3),
         (.newerBookkeeping(found: 2, supported: 1), 3),
-        (.untrustedBookkeeping(reasons: ["r"]), 3),
+        (.untrustedBookkeeping(reasons: ["r"]), 3), (.untrustedEventTriggers(reasons: ["r"]), 3),
         (.checkFailed(projection: "p", generation: 1, reasons: []), 1),
         (.positionUnreadable(projection: "p", reason: "r"), 3),
         (.positionMisfit(projection: "p", generation: 1, position: "a", format: .number), 3),

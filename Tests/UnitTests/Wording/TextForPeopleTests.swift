@@ -123,6 +123,7 @@ struct TextForPeopleTests {
             .positionUnreadable(projection: "p", reason: text),
             .positionMisfit(projection: "p", generation: 1, position: text, format: .number),
             .positionUnwritten(projection: "p", rows: text), .untrustedBookkeeping(reasons: [text]),
+            .untrustedEventTriggers(reasons: [text]),
         ]
         return errors.map { "\($0)" }
             + errors.map { "\(LaterFailure(projection: "p", cause: $0))" }
