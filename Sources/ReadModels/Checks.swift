@@ -184,6 +184,38 @@ struct SQLChecks: Sendable {
         return reasons
     }
 
+    /// What keeps queries from being planned, or from being run by the one role whose code is on indexes of
+    /// what they read, and whether there is no such code.
+    private func obstacles(
+        _ own: [UInt32],
+        _ searchPath: [String],
+        on connection: PostgresConnection
+    ) async throws -> ([String], isHarmless: Bool) {
+        var obstacles: [String] = []
+        var isHarmless = true
+        let queries = SQLFile(name: "checks.sql", text: text).queries ?? [text]
+        for (index, query) in queries.enumerated() {
+            let read =
+                try await SQLChecks(text: query).relationsRead(
+                    searchPath: searchPath,
+                    on: connection
+                ) ?? own
+            let code = try await OthersCode(of: read, on: connection)
+            guard let owner = code.readingOwners.min() else { continue }
+            isHarmless = false
+            if let stranger = try await code.stranger(besides: own, on: connection) {
+                obstacles.append(stranger + ".")
+            } else if read.contains(where: { code.owner(of: $0)?.owner != owner }) {
+                obstacles.append(
+                    "query \(index + 1) of checks.sql reads tables of several owners, and a function of "
+                        + "\(owner) on an index of one would run with the rights of another: give the "
+                        + "tables one owner, or have the function taken off."
+                )
+            }
+        }
+        return (obstacles, isHarmless)
+    }
+
     /// Runs them over tables that are still empty, so that a misspelt column is found before an
     /// hour of folding and not after.
     ///
@@ -203,13 +235,9 @@ struct SQLChecks: Sendable {
     ) async throws -> [String] {
         let file = SQLFile(name: "checks.sql", text: text)
         if let complaint = file.transactionComplaint { return [complaint] }
-        let read = try await relationsRead(searchPath: searchPath, on: connection) ?? own
-        let code = try await OthersCode(of: read, on: connection)
-        if let stranger = try await code.stranger(besides: own, on: connection) {
-            return [stranger + "."]
-        }
-        // They run as the owner, when there are rows.
-        guard code.readingOwners.isEmpty else { return [] }
+        let (obstacles, isHarmless) = try await obstacles(own, searchPath, on: connection)
+        // Where it is not, they run as the owner, when there are rows.
+        guard obstacles.isEmpty, isHarmless else { return obstacles }
         try await connection.execute(
             """
             SAVEPOINT checks; SET LOCAL transaction_read_only = on;

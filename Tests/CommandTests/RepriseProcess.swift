@@ -41,7 +41,7 @@ struct RepriseProcess {
     ) async throws -> ChildProcess.Outcome {
         try await ChildProcess.run(
             "env",
-            try prefix(dropping: settings.merging(environment) { $1 }) + arguments,
+            try prefix(dropping: environment) + arguments,
             environment: laidOver(environment),
             input: input
         )
@@ -55,7 +55,7 @@ struct RepriseProcess {
     ) async throws -> (result: Result, outcome: ChildProcess.Outcome) {
         try await ChildProcess.withRunning(
             "env",
-            try prefix(dropping: settings.merging(environment) { $1 }) + Self.words(line),
+            try prefix(dropping: environment) + Self.words(line),
             environment: laidOver(environment),
             body
         )
@@ -66,7 +66,7 @@ struct RepriseProcess {
         _ line: String,
         environment: [String: String] = [:]
     ) async throws -> ChildProcess.Outcome {
-        let command = try (prefix(dropping: settings.merging(environment) { $1 }) + Self.words(line))
+        let command = try (prefix(dropping: environment) + Self.words(line))
             .map { "'\($0)'" }.joined(separator: " ")
         return try await ChildProcess.run(
             "script",
@@ -92,7 +92,7 @@ struct RepriseProcess {
         let foreign = ProcessInfo.processInfo.environment.keys.filter {
             ($0.hasPrefix("REPRISE_") || $0 == "NO_COLOR"
                 || databaseURL == nil && ($0 == "DATABASE_URL" || $0.hasPrefix("PG")))
-                && kept[$0] == nil
+                && kept[$0] == nil && settings[$0] == nil
         }
         return ["-C", folder] + foreign.flatMap { ["-u", $0] } + [try BuiltProgram("reprise").path]
     }
