@@ -11,6 +11,16 @@ struct EventTriggers: Sendable {
         var objects: Set<String> = []
         /// Names of tables that they gave another replica identity.
         var identified: [String] = []
+        /// What they make on tables or set for them, by the tables' names.
+        var features: [String: [TableFeature]] = [:]
+        /// Columns that they add, by the tables' names.
+        var columns: [String: [Column]] = [:]
+    }
+
+    struct Column: Sendable {
+        let name: String
+        /// As features of the table call it.
+        let key: String
     }
 
     /// The names of those that are switched on.
@@ -53,36 +63,89 @@ struct EventTriggers: Sendable {
     /// - Parameters:
     ///   - tables: Names of tables in the home schema.
     ///   - query: Of what stands on tables: its parameter is the schema's name, its column `object`.
+    ///   - searchPath: Under which features are read.
     ///   - connection: Inside a transaction.
     /// - Returns: What the event triggers put onto the tables.
     /// - Throws: Lock failures, and what is no error of the server.
     func marks(
         on tables: [String],
         by query: String,
+        searchPath: [String],
         on connection: PostgresConnection
     ) async throws -> Marks {
         try await undoing(on: connection) {
-            for (number, table) in tables.enumerated() {
+            var marks = Marks()
+            // Indexes and statistics that a trigger makes by name must not be there yet.
+            let away = "reprise_original_\(UInt32.random(in: .min ... .max))"
+            let home = SQLText.identifier(homeSchema)
+            try await connection.execute(
+                "ALTER SCHEMA \(home) RENAME TO \(away); CREATE SCHEMA \(home)"
+            )
+            for table in tables {
+                let original = QualifiedName(schema: away, name: table)
                 let name = QualifiedName(schema: homeSchema, name: table)
-                let original = QualifiedName(schema: homeSchema, name: "reprise_like_\(number)")
-                let renaming = SQLText.identifier(original.name)
-                try await connection.execute("ALTER TABLE \(name.sql) RENAME TO \(renaming)")
+                marks.columns[table] = try await addColumns(of: original, to: name, on: connection)
                 try await Self.makeLike(of: original, as: name, on: connection)
             }
             let objects = try await connection.query(query, [.text(homeSchema)]).rows
-            let identified = try await connection.query(
+            marks.objects = Set(try objects.map { try $0.string("object") })
+            marks.identified = try await connection.query(
                 """
                 SELECT c.relname FROM pg_catalog.pg_class AS c
                 WHERE c.oid IN (\(SchemaContents.relationsOfNamed)) AND c.relkind = 'r'
                     AND c.relreplident IN ('f', 'n') AND c.relname = ANY ($2::pg_catalog.text[])
                 """,
                 [.text(homeSchema), .texts(tables)]
-            ).rows
-            return Marks(
-                objects: Set(try objects.map { try $0.string("object") }),
-                identified: try identified.map { try $0.string("relname") }
+            ).rows.map { try $0.string("relname") }
+            let likes = try await Catalogue.tables(
+                tables.map { QualifiedName(schema: homeSchema, name: $0) },
+                on: connection
             )
+            let shapes = try await TableShape.capture(
+                of: likes.map(\.oid),
+                for: homeSchema,
+                searchPath: searchPath,
+                on: connection
+            )
+            marks.features = shapes.mapValues { $0.inOrder.filter { !Self.isOfLike($0) } }
+            return marks
         } ?? Marks()
+    }
+
+    /// Finds columns that are added to any table of that name, and takes them off the original: its like
+    /// gets them anyway.
+    private func addColumns(
+        of original: QualifiedName,
+        to name: QualifiedName,
+        on connection: PostgresConnection
+    ) async throws -> [Column] {
+        let columns = try await undoing(on: connection) {
+            try await connection.execute(
+                "CREATE TABLE \(name.sql) (reprise_probe pg_catalog.int4 PRIMARY KEY)"
+            )
+            return try await connection.query(
+                """
+                SELECT a.attname, 'column ' || pg_catalog.quote_ident(a.attname) AS key
+                FROM pg_catalog.pg_attribute AS a
+                WHERE a.attrelid = $1::pg_catalog.regclass AND a.attnum > 1 AND NOT a.attisdropped
+                """,
+                [.text(name.sql)]
+            ).rows.map { Column(name: try $0.string("attname"), key: try $0.string("key")) }
+        }
+        for column in columns ?? [] {
+            let quoted = SQLText.identifier(column.name)
+            try await connection.execute(
+                "ALTER TABLE \(original.sql) DROP COLUMN IF EXISTS \(quoted) CASCADE"
+            )
+        }
+        return columns ?? []
+    }
+
+    /// Whether a table that ``makeLike(of:as:on:)`` makes has it without any event trigger.
+    static func isOfLike(_ feature: TableFeature) -> Bool {
+        ["column", "not", "sequence", "access", "tablespace"].contains(feature.kind)
+            || feature.isPrimaryKey || feature.value.hasSuffix(" AS IDENTITY")
+            || feature.value.hasPrefix("GENERATED ALWAYS AS (")
     }
 
     /// Makes a table with the columns and the key of another, in one command: what a person would type.
@@ -128,7 +191,9 @@ struct EventTriggers: Sendable {
         } catch let error as ServerError where !error.isLockFailure {
             // What refuses it says so of the real tables as well, or lets them be.
         }
-        try await connection.execute("ROLLBACK TO SAVEPOINT reprise_probe")
+        try await connection.execute(
+            "ROLLBACK TO SAVEPOINT reprise_probe; RELEASE SAVEPOINT reprise_probe"
+        )
         return found
     }
 }

@@ -19,22 +19,23 @@ struct SchemaFile: Sendable {
 
     /// Runs the file in the open transaction.
     ///
+    /// - Returns: What event triggers put onto its tables.
     /// - Throws: ``ReadModelError/refusedByPlan(projection:reasons:)`` when it fails or does
     ///   anything but make tables; the caller then rolls back.
-    func run(on connection: PostgresConnection) async throws {
-        try await connection.execute(declarationOfOutside)
+    func run(on connection: PostgresConnection) async throws -> EventTriggers.Marks {
+        try await connection.execute(traces.declarationOfOutside)
         let triggers = try await EventTriggers.names(on: connection)
-        var known = try await strongLocks(on: connection)
+        var known = try await traces.strong(on: connection)
         if !triggers.isEmpty {
             known.formUnion(
                 try await eventTriggers.whileProbing(on: connection) {
-                    try await strongLocks(on: connection)
+                    try await traces.strong(on: connection)
                 } ?? []
             )
         }
         try await runText(on: connection)
-        let locks = try await strongLocks(on: connection).subtracting(known)
-        let outside = try await relationsOutside(among: locks, on: connection)
+        let locks = try await traces.strong(on: connection).subtracting(known)
+        let outside = try await traces.relationsOutside(among: locks, on: connection)
         var reasons = locks.compactMap { lock in
             outside[lock.relation] ?? lock.newcomer
         }.map {
@@ -46,8 +47,8 @@ struct SchemaFile: Sendable {
             "schema.sql makes \($0); it may hold tables only. What the tables need belongs into "
                 + "setup.sql."
         }
-        let marks = try await marks(besides: triggers, on: connection)
-        reasons += marks.map {
+        let (own, given) = try await marks(besides: triggers, on: connection)
+        reasons += own.map {
             "schema.sql\(alternative(triggers)) makes \($0). Put it onto the live table: a swap "
                 + "carries it over to the new one."
         }
@@ -61,9 +62,12 @@ struct SchemaFile: Sendable {
         guard reasons.isEmpty else {
             throw ReadModelError.refusedByPlan(projection: projection, reasons: reasons)
         }
+        return given
     }
 
     private var eventTriggers: EventTriggers { EventTriggers(homeSchema: homeSchema) }
+
+    private var traces: RelationLocks { RelationLocks(besides: homeSchema) }
 
     private func alternative(_ triggers: [String]) -> String {
         triggers.isEmpty ? "" : ", or an event trigger (\(triggers.joined(separator: ", "))),"
@@ -74,17 +78,18 @@ struct SchemaFile: Sendable {
     private func marks(
         besides triggers: [String],
         on connection: PostgresConnection
-    ) async throws -> [String] {
+    ) async throws -> (own: [String], given: EventTriggers.Marks) {
         let found = try await objects(Self.marksQuery, on: connection)
-        guard !triggers.isEmpty else { return found }
+        guard !triggers.isEmpty else { return (found, EventTriggers.Marks()) }
         let tables = try await objects(Self.plainTablesQuery, on: connection)
         let given = try await eventTriggers.marks(
             on: tables,
             by: Self.marksQuery,
+            searchPath: [homeSchema, liveSchema],
             on: connection
         )
         let own = found.filter { !given.objects.contains($0) }
-        guard own.isEmpty else { return own }
+        guard own.isEmpty else { return (own, given) }
         try await eventTriggers.strip(
             try await Catalogue.tables(
                 tables.map { QualifiedName(schema: homeSchema, name: $0) },
@@ -93,7 +98,7 @@ struct SchemaFile: Sendable {
             identified: given.identified,
             on: connection
         )
-        return []
+        return ([], given)
     }
 
     /// Runs it where its names are looked up: in the live schema only if nobody else can make
@@ -114,74 +119,6 @@ struct SchemaFile: Sendable {
                 + "qualified, because \(distrust)"
             throw ReadModelError.refusedByPlan(projection: projection, reasons: reasons + [note])
         }
-    }
-
-    private struct StrongLock: Hashable {
-        let relation: Int64
-        let mode: String
-        /// The relation's name when it exists, outside the home schema.
-        let newcomer: String?
-    }
-
-    /// A cursor that knows the names of what the file has dropped, or moved into the home schema.
-    ///
-    /// It sees the catalogue as it was when it was declared; which names are asked for is said when rows are
-    /// fetched from it. So it costs nothing where there are many relations.
-    private var declarationOfOutside: String {
-        """
-        DECLARE "reprise outside" NO SCROLL CURSOR FOR
-        SELECT c.oid, n.nspname || '.' || c.relname AS name
-        FROM pg_catalog.pg_class AS c
-        JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-        WHERE c.oid = ANY (pg_catalog.current_setting('reprise.locked', true)::pg_catalog.oid[])
-            AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND n.nspname !~ '^pg_'
-            AND n.nspname NOT IN (\(SQLText.literal(homeSchema)), 'information_schema')
-        """
-    }
-
-    private func relationsOutside(
-        among locks: Set<StrongLock>,
-        on connection: PostgresConnection
-    ) async throws -> [Int64: String] {
-        try await connection.query(
-            "SELECT pg_catalog.set_config('reprise.locked', $1::pg_catalog.oid[]::pg_catalog.text, true)",
-            [.ints(Set(locks.map(\.relation)).sorted())]
-        )
-        let result = try await connection.query("FETCH ALL FROM \"reprise outside\"")
-        try await connection.execute("CLOSE \"reprise outside\"")
-        return try Dictionary(
-            uniqueKeysWithValues: result.rows.map { (try $0.int("oid"), try $0.string("name")) }
-        )
-    }
-
-    /// Locks of this session that a change of rows or of a definition leaves until the transaction
-    /// ends.
-    ///
-    /// SHARE ROW EXCLUSIVE is not among them: a foreign key takes it on the other table.
-    private func strongLocks(on connection: PostgresConnection) async throws -> Set<StrongLock> {
-        let result = try await connection.query(
-            """
-            SELECT l.relation, l.mode, CASE
-                WHEN n.nspname <> $1 AND n.nspname !~ '^pg_' THEN n.nspname || '.' || c.relname
-                END AS newcomer
-            FROM pg_catalog.pg_locks AS l
-            LEFT JOIN pg_catalog.pg_class AS c ON c.oid = l.relation
-            LEFT JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-            WHERE l.pid = pg_catalog.pg_backend_pid() AND l.locktype = 'relation' AND l.mode IN (
-                'RowExclusiveLock', 'ShareUpdateExclusiveLock', 'ShareLock', 'ExclusiveLock',
-                'AccessExclusiveLock')
-            """,
-            [.text(homeSchema)]
-        )
-        return Set(
-            try result.rows.map {
-                StrongLock(
-                    relation: try $0.int("relation"),
-                    mode: try $0.string("mode"),
-                    newcomer: $0["newcomer"]
-                )
-            }
-        )
     }
 
     private func objects(

@@ -50,8 +50,9 @@ struct ShadowSchema: Sendable {
         )
         let owners = try await OthersTables(live: live, homeSchema: homeSchema)
             .admit(for: projection.name, on: connection)
+        var marks = EventTriggers.Marks()
         if let schema = projection.schema {
-            try await SchemaFile(
+            marks = try await SchemaFile(
                 text: schema,
                 projection: projection.name,
                 homeSchema: homeSchema,
@@ -83,6 +84,8 @@ struct ShadowSchema: Sendable {
             path: path
         ).make(on: connection)
         guard refusals.isEmpty else { throw refusal(refusals) }
+        let changes = try await changes(of: tables, found, merges, by: marks, on: connection)
+        guard changes.isEmpty else { throw refusal(changes) }
         try await connection.revokeAll(inHome: homeSchema)
         let others = try await otherMeanings(of: tables, on: connection)
         guard others.isEmpty else { throw refusal(others) }
@@ -124,17 +127,59 @@ struct ShadowSchema: Sendable {
         ).refusals(on: connection)
     }
 
-    /// What each table is to have, in the order the projection declares them.
-    private func merge(
+    /// What event triggers would change on live tables, a sentence for each.
+    private func changes(
+        of tables: [TableDescription],
         _ found: [String: TableShape],
+        _ merges: [ShapeMerge],
+        by marks: EventTriggers.Marks,
         on connection: PostgresConnection
-    ) async throws -> [ShapeMerge] {
-        let shapes = try await TableShape.capture(
+    ) async throws -> [String] {
+        let triggers = try await EventTriggers.names(on: connection)
+        guard !triggers.isEmpty else { return [] }
+        let shapes = try await liveShapes(on: connection)
+        var pairs: [EventTriggerChanges.Table] = []
+        for (index, table) in tables.enumerated() {
+            let name = table.name.name
+            guard let real = live.tables.first(where: { $0.name.name == name }) else { continue }
+            let liveShape = shapes[name] ?? [:]
+            let declared = projection.tables[index].columnNames
+            // A clone has nothing but what is its live twin's.
+            let others = (found[name] ?? [:]).inOrder.filter { liveShape[$0.key] == nil }
+            pairs.append(
+                EventTriggerChanges.Table(
+                    oid: table.oid,
+                    live: real.oid,
+                    merge: merges[index],
+                    liveShape: liveShape,
+                    marks: projection.schema == nil ? others : marks.features[name] ?? [],
+                    columns: (marks.columns[name] ?? []).filter { !declared.contains($0.name) }
+                )
+            )
+        }
+        return try await EventTriggerChanges(
+            homeSchema: homeSchema,
+            triggers: triggers,
+            tables: pairs
+        ).reasons(searchPath: [homeSchema, liveSchema], on: connection)
+    }
+
+    private func liveShapes(on connection: PostgresConnection) async throws -> [String: TableShape]
+    {
+        try await TableShape.capture(
             of: live.oids,
             for: homeSchema,
             searchPath: [liveSchema],
             on: connection
         )
+    }
+
+    /// What each table is to have, in the order the projection declares them.
+    private func merge(
+        _ found: [String: TableShape],
+        on connection: PostgresConnection
+    ) async throws -> [ShapeMerge] {
+        let shapes = try await liveShapes(on: connection)
         return projection.tables.map { table in
             let name = QualifiedName(schema: liveSchema, name: table.name).description
             let made = found[table.name] ?? [:]

@@ -102,6 +102,97 @@ struct NewTableTests {
         try await withHazard(shape, setUp: setUp) { try await $0.passes() }
     }
 
+    /// An event trigger that does something to each new table or index.
+    private static func eventTrigger(
+        _ statements: String...,
+        on tag: String = "TABLE",
+        of schema: String = "true"
+    ) -> String {
+        let all = statements.map { "EXECUTE format('\($0)', r.object_identity);" }.joined()
+        return """
+            CREATE FUNCTION public.e() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+            DECLARE r record; BEGIN
+                FOR r IN SELECT * FROM pg_event_trigger_ddl_commands()
+                    WHERE command_tag = 'CREATE \(tag)' AND object_type = lower('\(tag)')
+                        AND schema_name NOT LIKE 'pg_temp%' AND \(schema) LOOP
+                    \(all)
+                END LOOP; END$$;
+            CREATE EVENT TRIGGER e ON ddl_command_end WHEN TAG IN ('CREATE \(tag)')
+                EXECUTE FUNCTION public.e();
+            """
+    }
+
+    private static let features = eventTrigger(
+        "ALTER TABLE %s ADD CONSTRAINT ck CHECK (v <> ''x''), ALTER v SET DEFAULT ''d'', "
+            + "ALTER v SET STORAGE EXTERNAL, ALTER v SET (n_distinct = 7)",
+        "CREATE INDEX xix ON %s (v)",
+        "CREATE STATISTICS %1$s_st ON id, v FROM %1$s",
+        "COMMENT ON COLUMN %s.v IS ''of e''",
+        of: "schema_name <> 'reprise'"
+    )
+
+    private static let changes: [(String, [String])] = [
+        (
+            features,
+            [
+                "constraint ck", "default of column v", "storage of column v",
+                "n_distinct of column v", "index xix", "statistics live_st", "comment of column v",
+            ]
+        ),
+        (eventTrigger("ALTER TABLE %s ADD COLUMN extra int"), ["column extra"]),
+        (
+            eventTrigger(
+                "ALTER INDEX %s SET (fillfactor = 50)",
+                "COMMENT ON INDEX %s IS ''of e''",
+                on: "INDEX"
+            ),
+            ["options of index live_pkey", "comment of index live_pkey", "options of index own"]
+        ),
+    ]
+
+    @Test(
+        "S10: what an event trigger would put onto live tables is refused by name",
+        arguments: [Shape.cloned, .declared],
+        changes
+    )
+    func changedTables(shape: Shape, change: (trigger: String, names: [String])) async throws {
+        let setUp = "CREATE INDEX own ON s.live (v);" + change.trigger
+        try await withHazard(shape, setUp: setUp) { hazard in
+            let refusals = try await hazard.plan().refusals
+            let text = try #require(refusals.first, "\(refusals)")
+            #expect(text.hasPrefix("An event trigger (e) puts "))
+            #expect(text.contains(" onto new tables, which s.live has not."))
+            for name in change.names { #expect(text.contains(name), "\(text)") }
+            await #expect(throws: ReadModelError.self) { try await hazard.rebuild() }
+            try await hazard.execute("ALTER EVENT TRIGGER e DISABLE")
+            try await hazard.passes()
+        }
+    }
+
+    @Test(
+        "S10: an event trigger that did the same to the live tables stops no rebuild",
+        arguments: [Shape.cloned, .declared]
+    )
+    func unchangedTables(shape: Shape) async throws {
+        let setUp = """
+            DROP TABLE s.live; \(Self.features)
+            CREATE TABLE s.live (id int PRIMARY KEY, v text); INSERT INTO s.live VALUES (1, 'old')
+            """
+        try await withHazard(shape, setUp: setUp) { try await $0.passes() }
+    }
+
+    @Test(
+        "S10: an event trigger that passes over homes stops no rebuild",
+        arguments: [Shape.cloned, .declared]
+    )
+    func passedOver(shape: Shape) async throws {
+        let setUp = Self.eventTrigger(
+            "CREATE INDEX xix ON %s (v)",
+            of: "schema_name !~ '__g[0-9]+$' AND schema_name <> 'reprise'"
+        )
+        try await withHazard(shape, setUp: setUp) { try await $0.passes() }
+    }
+
     @Test("S10: sequences of a first generation have what their schema gives new ones")
     func sequences() async throws {
         let schema = """
