@@ -16,6 +16,8 @@ struct NewTables: Sendable {
         var preparation: [String] = []
         /// What expressions of the objects have to mean.
         var meanings: [(tree: StoredTree, digest: String, subject: String)] = []
+        /// What event triggers do beside them, and not for the tables of the generation.
+        var findings: [Finding] = []
     }
 
     private struct Like: Sendable {
@@ -29,6 +31,8 @@ struct NewTables: Sendable {
     let liveSchema: String
     /// OIDs of tables of the generation, at home.
     let tables: [UInt32]
+    /// Those that the tables get when they go live, and have not yet.
+    var foreignKeys: [OutgoingForeignKey] = []
 
     /// Finds out.
     ///
@@ -66,9 +70,24 @@ struct NewTables: Sendable {
         _ tables: [TableDescription],
         on connection: PostgresConnection
     ) async throws -> Given {
-        let likes = try await makeLikes(of: tables, on: connection)
-        try await assertSameColumns(likes, on: connection)
         var given = Given()
+        let triggers = try await EventTriggers.names(on: connection)
+        let traces = RelationLocks(besides: homeSchema)
+        try await connection.execute(traces.declarationOfOutside)
+        let known = try await traces.strong(on: connection)
+        let rows = try await writtenRows(among: known, on: connection)
+        let likes = try await makeLikes(of: tables, on: connection)
+        let all = try await traces.strong(on: connection)
+        let written = try await writtenRows(among: all, on: connection)
+            .filter { $0.value > rows[$0.key] ?? 0 }
+        let locks = all.subtracting(known)
+        let there = try await traces.relationsOutside(among: locks, on: connection)
+        try await assertSameColumns(likes, on: connection)
+        if !triggers.isEmpty {
+            try await assertNothingBeside(likes, locks, there, triggers, on: connection)
+            try await assertSameFeatures(likes, triggers, on: connection)
+            given.findings = try await writings(to: Set(written.keys), triggers, on: connection)
+        }
         for like in likes {
             try await addRights(from: like, to: &given, on: connection)
         }
@@ -129,6 +148,139 @@ struct NewTables: Sendable {
                     + "which the table of the generation has not. Put it into schema.sql."
             )
         }
+    }
+
+    /// What an event trigger makes beside a table is not there when the table's like is undone.
+    private func assertNothingBeside(
+        _ likes: [Like],
+        _ locks: Set<RelationLocks.Lock>,
+        _ there: [Int64: String],
+        _ triggers: [String],
+        on connection: PostgresConnection
+    ) async throws {
+        let new = locks.filter { $0.newcomer != nil && there[$0.relation] == nil }
+        let made = try await relations(
+            among: Set(new.map(\.relation)).subtracting(likes.map { Int64($0.oid) }),
+            on: connection
+        )
+        guard !made.isEmpty else { return }
+        throw refusal(
+            "An event trigger (\(triggers.joined(separator: ", "))) makes "
+                + "\(made.joined(separator: ", ")) when a table is made in the schema "
+                + "'\(liveSchema)', and would not for the tables of the generation. Make these by "
+                + "hand, with schema.sql in the schema '\(liveSchema)', and rebuild with --adopt."
+        )
+    }
+
+    /// How many rows this transaction has written, as far as the server counts them.
+    ///
+    /// The locks do not tell: the tables of the generation have been made in the same transaction.
+    private func writtenRows(
+        among locks: Set<RelationLocks.Lock>,
+        on connection: PostgresConnection
+    ) async throws -> [Int64: Int64] {
+        let rows = try await connection.query(
+            """
+            SELECT o.oid, pg_catalog.pg_stat_get_xact_tuples_inserted(o.oid)
+                + pg_catalog.pg_stat_get_xact_tuples_updated(o.oid)
+                + pg_catalog.pg_stat_get_xact_tuples_deleted(o.oid) AS rows
+            FROM pg_catalog.unnest($1::pg_catalog.oid[]) AS o (oid)
+            """,
+            [.ints(Set(locks.map(\.relation)).sorted())]
+        ).rows
+        return try Dictionary(
+            uniqueKeysWithValues: rows.map { (try $0.int("oid"), try $0.optionalInt("rows") ?? 0) }
+        )
+    }
+
+    /// Tables that event triggers write to.
+    private func writings(
+        to tables: Set<Int64>,
+        _ triggers: [String],
+        on connection: PostgresConnection
+    ) async throws -> [Finding] {
+        try await relations(among: tables, on: connection).map { name in
+            Finding(
+                .warn,
+                name,
+                "an event trigger (\(triggers.joined(separator: ", "))) writes there when a table is "
+                    + "made in the schema '\(liveSchema)'. The tables of the generation come from "
+                    + "another schema, so it writes nothing, or something else, for them"
+            )
+        }
+    }
+
+    /// The names of relations, without indexes and what belongs to a column.
+    private func relations(
+        among oids: Set<Int64>,
+        on connection: PostgresConnection
+    ) async throws -> [String] {
+        try await connection.query(
+            """
+            SELECT c.oid::pg_catalog.regclass AS name FROM pg_catalog.pg_class AS c
+            WHERE c.oid = ANY ($1::pg_catalog.oid[]) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+                AND c.relnamespace::pg_catalog.regnamespace::pg_catalog.text !~ '^pg_'
+            ORDER BY c.oid::pg_catalog.regclass::pg_catalog.text
+            """,
+            [.ints(oids.sorted())]
+        ).rows.map { try $0.string("name") }
+    }
+
+    /// What event triggers put onto a table that is made in the live schema, and the table of the
+    /// generation has not.
+    private func assertSameFeatures(
+        _ likes: [Like],
+        _ triggers: [String],
+        on connection: PostgresConnection
+    ) async throws {
+        let given = try await shapes(of: likes.map(\.oid), in: [liveSchema], on: connection)
+        let own = try await shapes(
+            of: likes.map(\.table.oid),
+            in: [homeSchema, liveSchema],
+            on: connection
+        )
+        try await connection.setSearchPath([])
+        let unlogged = try await connection.query(
+            """
+            SELECT c.relname FROM pg_catalog.pg_class AS c
+            WHERE c.oid = ANY ($1::pg_catalog.oid[]) AND c.relpersistence = 'u'
+            """,
+            [.ints(likes.map { Int64($0.oid) })]
+        ).rows.map { try $0.string("relname") }
+        let pending = Set(foreignKeys.map { [$0.table, $0.feature] })
+        for like in likes {
+            let table = like.name.name
+            let shape = own[table] ?? [:]
+            var lost = (given[table] ?? [:]).inOrder.filter { feature in
+                feature.value != shape[feature.key]?.value && !isGiven(feature, besides: shape)
+                    && !pending.contains([table, feature.key])
+            }.map(\.key)
+            if unlogged.contains(table) { lost.append("UNLOGGED") }
+            guard !lost.isEmpty else { continue }
+            throw refusal(
+                "An event trigger (\(triggers.joined(separator: ", "))) puts "
+                    + "\(lost.joined(separator: ", ")) onto \(like.name.sql) when it is made, which "
+                    + "the table of the generation has not. Put it into schema.sql, or let the "
+                    + "trigger pass over \(like.name.sql)."
+            )
+        }
+    }
+
+    private func shapes(
+        of tables: [UInt32],
+        in path: [String],
+        on connection: PostgresConnection
+    ) async throws -> [String: TableShape] {
+        try await TableShape.capture(of: tables, for: liveSchema, searchPath: path, on: connection)
+    }
+
+    /// Whether the table gets it by ``settingsQuery``, or `schema.sql` has the last word.
+    private func isGiven(_ feature: TableFeature, besides shape: TableShape) -> Bool {
+        if feature.kind == "not" { return false }
+        return EventTriggers.isOfLike(feature) || feature.kind == "replica"
+            || feature.kind == "setting" && !feature.key.hasPrefix("setting toast.")
+            || feature.key == "comment of the table"
+            || feature.kind == "comment" && shape[feature.key] != nil
     }
 
     private func addRights(

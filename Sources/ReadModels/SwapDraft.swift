@@ -130,7 +130,8 @@ struct SwapDraft: Sendable {
             projection: target.projection,
             homeSchema: target.homeSchema,
             liveSchema: liveSchema,
-            tables: target.tables.map(\.oid).filter { !known.contains($0) }
+            tables: target.tables.map(\.oid).filter { !known.contains($0) },
+            foreignKeys: target.tables.flatMap(\.foreignKeys)
         )
     }
 

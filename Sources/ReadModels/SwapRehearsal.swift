@@ -115,12 +115,13 @@ struct SwapRehearsal: Sendable {
     private func given(on connection: PostgresConnection) async throws -> [Finding] {
         let names = Set(live.tables.map(\.name.name))
         do {
-            return try await NewTables(
+            let given = try await NewTables(
                 projection: projection,
                 homeSchema: homeSchema,
                 liveSchema: liveSchema,
                 tables: shadows.filter { !names.contains($0.name.name) }.map(\.oid)
-            ).given(on: connection).objects.map(\.finding)
+            ).given(on: connection)
+            return given.objects.map(\.finding) + given.findings
         } catch ReadModelError.refusedByPlan(_, let reasons) {
             return reasons.map { Finding(.refuse, nil, $0) }
         }

@@ -193,6 +193,18 @@ struct NewTableTests {
         try await withHazard(shape, setUp: setUp) { try await $0.passes() }
     }
 
+    @Test("S10: what event triggers write when a table is made is told by name")
+    func writings() async throws {
+        try await withRebuildScene { scene in
+            try await scene.database.execute(Self.auditLog)
+            try scene.append(counted([1]))
+            let plan = try await scene.plan(Tally.self)
+            #expect(plan.refusals == [])
+            let beginning = "public.ddl_log: an event trigger (log_ddl) writes there"
+            #expect(plan.warnings.contains { $0.hasPrefix(beginning) }, "\(plan.warnings)")
+        }
+    }
+
     @Test("S10: sequences of a first generation have what their schema gives new ones")
     func sequences() async throws {
         let schema = """
@@ -231,6 +243,47 @@ struct NewTableTests {
             BEGIN PERFORM FROM pg_event_trigger_ddl_commands() WHERE schema_name = 'public';
                 IF FOUND THEN RAISE EXCEPTION 'not on a Friday'; END IF; END$$
             """, "Event triggers run when one is made: e."
+        ),
+        (
+            """
+            CREATE TABLE public.tenant (id bigint PRIMARY KEY);
+            CREATE FUNCTION public.e() RETURNS event_trigger LANGUAGE plpgsql AS $$
+            BEGIN PERFORM FROM pg_event_trigger_ddl_commands() WHERE object_identity = 'public.tally';
+                IF FOUND THEN
+                    ALTER TABLE public.tally ALTER events SET DEFAULT 0,
+                        ADD CONSTRAINT low CHECK (events < 1000000), ADD CONSTRAINT of_tenant
+                        FOREIGN KEY (id) REFERENCES public.tenant NOT VALID;
+                    CREATE INDEX by_label ON public.tally (label);
+                    CREATE STATISTICS public.pair ON events, label FROM public.tally;
+                END IF; END$$
+            """,
+            "(e) puts default of column events, constraint low, statistics pair, index by_label, "
+                + "constraint of_tenant onto \"public\".\"tally\" when it is made"
+        ),
+        (
+            """
+            CREATE FUNCTION public.e() RETURNS event_trigger LANGUAGE plpgsql AS $$
+            DECLARE r record; BEGIN
+                FOR r IN SELECT * FROM pg_event_trigger_ddl_commands()
+                    WHERE object_type = 'table' AND schema_name = 'public' LOOP
+                    EXECUTE format('ALTER TABLE %s SET UNLOGGED', r.object_identity);
+                END LOOP; END$$
+            """, "(e) puts UNLOGGED onto \"public\".\"tally\" when it is made"
+        ),
+        (
+            """
+            CREATE SCHEMA hist;
+            CREATE FUNCTION public.e() RETURNS event_trigger LANGUAGE plpgsql AS $$
+            DECLARE r record; BEGIN
+                FOR r IN SELECT * FROM pg_event_trigger_ddl_commands()
+                    WHERE object_type = 'table' AND schema_name = 'public' LOOP
+                    EXECUTE format('CREATE TABLE hist.%s (at timestamptz)',
+                        split_part(r.object_identity, '.', 2));
+                    EXECUTE format('CREATE VIEW %1$s_v AS SELECT * FROM %1$s', r.object_identity);
+                END LOOP; END$$
+            """,
+            "(e) makes hist.tally, hist.tally_day, public.tally_day_v, public.tally_v when a table is "
+                + "made in the schema 'public'"
         ),
     ]
 
