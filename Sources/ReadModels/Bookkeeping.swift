@@ -32,15 +32,25 @@ enum Bookkeeping {
         let known = found == 0 ? [] : try await relations(on: connection)
         for migration in Migrations.postgres where migration.number > found {
             try await connection.execute(migration.sql)
+            try await strip(besides: known, on: connection)
             try await connection.query(
                 "INSERT INTO reprise.migration (number, name) VALUES ($1, $2)",
                 [.int(Int64(migration.number)), .text(migration.name)]
             )
         }
-        // What default privileges give others is not theirs, and what event triggers put onto new
-        // tables is not wanted; what was granted since is.
-        try await connection.revokeAll(inHome: "reprise", sparing: known)
+    }
+
+    /// Takes off new relations what event triggers and default privileges did to them, before a row is
+    /// written.
+    ///
+    /// What these give others is not theirs; what was granted since is.
+    private static func strip(
+        besides known: [Int64],
+        on connection: PostgresConnection
+    ) async throws {
         let new = try await relations(on: connection).filter { !known.contains($0) }
+        try await connection.own(new)
+        try await connection.revokeAll(inHome: "reprise", sparing: known)
         try await TableAttachments.remove(from: new.map { UInt32($0) }, on: connection)
     }
 

@@ -44,15 +44,19 @@ struct OthersTables: Sendable {
         return owners
     }
 
-    /// Gives each table to its owner.
+    /// Gives each table to its owner, which is this role where no other has the live one.
     func give(_ owners: [String: String], on connection: PostgresConnection) async throws {
-        for (table, owner) in owners.sorted(by: { $0.key < $1.key }) {
-            let name = QualifiedName(schema: homeSchema, name: table)
-            guard let made = try await Catalogue.table(name, on: connection), made.owner != owner
-            else { continue }
-            try await connection.execute(
-                "ALTER TABLE \(name.sql) OWNER TO \(SQLText.identifier(owner))"
-            )
+        let relations = try await connection.query(
+            """
+            SELECT c.oid, c.relname, c.relkind = 'S' AS is_sequence FROM pg_catalog.pg_class AS c
+            WHERE c.oid IN (\(SchemaContents.relationsOfNamed)) AND c.relkind IN ('r', 'p', 'S')
+            ORDER BY is_sequence, c.relname
+            """,
+            [.text(homeSchema)]
+        )
+        for row in relations.rows {
+            let owner = try row.bool("is_sequence") ? nil : owners[try row.string("relname")]
+            try await connection.own([try row.int("oid")], by: owner)
         }
     }
 }

@@ -235,6 +235,48 @@ struct TableRights: Sendable {
 }
 
 extension PostgresConnection {
+    /// Gives new relations to their owner, with all rights of one: event triggers may have changed the one,
+    /// and default privileges the others.
+    ///
+    /// - Parameters:
+    ///   - relations: OIDs of them; a sequence of a column belongs to who has the table.
+    ///   - owner: A role; nil for the current one.
+    /// - Throws: What the server says.
+    func own(_ relations: [Int64], by owner: String? = nil) async throws {
+        let owners = try await query(
+            """
+            SELECT pg_catalog.format('ALTER TABLE %I.%I OWNER TO %I', n.nspname, c.relname, o.name)
+                AS statement
+            FROM pg_catalog.pg_class AS c
+            JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+            CROSS JOIN (SELECT coalesce($2, current_user::pg_catalog.text) AS name) AS o
+            WHERE c.oid = ANY ($1::pg_catalog.oid[]) AND c.relkind IN ('r', 'p', 'v', 'm')
+                AND pg_catalog.pg_get_userbyid(c.relowner) <> o.name
+            """,
+            [.ints(relations), owner.map { .text($0) } ?? .null]
+        )
+        for row in owners.rows { try await execute(try row.string("statement")) }
+        let rights = try await query(
+            """
+            SELECT pg_catalog.format('GRANT ALL ON TABLE %I.%I TO %I', n.nspname, c.relname,
+                pg_catalog.pg_get_userbyid(c.relowner)) AS statement
+            FROM pg_catalog.pg_class AS c
+            JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+            WHERE c.oid = ANY ($1::pg_catalog.oid[]) AND c.relkind IN ('r', 'p', 'v', 'm', 'S')
+                AND EXISTS (
+                    SELECT a.privilege_type FROM pg_catalog.aclexplode(pg_catalog.acldefault(
+                        CASE c.relkind WHEN 'S' THEN 's'::"char" ELSE 'r'::"char" END,
+                        c.relowner)) AS a
+                    WHERE c.relacl IS NOT NULL
+                    EXCEPT
+                    SELECT a.privilege_type FROM pg_catalog.aclexplode(c.relacl) AS a
+                    WHERE a.grantee = c.relowner)
+            """,
+            [.ints(relations)]
+        )
+        for row in rights.rows { try await execute(try row.string("statement")) }
+    }
+
     /// Makes a role the owner of a relation.
     ///
     /// An owner needs CREATE on the schema that the relation is in at that moment (manual, ALTER

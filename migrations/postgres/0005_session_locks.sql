@@ -11,6 +11,9 @@ COMMENT ON COLUMN reprise.session_lock.key IS 'The advisory lock that the sessio
 COMMENT ON COLUMN reprise.session_lock.pid IS 'The session''s process on the server.';
 COMMENT ON COLUMN reprise.session_lock.role IS 'The role that logged in.';
 
+-- Default privileges may have taken it from the owner.
+GRANT ALL ON TABLE reprise.session_lock TO CURRENT_USER;
+
 -- Until now the key followed from the name.
 INSERT INTO reprise.session_lock (name, key, pid, role)
 SELECT pg_catalog.format('%s %s', work.kind, work.projection), held.key, held.pid, a.usesysid
