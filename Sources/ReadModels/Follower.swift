@@ -10,29 +10,36 @@ package struct LiveCheckpoint: Equatable, Sendable {
     package let position: Position?
 }
 
-/// Reprise as the live projector of a projection, on one session that holds the projector's lock.
+/// Reprise as the live projector of a projection.
 ///
 /// Each batch of events is one transaction: the checkpoint row is locked first, so that a swap that
 /// fences the projector and this one exclude each other; then rows and position change together.
+/// A session of its own holds the projector's lock, because the code of a table's owner runs in the
+/// one that writes, and can free every lock there.
 package struct Follower: Sendable {
     private let database: ReadModelDatabase
     private let projection: ProjectionTables
+    /// Held by another session.
+    private let lock: SessionLock
     private let connection: PostgresConnection
 
     fileprivate init(
         of projection: ProjectionTables,
         in database: ReadModelDatabase,
+        under lock: SessionLock,
         on connection: PostgresConnection
     ) {
         self.projection = projection
         self.database = database
+        self.lock = lock
         self.connection = connection
     }
 
     /// Where the live tables stand now.
     ///
     /// - Throws: ``ReadModelError/nothingToMove(projection:reason:)`` when nothing is live, or nobody
-    ///   knows where it stands.
+    ///   knows where it stands; ``ReadModelError/unreachable(reason:)`` when the session that holds
+    ///   the projector's lock has ended.
     package func checkpoint() async throws -> LiveCheckpoint {
         try await translatingErrors(doing: "reading the checkpoint of '\(projection.name)'") {
             try await checkpoint(isLocking: false)
@@ -140,7 +147,7 @@ package struct Follower: Sendable {
                 UPDATE reprise.follower SET heartbeat_at = pg_catalog.clock_timestamp(),
                     generation = $2, events = $3, late_events = $4, lag_events = $5,
                     lag_seconds = $6, buckets = $7
-                WHERE projection = $1
+                WHERE projection = $1 AND EXISTS (\(lock.holdQuery))
                 """,
                 [
                     .text(projection.name), .int(Int64(report.generation)),
@@ -169,10 +176,14 @@ package struct Follower: Sendable {
     private struct Moved: Error {}
 
     private func checkpoint(isLocking: Bool) async throws -> LiveCheckpoint {
+        // The server looks for the lock when it has the row, which it may have waited for.
         let found = try await connection.query(
             """
-            SELECT generation, position FROM reprise.checkpoint WHERE projection = $1
-            \(isLocking ? "FOR UPDATE" : "")
+            WITH standing AS MATERIALIZED (
+                SELECT generation, position FROM reprise.checkpoint WHERE projection = $1
+                \(isLocking ? "FOR UPDATE" : "")
+            )
+            SELECT generation, position, EXISTS (\(lock.holdQuery)) AS holds_lock FROM standing
             """,
             [.text(projection.name)]
         )
@@ -181,6 +192,12 @@ package struct Follower: Sendable {
                 projection: projection.name,
                 reason: "Nobody knows where the live tables of '\(projection.name)' stand in the "
                     + "ledger: none of its generations was put live by 'reprise rebuild'."
+            )
+        }
+        guard try row.bool("holds_lock") else {
+            throw ReadModelError.unreachable(
+                reason: "While following '\(projection.name)': the session that held the "
+                    + "follower's lock has ended."
             )
         }
         let text = row["position"]
@@ -295,28 +312,33 @@ extension ReadModelDatabase {
         _ body: (Follower) async throws -> Result
     ) async throws -> Result {
         let doing = "following '\(projection.name)'"
-        return try await withConnection(as: "follow", doing: doing) { connection in
-            try await EventTriggerTrust.assert(on: connection)
-            try await Bookkeeping.migrate(on: connection)
-            try await takeLock(of: projection.name, on: connection)
-            try await begin(projection.name, on: connection)
+        return try await withConnection(as: "follow-lock", doing: doing) { holder in
+            try await EventTriggerTrust.assert(on: holder)
+            try await Bookkeeping.migrate(on: holder)
+            let lock = try await takeLock(of: projection.name, on: holder)
+            try await begin(projection.name, on: holder)
             do {
-                let result = try await body(Follower(of: projection, in: self, on: connection))
-                try? await end(projection.name, on: connection)
+                let result = try await withConnection(as: "follow", doing: doing) {
+                    try await body(Follower(of: projection, in: self, under: lock, on: $0))
+                }
+                try? await end(projection.name, on: holder)
                 return result
             } catch {
-                try? await end(projection.name, on: connection)
+                try? await end(projection.name, on: holder)
                 throw error
             }
         }
     }
 
     /// The server may need a moment to notice that an earlier follower has died.
-    private func takeLock(of projection: String, on connection: PostgresConnection) async throws {
+    private func takeLock(
+        of projection: String,
+        on connection: PostgresConnection
+    ) async throws -> SessionLock {
         let name = SessionLock.follower(of: projection)
         do {
             try await SessionLock.awaitEnd(of: name, patience: "5s", on: connection)
-            if try await SessionLock.take(name, on: connection) != nil { return }
+            if let lock = try await SessionLock.take(name, on: connection) { return lock }
         } catch let error as ServerError where error.isLockFailure {}
         throw ReadModelError.followerBusy(
             projection: projection,

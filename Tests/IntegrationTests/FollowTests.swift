@@ -260,8 +260,11 @@ struct FollowTests {
         )
     }
 
-    @Test("A follower whose session is ended connects again and goes on")
-    func lostConnection() async throws {
+    @Test(
+        "A follower of which a session is ended connects again and goes on",
+        arguments: ["reprise follow", "reprise follow-lock"]
+    )
+    func lostConnection(_ session: String) async throws {
         try await withRebuildScene { scene in
             try scene.append(counted(1...5))
             _ = try await scene.rebuild(Tally.self)
@@ -274,11 +277,12 @@ struct FollowTests {
                 }
                 try scene.append(counted([1]))
                 try await untilCaughtUp(scene)
-                try await scene.database.execute(
+                try await scene.database.query(
                     """
-                    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-                    WHERE application_name = 'reprise follow' AND datname = current_database()
-                    """
+                    SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+                    WHERE application_name = $1 AND datname = current_database()
+                    """,
+                    [.text(session)]
                 )
                 try scene.append(counted([1]))
                 try await untilCaughtUp(scene)

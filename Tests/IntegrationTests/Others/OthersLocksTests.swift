@@ -95,6 +95,64 @@ struct OthersLocksTests {
         }
     }
 
+    @Test("X12: an owner's trigger that frees every lock of its session lets no second follower in")
+    func freed() async throws {
+        try await withStranger { scene, owner in
+            try scene.append(counted(1...5))
+            _ = try await scene.rebuild(Tally.self)
+            let role = try await owner.query("SELECT current_user AS name").first?.string("name")
+            try await scene.database.execute(
+                """
+                CREATE SCHEMA theirs AUTHORIZATION \(role ?? "");
+                ALTER TABLE public.tally OWNER TO \(role ?? "")
+                """
+            )
+            try await owner.execute(
+                """
+                CREATE SEQUENCE theirs.freed;
+                CREATE FUNCTION theirs.free() RETURNS trigger LANGUAGE plpgsql AS $$
+                BEGIN
+                    PERFORM pg_advisory_unlock_all(), nextval('theirs.freed');
+                    RETURN NULL;
+                END $$;
+                CREATE TRIGGER free AFTER INSERT OR UPDATE ON public.tally
+                    EXECUTE FUNCTION theirs.free()
+                """
+            )
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask {
+                    try await Follow(of: Tally.self, from: try scene.ledger(), into: scene.target)
+                        .run()
+                }
+                try scene.append(counted([1]))
+                try await scene.database.waitUntil(
+                    "the trigger ran in a batch that is committed",
+                    "SELECT FROM public.tally WHERE id = 1 AND events = 2"
+                )
+                #expect(
+                    try await scene.database.query("SELECT is_called FROM theirs.freed").first?
+                        .bool("is_called") == true
+                )
+                var options = FollowOptions()
+                options.endsAtEnd = true
+                let second = Follow(
+                    of: Tally.self,
+                    from: try scene.ledger(),
+                    into: scene.target,
+                    options: options
+                )
+                let error = await #expect(throws: ReadModelError.self) { try await second.run() }
+                guard case .followerBusy("tally", _) = error else {
+                    Issue.record("got \(error as Any)")
+                    return
+                }
+                group.cancelAll()
+                try await group.waitForAll()
+            }
+            try await scene.database.execute("DROP OWNED BY \(role ?? "")")
+        }
+    }
+
     @Test("A session of the version before that is at work keeps others out")
     func versionBefore() async throws {
         try await withRebuildScene { scene in
