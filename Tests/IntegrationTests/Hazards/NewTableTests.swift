@@ -206,7 +206,6 @@ struct NewTableTests {
     }
 
     private static let rights = [
-        rowSecurity.replacing("%filter%", with: "schema_name <> 'public'"),
         eventTrigger("ALTER TABLE %s OWNER TO %boss%"),
         "ALTER DEFAULT PRIVILEGES FOR ROLE %job% REVOKE INSERT, TRUNCATE ON TABLES FROM %job%;",
     ]
@@ -229,7 +228,7 @@ struct NewTableTests {
             )
             let setUp = setUp.replacing("%boss%", with: boss).replacing("%job%", with: job)
             let dropping = """
-                DROP EVENT TRIGGER IF EXISTS e; DROP EVENT TRIGGER IF EXISTS auto_rls;
+                DROP EVENT TRIGGER IF EXISTS e;
                 DROP OWNED BY \(job), \(boss) CASCADE; DROP ROLE \(job), \(boss)
                 """
             do {
