@@ -160,8 +160,11 @@ extension ReadModelDatabase {
         let ladder = LockLadder(database: self, run: run, patience: patience, notice: notice)
         let ready = { _ = try await feed?.approach() }
         var result = try await ladder.climb(ready: ready) { rung, watch in
-            try await withConnection(as: kind.rawValue, doing: "cutting over '\(projection.name)'")
-            {
+            try await withConnection(
+                as: kind.rawValue,
+                doing: "cutting over '\(projection.name)'",
+                outlivesRun: true
+            ) {
                 try await swap.attempt(rung, watch: watch, on: $0)
             }
         }

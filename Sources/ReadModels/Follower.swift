@@ -195,10 +195,7 @@ package struct Follower: Sendable {
             )
         }
         guard try row.bool("holds_lock") else {
-            throw ReadModelError.unreachable(
-                reason: "While following '\(projection.name)': the session that held the "
-                    + "follower's lock has ended."
-            )
+            throw ReadModelError.lockLost(doing: "following '\(projection.name)'")
         }
         let text = row["position"]
         let position = text.flatMap { Position($0) }
@@ -318,8 +315,10 @@ extension ReadModelDatabase {
             let lock = try await takeLock(of: projection.name, on: holder)
             try await begin(projection.name, on: holder)
             do {
-                let result = try await withConnection(as: "follow", doing: doing) {
-                    try await body(Follower(of: projection, in: self, under: lock, on: $0))
+                let result = try await SessionLock.$current.withValue(lock) {
+                    try await withConnection(as: "follow", doing: doing) {
+                        try await body(Follower(of: projection, in: self, under: lock, on: $0))
+                    }
                 }
                 try? await end(projection.name, on: holder)
                 return result
@@ -339,7 +338,8 @@ extension ReadModelDatabase {
         do {
             try await SessionLock.awaitEnd(of: name, patience: "5s", on: connection)
             if let lock = try await SessionLock.take(name, on: connection) { return lock }
-        } catch let error as ServerError where error.isLockFailure {}
+        } catch let error as ServerError where error.isLockFailure {
+        } catch is SessionLock.LeftSession {}
         throw ReadModelError.followerBusy(
             projection: projection,
             holder: try await follower(of: projection, on: connection)

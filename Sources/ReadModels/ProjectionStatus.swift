@@ -186,7 +186,7 @@ extension ReadModelDatabase {
             """
             SELECT run_id, r.command, r.stage, r.host, r.pid, r.started_at, r.heartbeat_at,
                 s.to_generation, EXISTS (\(SessionLock.holders("$2"))) AS alive, r.heartbeat_at
-                    < pg_catalog.clock_timestamp() - interval '\(StaleRun.patience)' AS silent
+                    < pg_catalog.clock_timestamp() - interval '\(StaleHolder.patience)' AS silent
             FROM reprise.run AS r LEFT JOIN reprise.swap AS s USING (run_id)
             WHERE r.projection = $1 AND r.state = 'running' ORDER BY run_id DESC LIMIT 1
             """,

@@ -25,16 +25,32 @@ package struct ReadModelDatabase: Sendable {
     package var place: String { settings.summary }
 
     /// Opens a connection for `body`; what goes wrong inside is a ``ReadModelError``.
+    ///
+    /// - Parameters:
+    ///   - role: What it is for, as `pg_stat_activity` shows it.
+    ///   - doing: What goes wrong, for messages.
+    ///   - outlivesRun: Whether the session is left alone when another run takes over: those of a
+    ///     cut-over end by themselves, and their outcome is asked for.
+    ///   - body: What to do with it.
+    /// - Returns: What `body` returned.
+    /// - Throws: ``ReadModelError``; what else `body` throws.
     func withConnection<Result: Sendable>(
         as role: String,
         doing: String,
+        outlivesRun: Bool = false,
         _ body: (PostgresConnection) async throws -> Result
     ) async throws -> Result {
         try await translatingErrors(doing: doing) {
             try await PostgresConnection.withConnection(
-                settings.withApplicationName("reprise \(role)"),
-                body
-            )
+                settings.withApplicationName("reprise \(role)")
+            ) { connection in
+                if !outlivesRun, let lock = SessionLock.current {
+                    guard try await lock.mark(connection) else {
+                        throw ReadModelError.lockLost(doing: doing)
+                    }
+                }
+                return try await body(connection)
+            }
         }
     }
 
@@ -61,6 +77,14 @@ func translatingErrors<Result: Sendable>(
 }
 
 extension ReadModelError {
+    /// The session that holds the lock of this command has ended: another one may have begun.
+    static func lockLost(doing: String) -> ReadModelError {
+        .unreachable(
+            reason: "While \(TextForPeople.line(doing)): the session that holds the lock of this "
+                + "command has ended."
+        )
+    }
+
     fileprivate static func translating(_ error: any Error, doing: String) -> any Error {
         switch error {
         case let error as ConnectionError where error.isTransient:

@@ -79,7 +79,8 @@ extension ReadModelDatabase {
     /// Takes the projection's lock for the time of `body`, and records the run.
     ///
     /// A connection of its own holds the lock; the server frees it when this process dies, whatever
-    /// kills it. The session of a run that was not heard of for a minute is ended. What an earlier
+    /// kills it. The sessions of a run that was not heard of for a minute are ended, except those of
+    /// a cut-over, which end by themselves. What an earlier
     /// run left behind half done is dropped first, by its recorded OIDs.
     ///
     /// - Parameters:
@@ -108,7 +109,9 @@ extension ReadModelDatabase {
             )
             do {
                 try await Leftovers(of: projection).drop(on: connection)
-                return try await finish(run, body)
+                return try await SessionLock.$current.withValue(run.lock) {
+                    try await finish(run, body)
+                }
             } catch {
                 // The first error is the one worth reading; if its record cannot be written, the
                 // next run finds this one without a heartbeat.
@@ -139,19 +142,7 @@ extension ReadModelDatabase {
         strategy: String,
         on connection: PostgresConnection
     ) async throws -> Run {
-        var ended: Int64?
-        var taken = try await SessionLock.take(SessionLock.run(of: projection), on: connection)
-        if taken == nil {
-            let holder = try await holder(of: projection, on: connection)
-            guard
-                let stale = try await StaleRun.find(of: projection, holder: holder, on: connection)
-            else { throw ReadModelError.runBusy(projection: projection, holder: holder) }
-            taken = try await stale.takeOver(projection, on: connection)
-            ended = stale.id
-        }
-        guard let lock = taken else {
-            preconditionFailure("The lock of '\(projection)' was neither taken nor refused.")
-        }
+        let (lock, ended) = try await takeLock(of: projection, on: connection)
         let predecessor = try await Predecessor.bury(
             of: projection,
             ended: ended,
@@ -181,21 +172,58 @@ extension ReadModelDatabase {
         )
     }
 
+    /// - Returns: The lock, and the number of the run whose sessions were ended for it.
+    private func takeLock(
+        of projection: String,
+        on connection: PostgresConnection
+    ) async throws -> (SessionLock, ended: Int64?) {
+        do {
+            let name = SessionLock.run(of: projection)
+            if let lock = try await SessionLock.take(name, on: connection) { return (lock, nil) }
+        } catch let left as SessionLock.LeftSession {
+            let (holder, silence) = try await holder(of: projection, on: connection)
+            throw ReadModelError.runStale(
+                projection: projection,
+                holder: holder,
+                silence: Int(silence),
+                backendPID: left.backendPID
+            )
+        }
+        let (holder, _) = try await holder(of: projection, on: connection)
+        guard let stale = try await StaleHolder.run(of: projection, on: connection) else {
+            throw ReadModelError.runBusy(projection: projection, holder: holder)
+        }
+        guard let lock = try await stale.takeOver(on: connection) else {
+            throw ReadModelError.runStale(
+                projection: projection,
+                holder: holder,
+                silence: Int(stale.silence),
+                backendPID: stale.backendPID
+            )
+        }
+        return (lock, stale.run)
+    }
+
+    /// Who is at work, or was last, and the seconds since it was heard of.
     private func holder(
         of projection: String,
         on connection: PostgresConnection
-    ) async throws -> String {
+    ) async throws -> (String, silence: Double) {
         let row = try await connection.query(
             """
-            SELECT run_id, command, stage, host, pid, started_at FROM reprise.run
-            WHERE projection = $1 AND state = 'running' ORDER BY run_id DESC LIMIT 1
+            SELECT run_id, command, stage, host, pid, started_at,
+                extract(epoch FROM pg_catalog.clock_timestamp() - heartbeat_at) AS silence
+            FROM reprise.run WHERE projection = $1
+            ORDER BY state = 'running' DESC, run_id DESC LIMIT 1
             """,
             [.text(projection)]
         ).first
-        guard let row else { return "it is just starting" }
-        return "run \(try row.int("run_id")), '\(try row.string("command"))' by process "
+        guard let row else { return ("it is just starting", 0) }
+        let holder =
+            "run \(try row.int("run_id")), '\(try row.string("command"))' by process "
             + "\(try row.int("pid")) on \(try row.string("host")), since "
             + "\(try row.string("started_at")), now \(try row.string("stage"))"
+        return (holder, try row.double("silence"))
     }
 
     private func withHeartbeat<Result: Sendable>(

@@ -6,12 +6,23 @@ import Postgres
 /// The server frees advisory locks when a session ends, whatever ends it, but anybody may hold any of
 /// them. So each session draws a key of its own, and its row of `reprise.session_lock` names key,
 /// process and role. The lock is held while that process, logged in as that role, holds that key.
+///
+/// The other sessions of the same command share the key after it. Whoever takes the lock next ends
+/// those of them that are left.
 struct SessionLock: Sendable {
     /// What is worked on, such as `run shop`.
     let name: String
     let key: Int64
     /// The session that holds it.
     let backendPID: Int32
+
+    /// The lock under which this task works; nil where it works under none.
+    @TaskLocal static var current: SessionLock?
+
+    /// A session of the lock's last holder is still there.
+    struct LeftSession: Error {
+        let backendPID: Int32
+    }
 
     static func run(of projection: String) -> String { "run \(projection)" }
 
@@ -44,12 +55,14 @@ struct SessionLock: Sendable {
     /// Takes it for the session, outside of a transaction.
     ///
     /// - Returns: Nil when another session holds it, or is just taking it.
-    /// - Throws: What the server says.
+    /// - Throws: ``LeftSession`` when a session of its last holder cannot be ended; what the server
+    ///   says.
     static func take(
         _ name: String,
         on connection: PostgresConnection
     ) async throws -> SessionLock? {
         guard try await holder(of: name, on: connection) == nil else { return nil }
+        try await endSessions(leftUnder: name, on: connection)
         do {
             return try await connection.withTransaction { connection in
                 try await connection.execute(
@@ -60,6 +73,8 @@ struct SessionLock: Sendable {
                 )
                 try await lockRow(of: name, on: connection)
                 guard try await holder(of: name, on: connection) == nil else { return nil }
+                let left = try await connection.query(left("$1"), [.text(name)]).first
+                if let left { throw LeftSession(backendPID: Int32(try left.int("pid"))) }
                 let lock = SessionLock(
                     name: name,
                     key: try await drawKey(on: connection),
@@ -114,6 +129,67 @@ struct SessionLock: Sendable {
         )
     }
 
+    /// Marks a session as one that works under the lock.
+    ///
+    /// A stranger who holds the key that is shared, or waits for it, keeps the mark away and holds
+    /// nothing up.
+    ///
+    /// - Returns: Whether the lock is still held: without it nobody might end the session.
+    func mark(_ connection: PostgresConnection) async throws -> Bool {
+        try await connection.query(
+            "SELECT pg_catalog.pg_try_advisory_lock_shared($1)",
+            [.int(key + 1)]
+        )
+        return try await !connection.query(holdQuery).rows.isEmpty
+    }
+
+    /// A query of the marked sessions, whoever holds the lock now.
+    private static func left(_ name: String) -> String {
+        """
+        SELECT l.pid FROM reprise.session_lock AS s
+        JOIN pg_catalog.pg_locks AS l
+            ON (l.classid::pg_catalog.int8 << 32 | l.objid::pg_catalog.int8) = s.key + 1
+        JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid AND a.usesysid = s.role
+        WHERE s.name = \(name) AND l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+            AND l.mode = 'ShareLock' AND l.database = (SELECT d.oid
+                FROM pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database())
+        """
+    }
+
+    /// Ends the sessions that the last holder of a lock has left, and waits for their end.
+    ///
+    /// One that this role may not end is given time to end by itself.
+    private static func endSessions(
+        leftUnder name: String,
+        on connection: PostgresConnection
+    ) async throws {
+        do {
+            // All are told before one is waited for.
+            for patience in [0, 10_000] as [Int64] {
+                try await connection.query(
+                    """
+                    SELECT pg_catalog.pg_terminate_backend(l.pid, $2) FROM (\(left("$1"))) AS l
+                    WHERE NOT EXISTS (\(holders("$1")))
+                    """,
+                    [.text(name), .int(patience)]
+                )
+            }
+        } catch let error as ServerError where error.sqlState == "42501" {
+            do {
+                try await connection.withTransaction { connection in
+                    try await connection.execute("SET LOCAL lock_timeout = '10s'")
+                    try await connection.query(
+                        """
+                        SELECT pg_catalog.pg_advisory_xact_lock(key + 1) FROM reprise.session_lock
+                        WHERE name = $1
+                        """,
+                        [.text(name)]
+                    )
+                }
+            } catch let error as ServerError where error.isLockFailure {}
+        }
+    }
+
     private static func holder(
         of name: String,
         on connection: PostgresConnection
@@ -141,7 +217,8 @@ struct SessionLock: Sendable {
 
     private static func drawKey(on connection: PostgresConnection) async throws -> Int64 {
         while true {
-            let key = Int64.random(in: .min ... .max)
+            // The one after it is a key as well.
+            let key = Int64.random(in: .min ..< .max)
             let taken = try await connection.query(
                 "SELECT pg_catalog.pg_try_advisory_lock($1) AS taken",
                 [.int(key)]

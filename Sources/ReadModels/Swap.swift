@@ -304,9 +304,11 @@ struct CommitOutcome: Sendable {
     ///   asked.
     func record() async throws -> QueryResult? {
         do {
-            return try await database.withConnection(as: "outcome", doing: "asking for the outcome")
-            {
-                connection in
+            return try await database.withConnection(
+                as: "outcome",
+                doing: "asking for the outcome",
+                outlivesRun: true
+            ) { connection in
                 try await connection.withTransaction { connection in
                     try await connection.execute("SET LOCAL lock_timeout = '30s'")
                     return try await Self.row(of: run.id, on: connection)

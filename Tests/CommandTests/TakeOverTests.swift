@@ -80,6 +80,49 @@ struct TakeOverTests {
         }
     }
 
+    @Test(
+        "in an open transaction is ended with it, and the next one goes through",
+        arguments: ["reprise plan", "reprise load"]
+    )
+    func inTransaction(_ session: String) async throws {
+        try await withShop(events: 500) { reprise, scene in
+            // The one thing that others can have run in the middle of that transaction.
+            try await scene.database.execute(
+                """
+                CREATE FUNCTION public.halt() RETURNS event_trigger LANGUAGE plpgsql AS $$
+                BEGIN
+                    IF current_setting('application_name') = '\(session)' THEN
+                        PERFORM pg_advisory_xact_lock_shared(4711);
+                    END IF;
+                END $$;
+                CREATE EVENT TRIGGER halt ON ddl_command_start WHEN TAG IN ('CREATE TABLE')
+                    EXECUTE FUNCTION public.halt()
+                """
+            )
+            let (_, outcome) = try await scene.database.withConnection { keeper in
+                try await keeper.query("SELECT pg_advisory_lock(4711)")
+                return try await reprise.withRunning("rebuild shop") { hung in
+                    try await waitUntilStopped(scene)
+                    await hung.stop()
+                    let before = try await sessions(session, scene)
+                    #expect(before.count == 1)
+                    try await age(scene, by: "2 min")
+                    try await keeper.execute("SELECT pg_advisory_unlock_all()")
+                    expect(
+                        try await reprise.run("rebuild shop"),
+                        exits: 0,
+                        saying: ["stood still, so its session was ended"]
+                    )
+                    let after = try await sessions(session, scene)
+                    #expect(Set(before).isDisjoint(with: after))
+                    hung.signal(SIGCONT)
+                }
+            }
+            expect(outcome, exits: 5, saying: [unchanged])
+            expect(try await reprise.run("rebuild shop"), exits: 0)
+        }
+    }
+
     @Test("before its locks is ended by the next one, and swaps nothing when it wakes")
     func inCutOver() async throws {
         try await withShop(events: 500) { reprise, scene in
@@ -232,6 +275,16 @@ struct TakeOverTests {
             }
             expect(try await reprise.run("rebuild shop loans"), exits: 0)
         }
+    }
+
+    private func sessions(_ name: String, _ scene: RebuildScene) async throws -> [Int64] {
+        try await scene.database.query(
+            """
+            SELECT pid FROM pg_stat_activity
+            WHERE datname = current_database() AND application_name = $1
+            """,
+            [.text(name)]
+        ).rows.map { try $0.int("pid") }
     }
 
     private func waitUntilStopped(_ scene: RebuildScene) async throws {
