@@ -65,6 +65,21 @@ struct Blocker: Sendable, CustomStringConvertible {
         )
     }
 
+    /// The sessions that have written something in this database and not ended their transaction.
+    static func writing(on connection: PostgresConnection) async throws -> [Blocker] {
+        try await find(
+            """
+            SELECT DISTINCT l.pid, l.virtualtransaction FROM pg_catalog.pg_locks AS l
+            LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid
+            LEFT JOIN pg_catalog.pg_prepared_xacts AS p ON p.transaction = l.transactionid
+            WHERE l.locktype = 'transactionid' AND l.granted
+                AND coalesce(a.datname, p.database) = pg_catalog.current_database()
+            """,
+            [],
+            on: connection
+        )
+    }
+
     /// The sessions that another one waits for now.
     static func blocking(_ pid: Int32, on connection: PostgresConnection) async throws -> [Blocker]
     {

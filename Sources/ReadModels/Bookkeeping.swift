@@ -8,6 +8,9 @@ import Postgres
 /// decides what is one transaction.
 enum Bookkeeping {
     /// Applies the migrations that are missing, in one transaction.
+    ///
+    /// - Throws: ``ReadModelError/bookkeepingBlocked(blockers:)`` when another transaction is making
+    ///   the schema, or holds it, for too long; what else the server says.
     static func migrate(on connection: PostgresConnection) async throws {
         let supported = Migrations.postgres.map(\.number).max() ?? 0
         let found = try await version(on: connection)
@@ -16,11 +19,18 @@ enum Bookkeeping {
         }
         guard found < supported else { return }
         do {
-            try await connection.withTransaction { try await applyMissing(on: $0) }
+            try await connection.withTransaction { connection in
+                try await connection.execute("SET LOCAL lock_timeout = '10s'")
+                try await applyMissing(on: connection)
+            }
         } catch let error as ServerError where error.isNameTaken {
             // Two first runs at once: the second one waited for the name of the schema, and finds
             // the work done.
             guard try await version(on: connection) >= supported else { throw error }
+        } catch let error as ServerError where error.isLockFailure {
+            throw ReadModelError.bookkeepingBlocked(
+                blockers: try await Blocker.writing(on: connection).map(\.description)
+            )
         }
     }
 
@@ -227,5 +237,5 @@ struct CheckpointRecord: Equatable, Sendable {
 
 extension ServerError {
     /// Somebody else has made a schema or a table of that name meanwhile.
-    fileprivate var isNameTaken: Bool { ["23505", "42P06", "42P07", "42710"].contains(sqlState) }
+    var isNameTaken: Bool { ["23505", "42P06", "42P07", "42710"].contains(sqlState) }
 }

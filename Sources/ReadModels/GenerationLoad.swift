@@ -145,7 +145,7 @@ struct GenerationLoad: Sendable {
             live.oids.isEmpty ? nil : try await LiveShape.digest(of: live.oids, on: connection)
         let created = try await ShadowSchema(
             projection: projection,
-            homeSchema: try await HomeSchema.free(
+            homeSchema: try await HomeSchema.makeable(
                 for: projection.name,
                 generation: number,
                 on: connection

@@ -20,7 +20,37 @@ enum HomeSchema {
         on connection: PostgresConnection
     ) async throws -> String {
         let usual = usual(of: projection, generation: generation)
-        guard try await connection.hasSchema(usual) else { return usual }
+        return try await connection.hasSchema(usual) ? unforeseen(usual) : usual
+    }
+
+    /// The same for a schema that the open transaction makes next: one that another transaction has
+    /// made and not committed has the name as well.
+    static func makeable(
+        for projection: String,
+        generation: Int,
+        on connection: PostgresConnection
+    ) async throws -> String {
+        let name = try await free(for: projection, generation: generation, on: connection)
+        do {
+            try await connection.execute(
+                """
+                SAVEPOINT home; SET LOCAL lock_timeout = '1s';
+                CREATE SCHEMA \(SQLText.identifier(name));
+                ROLLBACK TO home; RELEASE home
+                """
+            )
+            return name
+        } catch let error as ServerError where error.isLockFailure || error.isNameTaken {
+            try await connection.execute("ROLLBACK TO home; RELEASE home")
+        } catch let error as ServerError where error.sqlState == "42501" {
+            // The plan names the right that lacks, and the one who makes the schema meets it again.
+            try await connection.execute("ROLLBACK TO home; RELEASE home")
+            return name
+        }
+        return unforeseen(usual(of: projection, generation: generation))
+    }
+
+    private static func unforeseen(_ usual: String) -> String {
         let number = String(UInt32.random(in: .min ... .max), radix: 16)
         return "\(usual)_\(String(repeating: "0", count: 8 - number.count))\(number)"
     }

@@ -77,6 +77,8 @@ package enum ReadModelError: Error, Equatable, Sendable {
     case positionUnwritten(projection: String, rows: String)
     /// The bookkeeping was written by a newer version.
     case newerBookkeeping(found: Int, supported: Int)
+    /// Another transaction is making the schema `reprise`, or keeps it from being changed.
+    case bookkeepingBlocked(blockers: [String])
     /// Others can change the schema `reprise`, or have their code run by those who use it.
     case untrustedBookkeeping(reasons: [String])
     /// Event triggers would run code of others with this role's rights.
@@ -260,6 +262,15 @@ extension ReadModelError: CustomStringConvertible {
             (
                 "The schema 'reprise' is of version \(found); this command knows \(supported).",
                 Self.unchanged, "Run the newer version of the command."
+            )
+        case .bookkeepingBlocked(let blockers):
+            (
+                "The schema 'reprise' could not be made, or brought up to date, within 10 s: another "
+                    + "transaction makes one of that name, or uses it."
+                    + (blockers.isEmpty
+                        ? " The server does not tell whose it is."
+                        : " These have written here and not ended:\n" + Self.list(blockers)),
+                Self.unchanged, "When that transaction has ended, run the command again."
             )
         default: positionParts
         }

@@ -129,7 +129,7 @@ private struct Planning {
             refusals.append(reason + ".")
         }
         let number = GenerationRecord.next(after: records, live: live)
-        let home = try await HomeSchema.free(
+        let home = try await HomeSchema.makeable(
             for: projection.name,
             generation: number,
             on: connection

@@ -153,6 +153,52 @@ struct OthersLocksTests {
         }
     }
 
+    @Test("X12: a schema by a home's name that another transaction is making is passed over")
+    func homeBeingMade() async throws {
+        try await withMaker { scene, maker in
+            try scene.append(counted(1...5))
+            _ = try await scene.rebuild(Tally.self)
+            try await maker.execute("BEGIN; CREATE SCHEMA tally__g2")
+            #expect(try await scene.plan(Tally.self).refusals == [])
+            _ = try await scene.rebuild(Tally.self)
+            #expect(try await scene.control(Tally.self).status().live?.number == 2)
+            try await maker.execute("ROLLBACK")
+        }
+    }
+
+    @Test("X12: a first run says who is making a schema 'reprise', and waits for it no longer")
+    func bookkeepingBeingMade() async throws {
+        try await withMaker { scene, maker in
+            try scene.append(counted(1...5))
+            try await maker.execute("BEGIN; CREATE SCHEMA reprise")
+            let error = await #expect(throws: ReadModelError.self) {
+                try await scene.rebuild(Tally.self)
+            }
+            guard case .bookkeepingBlocked(let blockers) = error else {
+                Issue.record("got \(error as Any)")
+                return
+            }
+            #expect(blockers.count == 1)
+            #expect(blockers[0].contains("\(maker.backendPID)"))
+            try await maker.execute("ROLLBACK")
+            _ = try await scene.rebuild(Tally.self)
+        }
+    }
+
+    /// A stranger who may make schemas.
+    private func withMaker(
+        _ body: @Sendable (RebuildScene, PostgresConnection) async throws -> Void
+    ) async throws {
+        try await withStranger { scene, maker in
+            let role = try await maker.query("SELECT current_user AS name").first?.string("name")
+            try await scene.database.execute(
+                "GRANT CREATE ON DATABASE \(scene.database.name) TO \(role ?? "")"
+            )
+            try await body(scene, maker)
+            try await scene.database.execute("DROP OWNED BY \(role ?? "")")
+        }
+    }
+
     @Test("A session of the version before that is at work keeps others out")
     func versionBefore() async throws {
         try await withRebuildScene { scene in
