@@ -112,7 +112,7 @@ struct SQLChecks: Sendable {
     ///   - owner: As whom they run; nil where this role does no harm by it.
     ///   - connection: Inside a transaction.
     /// - Returns: What is wrong, as clauses; never a value.
-    /// - Throws: ``ServerError`` when a right is missing.
+    /// - Throws: ``ServerError`` when a right is missing, or the queries are not to blame.
     func reasons(
         projection: String,
         searchPath: [String],
@@ -174,7 +174,7 @@ struct SQLChecks: Sendable {
                 if let rows, rows > 0 {
                     reasons.append("query \(index + first) of checks.sql returns \(rows) rows")
                 }
-            } catch let error as ServerError {
+            } catch let error as ServerError where !error.isNobodysFault {
                 reasons.append(
                     "query \(index + first) of checks.sql, which runs as \(owner.owner): \(error)"
                 )

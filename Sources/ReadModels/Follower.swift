@@ -60,7 +60,13 @@ package struct Follower: Sendable {
             )
         }
         return try await translatingErrors(doing: "looking at the tables of '\(projection.name)'") {
-            try await connection.withTransaction { try await attach(on: $0) }
+            while true {
+                do {
+                    return try await connection.withTransaction { try await attach(on: $0) }
+                } catch let error as ServerError where error.isLockFailure {
+                    try Task.checkCancellation()
+                }
+            }
         }
     }
 

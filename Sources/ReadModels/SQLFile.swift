@@ -12,8 +12,8 @@ struct SQLFile: Sendable {
     ///
     /// - Returns: The results of all statements, in order.
     /// - Throws: ``ReadModelError/refusedByPlan(projection:reasons:)`` when the file ends the
-    ///   transaction or a statement fails; ``ServerError`` when a right is missing, or a value is too
-    ///   new.
+    ///   transaction or a statement fails; ``ServerError`` when a right is missing, a value is too
+    ///   new, or the file is not to blame.
     @discardableResult
     func run(
         for projection: String,
@@ -26,6 +26,7 @@ struct SQLFile: Sendable {
             return try await connection.executeEach(text)
         } catch let error as ServerError
             where error.sqlState != "42501" && error.sqlState != SQLFile.newEnumValue
+            && !error.isNobodysFault
         {
             throw ReadModelError.refusedByPlan(
                 projection: projection,
@@ -106,6 +107,14 @@ struct SQLFile: Sendable {
     private static let control: Set<String> = [
         "abort", "begin", "commit", "end", "prepare", "release", "rollback", "savepoint", "start",
     ]
+}
+
+extension ServerError {
+    /// A cancelled statement, a session that was ended, a deadlock, a lock or memory or disk that was
+    /// not to be had: the same statement may go well the next time.
+    var isNobodysFault: Bool {
+        ["08", "40", "53", "57"].contains(sqlState.prefix(2)) || sqlState == "55P03"
+    }
 }
 
 /// Splits SQL into words, semicolons and everything else, and passes over comments and quoted text.

@@ -294,6 +294,50 @@ struct FollowTests {
         }
     }
 
+    @Test("A follower whose wait for the checkpoint is cancelled as it begins waits again")
+    func cancelledWait() async throws {
+        try await withRebuildScene { scene in
+            try scene.append(counted(1...5))
+            _ = try await scene.rebuild(Tally.self)
+            try scene.append(counted([1]))
+            try await scene.database.withConnection { keeper in
+                try await keeper.execute("BEGIN; SELECT FROM reprise.checkpoint FOR UPDATE")
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    group.addTask { try await follow(Tally.self, in: scene) }
+                    var last = ""
+                    for _ in 1...2 {
+                        let waits = """
+                            FROM pg_stat_activity WHERE datname = current_database()
+                                AND application_name = 'reprise follow'
+                                AND wait_event_type = 'Lock' AND query_start::text <> $1
+                            """
+                        try await scene.database.waitUntil(
+                            "the follower waits",
+                            "SELECT \(waits)",
+                            [.text(last)]
+                        )
+                        let row = try await scene.database.query(
+                            "SELECT query_start::text AS began, pg_cancel_backend(pid) \(waits)",
+                            [.text(last)]
+                        ).first
+                        last = try #require(row?["began"])
+                    }
+                    try await scene.database.waitUntil(
+                        "the follower waits again",
+                        """
+                        SELECT FROM pg_stat_activity WHERE datname = current_database()
+                            AND application_name = 'reprise follow' AND query_start::text <> $1
+                        """,
+                        [.text(last)]
+                    )
+                    try await keeper.execute("ROLLBACK")
+                    try await group.waitForAll()
+                }
+            }
+            #expect(try await scene.rows(of: "public.tally").first == "(1,2,new)")
+        }
+    }
+
     @Test("Late events are applied behind the others, or stop the follower by name")
     func lateEvents() async throws {
         for policy in [LatenessPolicy.accept, .fail] {

@@ -172,6 +172,34 @@ struct SchemaFileTests {
         }
     }
 
+    @Test(
+        "a statement of a file that is cancelled, or lacks a lock or space, is no refusal of the plan",
+        arguments: ["57014", "53100", "40P01", "08006", "55P03"]
+    )
+    func circumstances(_ state: String) async throws {
+        try await withRebuildScene { scene in
+            try await Self.prepare(scene)
+            let failing = "DO $$ BEGIN RAISE EXCEPTION 'later' USING ERRCODE = '\(state)'; END $$"
+            for file in ["schema.sql", "setup.sql", "checks.sql"] {
+                let schema = file == "schema.sql" ? failing : Self.note
+                let error = await #expect(throws: ReadModelError.self, "\(file)") {
+                    try await GivenSQL.$schema.withValue(schema) {
+                        try await GivenSQL.$setup.withValue(file == "setup.sql" ? failing : nil) {
+                            try await GivenSQL.$checks.withValue(
+                                file == "checks.sql" ? failing : nil
+                            ) { _ = try await scene.rebuild(Notes.self) }
+                        }
+                    }
+                }
+                guard case .server(_, let reason) = error else {
+                    Issue.record("\(file) gave \(error as Any)")
+                    continue
+                }
+                #expect(reason.contains(state))
+            }
+        }
+    }
+
     static let note = "CREATE TABLE note (id bigint PRIMARY KEY, words text)"
 
     /// Two live notes and a table of somebody else's.
