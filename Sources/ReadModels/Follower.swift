@@ -302,14 +302,16 @@ package struct FollowReport: Sendable {
 extension ReadModelDatabase {
     /// Takes the projector's lock for the time of `body`.
     ///
-    /// It is not the lock of a run: rebuilds, swaps and rollbacks go on beside it.
+    /// It is not the lock of a run: rebuilds, swaps and rollbacks go on beside it. The sessions of a
+    /// follower that was not heard of for a minute are ended.
     ///
     /// - Parameters:
     ///   - projection: What is followed.
     ///   - body: The work.
     /// - Returns: What `body` returns.
-    /// - Throws: ``ReadModelError/followerBusy(projection:holder:)`` when another one follows; what
-    ///   `body` throws.
+    /// - Throws: ``ReadModelError/followerBusy(projection:holder:)`` when another one follows;
+    ///   ``ReadModelError/followerStale(projection:holder:silence:backendPID:)`` when it is not heard
+    ///   of, and its sessions cannot be ended; what `body` throws.
     package func withFollower<Result: Sendable>(
         of projection: ProjectionTables,
         _ body: (Follower) async throws -> Result
@@ -322,8 +324,17 @@ extension ReadModelDatabase {
             try await begin(projection.name, on: holder)
             do {
                 let result = try await SessionLock.$current.withValue(lock) {
-                    try await withConnection(as: "follow", doing: doing) {
-                        try await body(Follower(of: projection, in: self, under: lock, on: $0))
+                    try await Heartbeat.whileRunning(
+                        """
+                        UPDATE reprise.follower SET heartbeat_at = pg_catalog.clock_timestamp()
+                        WHERE projection = $1
+                        """,
+                        .text(projection.name),
+                        on: holder
+                    ) {
+                        try await withConnection(as: "follow", doing: doing) {
+                            try await body(Follower(of: projection, in: self, under: lock, on: $0))
+                        }
                     }
                 }
                 try? await end(projection.name, on: holder)
@@ -341,14 +352,27 @@ extension ReadModelDatabase {
         on connection: PostgresConnection
     ) async throws -> SessionLock {
         let name = SessionLock.follower(of: projection)
+        var unended: (backendPID: Int32, silence: Double)?
         do {
             try await SessionLock.awaitEnd(of: name, patience: "5s", on: connection)
             if let lock = try await SessionLock.take(name, on: connection) { return lock }
         } catch let error as ServerError where error.isLockFailure {
-        } catch is SessionLock.LeftSession {}
-        throw ReadModelError.followerBusy(
+        } catch let left as SessionLock.LeftSession {
+            unended = (left.backendPID, 0)
+        }
+        if let stale = try await StaleHolder.follower(of: projection, on: connection) {
+            if let lock = try await stale.takeOver(on: connection) { return lock }
+            unended = (stale.backendPID, stale.silence)
+        }
+        let holder = try await follower(of: projection, on: connection)
+        guard let unended else {
+            throw ReadModelError.followerBusy(projection: projection, holder: holder)
+        }
+        throw ReadModelError.followerStale(
             projection: projection,
-            holder: try await follower(of: projection, on: connection)
+            holder: holder,
+            silence: Int(unended.silence),
+            backendPID: unended.backendPID
         )
     }
 

@@ -60,6 +60,8 @@ package struct ProjectionStatus: Sendable {
         package let endedAt: String?
         /// Whether its session still holds the projector's lock.
         package let isAlive: Bool
+        /// Whether it was not heard of for a minute, although it does.
+        package let isStale: Bool
         /// Events applied since it began.
         package let events: Int
         /// Events among them that came late.
@@ -157,7 +159,8 @@ extension ReadModelDatabase {
         let row = try await connection.query(
             """
             SELECT host, pid, started_at, heartbeat_at, ended_at, events, late_events, lag_events,
-                lag_seconds, EXISTS (\(SessionLock.holders("$2"))) AS alive
+                lag_seconds, EXISTS (\(SessionLock.holders("$2"))) AS alive, heartbeat_at
+                    < pg_catalog.clock_timestamp() - interval '\(StaleHolder.patience)' AS silent
             FROM reprise.follower WHERE projection = $1
             """,
             [.text(projection), .text(SessionLock.follower(of: projection))]
@@ -170,6 +173,7 @@ extension ReadModelDatabase {
                 heartbeatAt: try row.string("heartbeat_at"),
                 endedAt: row["ended_at"],
                 isAlive: try row.bool("alive"),
+                isStale: try row.bool("alive") && row.bool("silent"),
                 events: Int(try row.int("events")),
                 lateEvents: Int(try row.int("late_events")),
                 lagEvents: try row.optionalInt("lag_events").map { Int($0) },

@@ -21,6 +21,8 @@ package enum ReadModelError: Error, Equatable, Sendable {
     case runStale(projection: String, holder: String, silence: Int, backendPID: Int32)
     /// Another process keeps the projection's live tables current.
     case followerBusy(projection: String, holder: String)
+    /// Another process follows, is not heard of any more, and cannot be ended.
+    case followerStale(projection: String, holder: String, silence: Int, backendPID: Int32)
     /// The plan refuses; each line names an object and says why.
     case refusedByPlan(projection: String, reasons: [String])
     /// A value does not fit its column.
@@ -137,6 +139,14 @@ extension ReadModelError: CustomStringConvertible {
                 "'\(projection)' is followed already: by \(TextForPeople.line(holder)).",
                 "The live tables are kept current by that process.",
                 "Stop it first, if this one is to do it ('reprise status \(projection)' shows it)."
+            )
+        case .followerStale(let projection, let holder, let silence, let backendPID):
+            (
+                "'\(projection)' is followed already: by \(TextForPeople.line(holder)). It was not "
+                    + "heard of for \(silence) s, and its session could not be ended.",
+                "The live tables are as it left them.",
+                "Where its process hangs, let one who may end sessions type SELECT "
+                    + "pg_terminate_backend(\(backendPID)), then run the command again."
             )
         case .refusedByPlan(let projection, let reasons):
             (

@@ -125,7 +125,13 @@ extension ReadModelDatabase {
         _ run: Run,
         _ body: @Sendable (Run) async throws -> Result
     ) async throws -> Result {
-        let result = try await withHeartbeat(of: run) {
+        let result = try await Heartbeat.whileRunning(
+            """
+            UPDATE reprise.run SET heartbeat_at = pg_catalog.clock_timestamp() WHERE run_id = $1
+            """,
+            .int(run.id),
+            on: run.connection
+        ) {
             var run = run
             run.notes += await FollowUps(projection: run.projection, database: self).perform()
             return try await body(run)
@@ -224,29 +230,6 @@ extension ReadModelDatabase {
             + "\(try row.int("pid")) on \(try row.string("host")), since "
             + "\(try row.string("started_at")), now \(try row.string("stage"))"
         return (holder, try row.double("silence"))
-    }
-
-    private func withHeartbeat<Result: Sendable>(
-        of run: Run,
-        _ body: @Sendable () async throws -> Result
-    ) async throws -> Result {
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask {
-                // A heartbeat that fails means that the lock is gone: the cut-over asks for it.
-                while !Task.isCancelled {
-                    try await Task.sleep(for: .seconds(5))
-                    try await run.connection.query(
-                        """
-                        UPDATE reprise.run SET heartbeat_at = pg_catalog.clock_timestamp()
-                        WHERE run_id = $1
-                        """,
-                        [.int(run.id)]
-                    )
-                }
-            }
-            defer { group.cancelAll() }
-            return try await body()
-        }
     }
 }
 

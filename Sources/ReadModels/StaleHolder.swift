@@ -36,6 +36,22 @@ struct StaleHolder: Sendable {
         )
     }
 
+    /// Finds a follower; nil when the lock's holder was heard of, or is just starting.
+    static func follower(
+        of projection: String,
+        on connection: PostgresConnection
+    ) async throws -> StaleHolder? {
+        try await find(
+            SessionLock.follower(of: projection),
+            """
+            SELECT NULL::pg_catalog.int8 AS run_id, started_at, heartbeat_at
+            FROM reprise.follower WHERE projection = $1
+            """,
+            of: projection,
+            on: connection
+        )
+    }
+
     private static func find(
         _ lock: String,
         _ record: String,

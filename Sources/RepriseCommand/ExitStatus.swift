@@ -67,7 +67,7 @@ enum ExitStatus: Int32, CaseIterable {
         self =
             switch error {
             case .runBusy, .runStale, .followerBusy, .cutOverBlocked, .overBudget, .tooMuchToLock,
-                .behindLive, .bookkeepingBlocked:
+                .behindLive, .bookkeepingBlocked, .followerStale:
                 .tryAgain
             case .refusedByPlan, .nothingToMove, .changedMeanwhile, .newerBookkeeping,
                 .untrustedBookkeeping, .untrustedEventTriggers,

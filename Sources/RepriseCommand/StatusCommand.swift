@@ -84,6 +84,7 @@ private struct StatusOutline: Encodable {
         let heartbeatAt: String
         let endedAt: String?
         let isAlive: Bool
+        let isStale: Bool
         let events: Int
         let lateEvents: Int
         let lagEvents: Int?
@@ -133,6 +134,7 @@ private struct StatusOutline: Encodable {
                 heartbeatAt: follower.heartbeatAt,
                 endedAt: follower.endedAt,
                 isAlive: follower.isAlive,
+                isStale: follower.isStale,
                 events: follower.events,
                 lateEvents: follower.lateEvents,
                 lagEvents: follower.lagEvents,
@@ -215,10 +217,13 @@ extension StatusOutline {
 extension StatusOutline.Follower {
     /// Who it is, and how far behind.
     fileprivate var lines: [String] {
+        let silence = "last heard of at \(heartbeatAt), which "
         let life =
-            isAlive
-            ? "since \(startedAt)"
-            : endedAt.map { "stopped at \($0)" } ?? "last heard of at \(heartbeatAt), which died"
+            isStale
+            ? silence + "stands still"
+            : isAlive
+                ? "since \(startedAt)"
+                : endedAt.map { "stopped at \($0)" } ?? silence + "died"
         let late = lateEvents > 0 ? ", \(Figures.count(lateEvents)) of them late" : ""
         var lines = [
             "process \(pid) on \(host), \(life)",
@@ -226,7 +231,7 @@ extension StatusOutline.Follower {
         ]
         if let lagEvents, let lagSeconds {
             let seconds = Figures.decimal(lagSeconds, digits: 1)
-            let when = isAlive ? "" : " then"
+            let when = isAlive && !isStale ? "" : " then"
             lines.append("\(Figures.count(lagEvents, "event")) and \(seconds) s behind\(when)")
         }
         return lines

@@ -200,6 +200,41 @@ struct TakeOverTests {
         }
     }
 
+    @Test("as a follower in a batch is ended by the next one, which follows")
+    func follower() async throws {
+        try await withShop(events: 50) { reprise, scene in
+            try await scene.database.execute(
+                """
+                CREATE FUNCTION public.halt() RETURNS trigger LANGUAGE plpgsql AS $$
+                BEGIN PERFORM pg_advisory_xact_lock_shared(4711); RETURN NULL; END $$;
+                CREATE TRIGGER halt AFTER INSERT OR UPDATE ON public.order_summary
+                    EXECUTE FUNCTION public.halt()
+                """
+            )
+            _ = try await scene.database.withConnection { keeper in
+                try await keeper.query("SELECT pg_advisory_lock(4711)")
+                return try await reprise.withRunning("follow shop") { hung in
+                    try await waitUntilStopped(scene)
+                    await hung.stop()
+                    try await keeper.execute("SELECT pg_advisory_unlock_all()")
+                    let busy = try await reprise.run("follow shop --until-caught-up")
+                    expect(busy, exits: 75, saying: ["kept current by that process"])
+                    try await scene.database.execute(
+                        "UPDATE reprise.follower SET heartbeat_at = now() - interval '2 min'"
+                    )
+                    let status = try await reprise.run("status shop").standardOutput
+                    #expect(status.contains(", which stands still\n"))
+                    expect(try await reprise.run("follow shop --until-caught-up"), exits: 0)
+                    #expect(
+                        try await reprise.run("status shop").standardOutput
+                            .contains("100 events applied")
+                    )
+                    hung.signal(SIGKILL)
+                }
+            }
+        }
+    }
+
     @Test("is left alone by a role that may not end it, which says what to type")
     func withoutTheRight() async throws {
         try await withShop(events: 50) { reprise, scene in

@@ -27,6 +27,8 @@ struct MessageTests {
         (.outcomeUnknown(projection: "p", runID: 1), 5),
         (.runBusy(projection: "p", holder: "h"), 75),
         (.runStale(projection: "p", holder: "h", silence: 61, backendPID: 1), 75),
+        (.followerStale(projection: "p", holder: "h", silence: 61, backendPID: 1), 75),
+        (.bookkeepingBlocked(blockers: ["b"]), 75),
         (
             .cutOverBlocked(projection: "p", attempts: 1, blockers: [], readyGeneration: 2), 75
         ),

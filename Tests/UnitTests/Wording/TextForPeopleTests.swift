@@ -111,6 +111,8 @@ struct TextForPeopleTests {
             .server(doing: text, reason: "\(server(text))"),
             .runBusy(projection: "p", holder: text),
             .runStale(projection: "p", holder: text, silence: 61, backendPID: 1),
+            .followerStale(projection: "p", holder: text, silence: 61, backendPID: 1),
+            .bookkeepingBlocked(blockers: [text]),
             .followerBusy(projection: "p", holder: text),
             .refusedByPlan(projection: "p", reasons: [text, "b"]),
             .rowRejected(RejectedRow(table: "t", reason: "\(server(text))")),
