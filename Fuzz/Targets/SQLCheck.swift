@@ -45,20 +45,24 @@ enum SQLTokens {
         var start = 0
         var index = 0
         var isAtomic = false
+        var last: String?
         while index < bytes.count {
             let begin = index
             let token = next(bytes, &index)
             if token.isSpace { continue }
             if token.isSemicolon {
+                last = nil
                 if let current { statements.append(current) }
                 current = nil
                 continue
             }
+            let previous = last
+            last = token.word
             if current == nil { start = begin }
             let isFirst = current == nil
             var statement = current ?? Statement()
             if let word = token.word {
-                if statement.words.last == "begin", word == "atomic" { isAtomic = true }
+                if previous == "begin", word == "atomic" { isAtomic = true }
                 if isFirst, word == "end", isAtomic {
                     isAtomic = false
                 } else if isFirst {

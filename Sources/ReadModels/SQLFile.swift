@@ -87,7 +87,9 @@ struct SQLFile: Sendable {
         var previous = ""
         while let token = scanner.next() {
             switch token {
-            case .semicolon: isFirstWord = true
+            case .semicolon:
+                isFirstWord = true
+                previous = ""
             case .word(let word):
                 let word = word.lowercased()
                 if previous == "begin" && word == "atomic" { isInAtomicBody = true }
@@ -98,7 +100,9 @@ struct SQLFile: Sendable {
                 }
                 isFirstWord = false
                 previous = word
-            case .other: isFirstWord = false
+            case .other:
+                isFirstWord = false
+                previous = ""
             }
         }
         return nil

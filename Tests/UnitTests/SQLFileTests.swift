@@ -11,6 +11,7 @@ struct SQLFileTests {
             ("SELECT 'it''s;';\nBEGIN;", 2), ("SELECT $a$;COMMIT;$b$;$a$;\nEND", 2),
             ("SELECT E'\\';';\nsavepoint a", 2), ("SELECT \"a;b\"\n;start transaction", 2),
             ("SELECT E'a''b\\'';\nCOMMIT; SELECT ''", 2),
+            ("SELECT 1 AS begin, 2 AS atomic;\nEND", 2), ("SELECT 1 AS begin; ATOMIC;\nEND", 2),
             // The server's white space is ASCII, so that a no-break space begins a name.
             ("SELECT 1 AS \u{a0}$x$;\nCOMMIT; SELECT 2 AS b\u{a0}$x$", 2),
         ]
