@@ -11,19 +11,8 @@ struct SwapPreflight: Sendable {
     ///
     /// - Precondition: The shadow tables are in the home schema.
     func findings(on connection: PostgresConnection) async throws -> [Finding] {
-        try await connection.setSearchPath([])
-        let oids = PostgresValue.ints(live.oids.map { Int64($0) })
-        let missing = try await connection.query(
-            Self.rightsQuery,
-            [oids, .text(homeSchema), .text(liveSchema)]
-        )
-        let columns = try await connection.query(
-            Self.columnGrantsQuery,
-            [oids, .text(homeSchema), .text(liveSchema)]
-        )
-        let refusals = try (missing.rows + columns.rows).map {
-            Finding(.refuse, try $0.string("subject"), try $0.string("note"))
-        }
+        let missing = try await missingRights(on: connection)
+        let refusals = try await missing + ask(Self.columnGrantsQuery, on: connection)
         guard refusals.isEmpty else { return refusals }
         let role = try await connection.query("SELECT current_user AS role").first
         return [
@@ -33,6 +22,24 @@ struct SwapPreflight: Sendable {
                 "the role \(try role?.string("role") ?? "") may do everything that the swap does"
             )
         ]
+    }
+
+    /// A refusal for each missing right, naming the object.
+    func missingRights(on connection: PostgresConnection) async throws -> [Finding] {
+        try await ask(Self.rightsQuery, on: connection)
+    }
+
+    private func ask(_ query: String, on connection: PostgresConnection) async throws -> [Finding] {
+        try await connection.setSearchPath([])
+        let found = try await connection.query(
+            query,
+            [
+                .ints(live.oids.map { Int64($0) }), .text(homeSchema), .text(liveSchema),
+            ]
+        )
+        return try found.rows.map {
+            Finding(.refuse, try $0.string("subject"), try $0.string("note"))
+        }
     }
 
     // Who has to be what for each statement of the batch (manual, reference pages of the

@@ -71,6 +71,11 @@ extension ReadModelDatabase {
     ) async throws -> SwapReadiness {
         var refusals = try await Hazard.ofSwap(live.oids, consent: consent, on: connection)
         refusals += try await Hazard.ofBoth(live.oids, target.relationOIDs, on: connection)
+        refusals += try await SwapPreflight(
+            live: live,
+            liveSchema: liveSchema,
+            homeSchema: target.homeSchema
+        ).missingRights(on: connection)
         if !consent.acceptsLoss {
             refusals += try await ManualLoss(
                 live: live,

@@ -227,6 +227,35 @@ struct RightsTests {
         }
     }
 
+    @Test("X7: a right that a swap or a rollback lacks is named before it begins")
+    func beforeRollback() async throws {
+        try await withJob { reprise, scene, roles in
+            try await GrantsScript.run(for: roles.job, schema: "public", in: scene.database)
+            try Data("republish: true\nincoming_foreign_keys: recreate\n".utf8).write(
+                to: URL(fileURLWithPath: "\(reprise.folder)/reprise.yaml")
+            )
+            expect(try await reprise.run("rebuild shop"), exits: 0)
+            expect(try await reprise.run("rebuild shop --no-swap"), exits: 0)
+            let maker = "\(scene.database.name)_maker"
+            try await scene.database.execute(
+                """
+                CREATE ROLE \(maker); CREATE SCHEMA made AUTHORIZATION \(maker);
+                CREATE VIEW made.v AS SELECT order_id FROM public.order_summary;
+                ALTER VIEW made.v OWNER TO \(maker)
+                """
+            )
+            for line in ["rollback shop", "swap shop"] {
+                expect(
+                    try await reprise.run(line),
+                    exits: 3,
+                    saying: ["made.v: the role", "is not a member of \(maker)", unchanged]
+                )
+            }
+            try await scene.database.execute("DROP SCHEMA made CASCADE; DROP ROLE \(maker)")
+            expect(try await reprise.run("swap shop"), exits: 0)
+        }
+    }
+
     @Test("S13: statistics of a role that the job is not a member of are named by the plan")
     func statisticsOfOthers() async throws {
         try await withJob { reprise, scene, roles in
