@@ -7,8 +7,8 @@ import Postgres
 /// them. So each session draws a key of its own, and its row of `reprise.session_lock` names key,
 /// process and role. The lock is held while that process, logged in as that role, holds that key.
 ///
-/// The other sessions of the same command share the key after it. Whoever takes the lock next ends
-/// those of them that are left.
+/// The other sessions of the same command share the key after it. The next command that takes the lock
+/// ends those of them that are left.
 struct SessionLock: Sendable {
     /// What is worked on, such as `run shop`.
     let name: String
@@ -143,7 +143,7 @@ struct SessionLock: Sendable {
         return try await !connection.query(holdQuery).rows.isEmpty
     }
 
-    /// A query of the marked sessions, whoever holds the lock now.
+    /// A query of the marked sessions, under any holder of the lock.
     private static func left(_ name: String) -> String {
         """
         SELECT l.pid FROM reprise.session_lock AS s

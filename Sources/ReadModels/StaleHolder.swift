@@ -58,7 +58,7 @@ struct StaleHolder: Sendable {
         of projection: String,
         on connection: PostgresConnection
     ) async throws -> StaleHolder? {
-        // Whoever has the lock and no row yet must not answer for the row of one that died: the
+        // A session with the lock and without a row must not answer for the row of one that died: the
         // row has to be younger than the session. Where that is hidden, ending it is not ours.
         let row = try await connection.query(
             """

@@ -132,6 +132,13 @@ struct RightsTests {
         URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../../\(path)")
     }
 
+    /// Writes down what the swap of these tables may do that others notice.
+    private func consent(_ reprise: RepriseProcess) throws {
+        try Data("republish: true\nincoming_foreign_keys: recreate\n".utf8).write(
+            to: URL(fileURLWithPath: "\(reprise.folder)/reprise.yaml")
+        )
+    }
+
     private func dump(_ database: ScratchDatabase) async throws -> [String] {
         try await [
             SchemaDump.of(in: database), SchemaDump.of("reports", in: database),
@@ -152,9 +159,7 @@ struct RightsTests {
                 try await GrantsScript.run(for: roles.job, schema: "public", in: scene.database)
             }
             let before = try await dump(scene.database)
-            try Data("republish: true\nincoming_foreign_keys: recreate\n".utf8).write(
-                to: URL(fileURLWithPath: "\(reprise.folder)/reprise.yaml")
-            )
+            try consent(reprise)
             expect(try await reprise.run("plan shop"), exits: 0)
             for line in [
                 "rebuild shop", "rebuild shop --no-swap", "swap shop", "rollback shop",
@@ -199,9 +204,7 @@ struct RightsTests {
     func eachRight() async throws {
         try await withJob { reprise, scene, roles in
             try await GrantsScript.run(for: roles.job, schema: "public", in: scene.database)
-            try Data("republish: true\nincoming_foreign_keys: recreate\n".utf8).write(
-                to: URL(fileURLWithPath: "\(reprise.folder)/reprise.yaml")
-            )
+            try consent(reprise)
             for (right, said) in rights(roles, scene) {
                 try await scene.database.execute("REVOKE \(right) FROM \(roles.job)")
                 let refused = try await reprise.run("plan shop")
@@ -231,9 +234,7 @@ struct RightsTests {
     func beforeRollback() async throws {
         try await withJob { reprise, scene, roles in
             try await GrantsScript.run(for: roles.job, schema: "public", in: scene.database)
-            try Data("republish: true\nincoming_foreign_keys: recreate\n".utf8).write(
-                to: URL(fileURLWithPath: "\(reprise.folder)/reprise.yaml")
-            )
+            try consent(reprise)
             expect(try await reprise.run("rebuild shop"), exits: 0)
             expect(try await reprise.run("rebuild shop --no-swap"), exits: 0)
             let maker = "\(scene.database.name)_maker"
@@ -259,9 +260,7 @@ struct RightsTests {
     @Test("S13: statistics of a role that the job is not a member of are named by the plan")
     func statisticsOfOthers() async throws {
         try await withJob { reprise, scene, roles in
-            try Data("republish: true\nincoming_foreign_keys: recreate\n".utf8).write(
-                to: URL(fileURLWithPath: "\(reprise.folder)/reprise.yaml")
-            )
+            try consent(reprise)
             try await GrantsScript.run(for: roles.job, schema: "public", in: scene.database)
             try await scene.database.execute(
                 """
@@ -317,9 +316,7 @@ struct RightsTests {
     func ownCheckpoint() async throws {
         try await withJob { reprise, scene, roles in
             try await GrantsScript.run(for: roles.job, schema: "public", in: scene.database)
-            try Data("republish: true\nincoming_foreign_keys: recreate\n".utf8).write(
-                to: URL(fileURLWithPath: "\(reprise.folder)/reprise.yaml")
-            )
+            try consent(reprise)
             expect(try await reprise.run("rebuild shop"), exits: 0)
             let text = try GrantsScript.block("projector.sql", of: "docs/live-projector.md")
                 .replacing("shop_projector", with: roles.app)
