@@ -103,6 +103,7 @@ let package = Package(
                 "postgres/0001_bookkeeping.md",
                 "postgres/0002_cut_over_records.md", "postgres/0003_followers.md",
                 "postgres/0004_foreign_keys.md", "postgres/0005_session_locks.md",
+                "postgres/0006_silent_sessions.md",
             ],
             resources: [
                 .embedInCode("ledger/0001_events.sql"),
@@ -112,6 +113,7 @@ let package = Package(
                 .embedInCode("postgres/0003_followers.sql"),
                 .embedInCode("postgres/0004_foreign_keys.sql"),
                 .embedInCode("postgres/0005_session_locks.sql"),
+                .embedInCode("postgres/0006_silent_sessions.sql"),
             ],
             swiftSettings: houseRules
         ),

@@ -36,6 +36,11 @@ package enum Migrations {
                 name: "session_locks",
                 bytes: PackageResources._005_session_locks_sql
             ),
+            Migration(
+                number: 6,
+                name: "silent_sessions",
+                bytes: PackageResources._006_silent_sessions_sql
+            ),
         ]
     }
 }

@@ -94,6 +94,26 @@ struct Blocker: Sendable, CustomStringConvertible {
         )
     }
 
+    /// Who holds something of the bookkeeping, or of a schema, that others have to wait for.
+    static func holding(
+        anythingIn schema: String,
+        on connection: PostgresConnection
+    ) async throws -> [Blocker] {
+        try await find(
+            """
+            SELECT DISTINCT l.pid, l.virtualtransaction FROM pg_catalog.pg_locks AS l
+            JOIN pg_catalog.pg_class AS c ON c.oid = l.relation
+            JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+            WHERE l.locktype = 'relation' AND l.granted AND n.nspname IN ($1, 'reprise')
+                AND l.database = (SELECT d.oid FROM pg_catalog.pg_database AS d
+                    WHERE d.datname = pg_catalog.current_database())
+                AND l.mode NOT IN ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock')
+            """,
+            [.text(schema)],
+            on: connection
+        )
+    }
+
     /// What is known of the holders that a query over `pg_locks` finds.
     ///
     /// A prepared transaction has no session. Its locks keep the virtual transaction number of the

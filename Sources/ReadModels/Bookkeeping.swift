@@ -7,16 +7,18 @@ import Postgres
 /// Every function is one or a few statements on the connection it is given, so that the caller
 /// decides what is one transaction.
 enum Bookkeeping {
+    private static let supported = Migrations.postgres.map(\.number).max() ?? 0
+
     /// Applies the migrations that are missing, in one transaction.
     ///
     /// - Throws: ``ReadModelError/bookkeepingBlocked(blockers:)`` when another transaction is making
     ///   the schema, or holds it, for too long; what else the server says.
     static func migrate(on connection: PostgresConnection) async throws {
-        let supported = Migrations.postgres.map(\.number).max() ?? 0
         let found = try await version(on: connection)
         guard found <= supported else {
             throw ReadModelError.newerBookkeeping(found: found, supported: supported)
         }
+        try await BookkeepingTrust.assertUsable(byReader: false, on: connection)
         guard found < supported else { return }
         do {
             try await connection.withTransaction { connection in
@@ -76,8 +78,17 @@ enum Bookkeeping {
 
     /// Applies the migrations that are missing where there are others already: commands that only
     /// look do not make the schema, and know one version of it.
-    static func bringUpToDate(on connection: PostgresConnection) async throws {
-        guard try await version(on: connection) > 0 else { return }
+    ///
+    /// - Parameters:
+    ///   - isReader: Whether the right to look is enough, as long as nothing is missing.
+    ///   - connection: The command's session.
+    /// - Throws: As ``version(on:)`` and ``migrate(on:)``.
+    static func bringUpToDate(
+        forReader isReader: Bool,
+        on connection: PostgresConnection
+    ) async throws {
+        let found = try await version(on: connection)
+        guard found > 0, !isReader || found != supported else { return }
         try await migrate(on: connection)
     }
 
@@ -85,9 +96,11 @@ enum Bookkeeping {
     ///
     /// Every command asks for it before it reads or writes anything else of the schema.
     ///
-    /// - Throws: ``ReadModelError/untrustedBookkeeping(reasons:)``, the server's error.
+    /// - Throws: ``ReadModelError/untrustedBookkeeping(reasons:)``,
+    ///   ``ReadModelError/bookkeepingOfAnother(owner:role:)``, the server's error.
     static func version(on connection: PostgresConnection) async throws -> Int {
         try await BookkeepingTrust.assert(on: connection)
+        try await BookkeepingTrust.assertUsable(byReader: true, on: connection)
         let exists = try await connection.query(
             "SELECT pg_catalog.to_regclass('reprise.migration') IS NOT NULL AS present"
         )

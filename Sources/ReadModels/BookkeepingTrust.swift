@@ -13,6 +13,31 @@ enum BookkeepingTrust {
         guard reasons.isEmpty else { throw ReadModelError.untrustedBookkeeping(reasons: reasons) }
     }
 
+    /// Makes sure that this role may do what a command does there.
+    ///
+    /// - Parameters:
+    ///   - isReader: Whether the command only looks: the right to look is then enough.
+    ///   - connection: Its session.
+    /// - Throws: ``ReadModelError/bookkeepingOfAnother(owner:role:)``.
+    static func assertUsable(
+        byReader isReader: Bool,
+        on connection: PostgresConnection
+    ) async throws {
+        let right =
+            isReader ? "has_schema_privilege(oid, 'USAGE')" : "pg_has_role(nspowner, 'USAGE')"
+        let row = try await connection.query(
+            """
+            SELECT pg_catalog.pg_get_userbyid(nspowner) AS owner, current_user::text AS role
+            FROM pg_catalog.pg_namespace WHERE nspname = 'reprise' AND NOT pg_catalog.\(right)
+            """
+        ).first
+        guard let row else { return }
+        throw ReadModelError.bookkeepingOfAnother(
+            owner: try row.string("owner"),
+            role: try row.string("role")
+        )
+    }
+
     // A superuser may act as anybody, and must not: so its own name and other superusers' count alone.
     // The checkpoint is written by projectors. A trigger of a trusted role, for an audit, may be there.
     private static let query = """
@@ -44,7 +69,8 @@ enum BookkeepingTrust {
         SELECT pg_catalog.format('%I is not a table', c.relname)
         FROM relation AS c
         WHERE c.relkind <> 'r' AND c.relname IN ('migration', 'run', 'generation',
-            'generation_table', 'checkpoint', 'swap', 'follow_up', 'follower')
+            'generation_table', 'checkpoint', 'swap', 'follow_up', 'follower', 'session_lock',
+            'session_mark')
         UNION ALL
         SELECT pg_catalog.format('%I has the trigger %I', c.relname, t.tgname)
         FROM relation AS c JOIN pg_catalog.pg_trigger AS t ON t.tgrelid = c.oid AND NOT t.tgisinternal

@@ -142,7 +142,7 @@ private struct Circumstances {
         let found = try await connection.query(
             """
             SELECT t.evtname, t.evtevent, t.evtfoid::pg_catalog.regproc AS function
-            FROM pg_catalog.pg_event_trigger AS t WHERE t.evtenabled IN ('O', 'A')
+            FROM pg_catalog.pg_event_trigger AS t WHERE \(EventTriggers.fires)
             ORDER BY t.evtname
             """
         )

@@ -23,12 +23,18 @@ struct EventTriggers: Sendable {
         let key: String
     }
 
+    /// Whether the event trigger `t` fires in this session, as SQL.
+    static let fires = """
+        CASE pg_catalog.current_setting('session_replication_role')
+            WHEN 'replica' THEN t.evtenabled IN ('R', 'A') ELSE t.evtenabled IN ('O', 'A') END
+        """
+
     /// The names of those that are switched on.
     static func names(on connection: PostgresConnection) async throws -> [String] {
         try await connection.query(
             """
             SELECT t.evtname FROM pg_catalog.pg_event_trigger AS t
-            WHERE t.evtenabled IN ('O', 'A') ORDER BY t.evtname
+            WHERE \(fires) ORDER BY t.evtname
             """
         ).rows.map { try $0.string("evtname") }
     }

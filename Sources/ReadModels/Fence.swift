@@ -60,6 +60,7 @@ struct Fence: Sendable {
         }
         fence.checkpoint = position.replacing(fence.checkpoint)
         try await run.assertLockHeld(on: connection)
+        try await EventTriggerTrust.assert(on: connection)
         try await CutOverStop.pass(.fenced, on: connection)
         return fence
     }

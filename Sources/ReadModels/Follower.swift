@@ -381,8 +381,12 @@ extension ReadModelDatabase {
         on connection: PostgresConnection
     ) async throws -> String {
         let row = try await connection.query(
-            "SELECT host, pid, started_at FROM reprise.follower WHERE projection = $1",
-            [.text(projection)]
+            """
+            SELECT f.host, f.pid, f.started_at FROM reprise.follower AS f
+            WHERE f.projection = $1 AND NOT EXISTS (
+                SELECT FROM (\(SessionLock.holders("$2"))) AS l WHERE f.started_at < l.taken_at)
+            """,
+            [.text(projection), .text(SessionLock.follower(of: projection))]
         ).first
         guard let row else { return "one that is just starting" }
         return "process \(try row.int("pid")) on \(try row.string("host")), since "

@@ -20,6 +20,7 @@ enum GenerationDrop {
             // A foreign key to a table of others is dropped with an exclusive lock on that table:
             // its readers wait behind this session, and not for longer than behind a cut-over.
             try await connection.execute("SET LOCAL lock_timeout = '400ms'")
+            try await EventTriggerTrust.assert(on: connection)
             let relations = try await relationsAtHome(generation, on: connection)
             let others = try await companions(of: generation, on: connection)
             guard others.isEmpty else { throw Kept(reason: others.joined(separator: ", ")) }

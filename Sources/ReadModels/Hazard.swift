@@ -73,7 +73,11 @@ enum Hazard {
         _ tables: [UInt32],
         on connection: PostgresConnection
     ) async throws -> [Finding] {
-        try await findings(from: [rowSecurityQuery, rulesQuery], tables, on: connection)
+        try await findings(
+            from: [rowSecurityQuery, rulesQuery, triggersQuery],
+            tables,
+            on: connection
+        )
     }
 
     /// What keeps this role from changing single rows of tables.
@@ -223,6 +227,22 @@ enum Hazard {
         ORDER BY 1
         """
 
+    private static let triggersQuery = """
+        SELECT pg_catalog.format('trigger %I on %s', t.tgname, c.oid::pg_catalog.regclass) AS subject,
+            pg_catalog.format('its function belongs to %I, and it would run with the rights of %I: '
+                || 'ALTER FUNCTION %s OWNER TO %I, or let %I own the table', f.rolname, current_user,
+                t.tgfoid::pg_catalog.regprocedure, current_user, f.rolname) AS note
+        FROM pg_catalog.pg_trigger AS t
+        JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
+        JOIN pg_catalog.pg_roles AS o ON o.oid = c.relowner
+            AND (o.rolsuper OR o.rolname = current_user)
+        JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid
+        JOIN pg_catalog.pg_roles AS f ON f.oid = p.proowner
+            AND NOT f.rolsuper AND f.rolname <> current_user
+        WHERE t.tgrelid = ANY ($1::pg_catalog.oid[]) AND NOT t.tgisinternal AND t.tgenabled <> 'D'
+        ORDER BY 1
+        """
+
     private static let keysQuery = """
         SELECT pg_catalog.format('foreign key %I of %s', o.conname, o.conrelid::pg_catalog.regclass)
             AS subject, 'that table is partitioned, and there a foreign key cannot be made without '
@@ -266,21 +286,35 @@ enum Hazard {
         WHERE o.oid IN (\(References.constraints)) AND o.contype = 'f'
             AND o.confrelid = ANY ($1::pg_catalog.oid[])
             AND o.conrelid <> ALL ($1::pg_catalog.oid[]) AND o.conparentid = 0
+        UNION ALL
+        SELECT pg_catalog.format('publication %I of %s', p.pubname, c.oid::pg_catalog.regclass),
+            pg_catalog.format('it does not publish %s, so that subscribers would have other rows: '
+                || 'ALTER PUBLICATION %I SET (publish = ''insert, update, delete, truncate'')',
+                CASE WHEN p.pubtruncate THEN 'INSERT' WHEN p.pubinsert THEN 'TRUNCATE'
+                    ELSE 'TRUNCATE and INSERT' END, p.pubname)
+        FROM pg_catalog.pg_publication AS p
+        JOIN pg_catalog.pg_class AS c ON c.oid = ANY ($1::pg_catalog.oid[])
+        WHERE NOT (p.pubtruncate AND p.pubinsert) AND \(isPublished)
         ORDER BY 1
+        """
+
+    private static let isPublished = """
+        (p.puballtables
+            OR EXISTS (SELECT FROM pg_catalog.pg_publication_rel AS r
+                WHERE r.prpubid = p.oid AND r.prrelid = c.oid)
+            OR EXISTS (SELECT FROM pg_catalog.pg_publication_namespace AS s
+                WHERE s.pnpubid = p.oid AND s.pnnspid = c.relnamespace))
         """
 
     private static let publicationsQuery = """
         SELECT pg_catalog.format('publication %I of %s', p.pubname, c.oid::pg_catalog.regclass)
             AS subject, 'subscribers do not get the rebuilt rows and would go on with the old ones. '
             || 'With ''--republish'' the new table takes its place in the publication, and they have '
-            || 'to copy it anew. ''--strategy truncate'' sends them the rows' AS note
+            || 'to copy it anew' || CASE WHEN p.pubtruncate AND p.pubinsert
+                THEN '. ''--strategy truncate'' sends them the rows' ELSE '' END AS note
         FROM pg_catalog.pg_publication AS p
         JOIN pg_catalog.pg_class AS c ON c.oid = ANY ($1::pg_catalog.oid[])
-        WHERE p.puballtables
-            OR EXISTS (SELECT FROM pg_catalog.pg_publication_rel AS r
-                WHERE r.prpubid = p.oid AND r.prrelid = c.oid)
-            OR EXISTS (SELECT FROM pg_catalog.pg_publication_namespace AS s
-                WHERE s.pnpubid = p.oid AND s.pnnspid = c.relnamespace)
+        WHERE \(isPublished)
         ORDER BY 1
         """
 

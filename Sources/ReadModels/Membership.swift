@@ -14,13 +14,20 @@ enum Membership {
         """
     }
 
-    /// What a person types so that this role may do both.
+    /// What a person types so that this role may do both, which nobody should for a superuser.
     ///
     /// - Parameter name: The other role's name, as SQL.
-    /// - Returns: An expression for the statements.
+    /// - Returns: An expression for the statements, or for what to do instead.
     static func grant(_ name: String) -> String {
         """
-        CASE WHEN \(isGraded) THEN pg_catalog.format(
+        CASE WHEN (SELECT asked.rolsuper FROM pg_catalog.pg_roles AS asked
+                WHERE asked.rolname = \(name))
+                THEN 'that is a superuser, so let another role own it (ALTER … OWNER TO), '
+                    || 'or give what was passed on'
+            WHEN \(name) = 'pg_database_owner'
+                THEN 'whoever owns the database is that, so let another role own it '
+                    || '(ALTER … OWNER TO)'
+            WHEN \(isGraded) THEN pg_catalog.format(
                 'GRANT %I TO %I WITH INHERIT TRUE, SET TRUE', \(name), current_user)
             WHEN (SELECT NOT r.rolinherit FROM pg_catalog.pg_roles AS r
                 WHERE r.rolname = current_user) THEN pg_catalog.format(

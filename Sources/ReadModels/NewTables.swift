@@ -95,6 +95,7 @@ struct NewTables: Sendable {
         let oids = likes.map(\.oid)
         var objects = try await TableAttachments.capture(on: oids, on: connection)
         objects += try await CarriedObject.ask(Self.settingsQuery, of: oids, on: connection)
+        try await assertMayPublish(oids, on: connection)
         objects += try await Publications.capture(of: oids, on: connection).map { object in
             var object = object
             // Its like is listed, and is gone by then.
@@ -283,6 +284,30 @@ struct NewTables: Sendable {
             || feature.kind == "comment" && shape[feature.key] != nil
     }
 
+    /// An event trigger with its owner's rights publishes a table that this role may not.
+    private func assertMayPublish(
+        _ likes: [UInt32],
+        on connection: PostgresConnection
+    ) async throws {
+        let reasons = try await connection.query(
+            """
+            SELECT DISTINCT pg_catalog.format('An event trigger adds new tables to the publication %I, '
+                || 'which belongs to %I: %s. Or take the table out of the trigger.', p.pubname,
+                o.rolname, \(Membership.grant("o.rolname"))) AS reason
+            FROM pg_catalog.pg_publication_rel AS r
+            JOIN pg_catalog.pg_publication AS p ON p.oid = r.prpubid
+            JOIN pg_catalog.pg_roles AS o ON o.oid = p.pubowner
+            WHERE r.prrelid = ANY ($1::pg_catalog.oid[])
+                AND NOT pg_catalog.pg_has_role(p.pubowner, 'USAGE')
+            ORDER BY 1
+            """,
+            [.ints(likes.map { Int64($0) })]
+        ).rows.map { try $0.string("reason") }
+        guard reasons.isEmpty else {
+            throw ReadModelError.refusedByPlan(projection: projection, reasons: reasons)
+        }
+    }
+
     private func addRights(
         from like: Like,
         to given: inout Given,
@@ -398,7 +423,7 @@ struct NewTables: Sendable {
         let row = try await connection.query(
             """
             SELECT EXISTS (SELECT FROM pg_catalog.pg_event_trigger AS t
-                    WHERE t.evtenabled IN ('O', 'A'))
+                    WHERE \(EventTriggers.fires))
                 OR EXISTS (SELECT FROM pg_catalog.pg_default_acl AS a
                     JOIN pg_catalog.pg_roles AS r ON r.oid = a.defaclrole
                     WHERE r.rolname = current_user AND a.defaclobjtype IN ('r', 'S')) AS found

@@ -82,6 +82,38 @@ struct OthersCode: Sendable {
             + "have the function taken off"
     }
 
+    /// Looks for functions of others that the server runs for tables of this role, or of a superuser.
+    ///
+    /// Nobody but the owner of such a table, or those to whom they gave the right, can have put them there.
+    ///
+    /// - Parameters:
+    ///   - tables: OIDs.
+    ///   - connection: Inside or outside a transaction.
+    /// - Returns: A warning each.
+    /// - Throws: ``ServerError``.
+    static func borrowed(
+        by tables: [UInt32],
+        on connection: PostgresConnection
+    ) async throws -> [Finding] {
+        try await connection.query(borrowedQuery, [.ints(tables.map { Int64($0) })]).rows.map {
+            Finding(.warn, try $0.string("subject"), try $0.string("note"))
+        }
+    }
+
+    private static let borrowedQuery = """
+        \(called(on: "(r.rolname = current_user OR r.rolsuper)"))
+        SELECT DISTINCT r.oid::pg_catalog.regclass::pg_catalog.text AS subject, pg_catalog.format(
+            'the function %s of %I runs with the rights of %I when rows are written: '
+                || 'ALTER FUNCTION %s OWNER TO %I, or let %I own the table',
+            f.oid::pg_catalog.regprocedure, o.rolname, r.rolname, f.oid::pg_catalog.regprocedure,
+            r.rolname, o.rolname) AS note
+        FROM relation AS r JOIN called AS c ON c.rel = r.oid
+        JOIN pg_catalog.pg_proc AS f ON f.oid = c.oid
+        JOIN pg_catalog.pg_roles AS o ON o.oid = f.proowner
+        WHERE NOT o.rolsuper AND o.rolname <> current_user
+        ORDER BY 1, 2
+        """
+
     // Functions of the server that are not immutable, and tell or do nothing of other people's.
     private static let harmless = [
         "age", "array_to_json", "array_to_string", "clock_timestamp", "concat", "concat_ws", "date",
@@ -95,12 +127,12 @@ struct OthersCode: Sendable {
 
     // The server records on which functions, operators and types an expression depends, but for its
     // own, whose numbers are in the stored tree.
-    private static let query = """
+    private static func called(on owners: String) -> String {
+        """
         WITH RECURSIVE relation AS (
             SELECT c.oid, r.rolname FROM pg_catalog.pg_class AS c
             JOIN pg_catalog.pg_roles AS r ON r.oid = c.relowner
-            WHERE c.oid = ANY ($1::pg_catalog.oid[]) AND r.rolname <> current_user
-                AND NOT r.rolsuper
+            WHERE c.oid = ANY ($1::pg_catalog.oid[]) AND \(owners)
         ), expression (rel, classid, objid, tree, is_read) AS (
             SELECT i.indrelid, 'pg_catalog.pg_class'::pg_catalog.regclass, i.indexrelid,
                 pg_catalog.concat(i.indexprs, i.indpred), true
@@ -131,6 +163,11 @@ struct OthersCode: Sendable {
             SELECT e.rel, d.refobjid, e.is_read FROM expression AS e
             JOIN pg_catalog.pg_depend AS d ON d.classid = e.classid AND d.objid = e.objid
                 AND d.refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass
+            UNION
+            -- What JSON_VALUE and its like return is recorded nowhere else.
+            SELECT e.rel, m.number[1]::pg_catalog.oid, e.is_read FROM expression AS e
+            CROSS JOIN LATERAL pg_catalog.regexp_matches(e.tree, ':typid ([0-9]+)', 'g')
+                AS m (number)
             UNION
             SELECT v.rel, inner_type.oid, v.is_read FROM value_type AS v
             JOIN pg_catalog.pg_type AS t ON t.oid = v.oid
@@ -181,6 +218,11 @@ struct OthersCode: Sendable {
             SELECT r.oid, t.tgfoid, false FROM relation AS r
             JOIN pg_catalog.pg_trigger AS t ON t.tgrelid = r.oid AND NOT t.tgisinternal
         )
+        """
+    }
+
+    private static let query = """
+        \(called(on: "r.rolname <> current_user AND NOT r.rolsuper"))
         SELECT r.oid, r.rolname AS owner, c.rel IS NOT NULL AS is_written,
             coalesce(c.is_read, false) AS is_read
         FROM relation AS r

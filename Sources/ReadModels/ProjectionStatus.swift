@@ -96,7 +96,7 @@ extension ReadModelDatabase {
     /// - Returns: Without generations when the bookkeeping is not there yet.
     package func status(of projection: String) async throws -> ProjectionStatus {
         try await withConnection(as: "status", doing: "reading the status") { connection in
-            try await Bookkeeping.bringUpToDate(on: connection)
+            try await Bookkeeping.bringUpToDate(forReader: true, on: connection)
             guard try await Bookkeeping.version(on: connection) > 0 else {
                 return ProjectionStatus(
                     projection: projection,

@@ -48,10 +48,25 @@ package struct ReadModelDatabase: Sendable {
                     guard try await lock.mark(connection) else {
                         throw ReadModelError.lockLost(doing: doing)
                     }
+                    try await EventTriggerTrust.assert(on: connection)
                 }
-                return try await body(connection)
+                do {
+                    return try await body(connection)
+                } catch let error as ServerError where error.isLockFailure {
+                    throw ReadModelError.lockedOut(
+                        reason: "While \(TextForPeople.line(doing)): \(error.message).",
+                        blockers: await blockers(on: connection)
+                    )
+                }
             }
         }
+    }
+
+    /// Who may have kept a lock from the session, as far as it can still ask.
+    private func blockers(on connection: PostgresConnection) async -> [String] {
+        _ = try? await connection.executeShielded("ROLLBACK")
+        let found = try? await Blocker.holding(anythingIn: liveSchema, on: connection)
+        return (found ?? []).map(\.description)
     }
 
     /// Makes the schema `reprise`, or brings it up to date.

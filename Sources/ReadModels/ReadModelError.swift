@@ -81,8 +81,12 @@ package enum ReadModelError: Error, Equatable, Sendable {
     case newerBookkeeping(found: Int, supported: Int)
     /// Another transaction is making the schema `reprise`, or keeps it from being changed.
     case bookkeepingBlocked(blockers: [String])
+    /// A lock was not to be had in time.
+    case lockedOut(reason: String, blockers: [String])
     /// Others can change the schema `reprise`, or have their code run by those who use it.
     case untrustedBookkeeping(reasons: [String])
+    /// The schema `reprise` was made by a role that this one cannot act as.
+    case bookkeepingOfAnother(owner: String, role: String)
     /// Event triggers would run code of others with this role's rights.
     case untrustedEventTriggers(reasons: [String])
 }
@@ -260,6 +264,14 @@ extension ReadModelError: CustomStringConvertible {
                 "Take these away (ALTER … OWNER TO, REVOKE, DROP TRIGGER), or run the command as the "
                     + "schema's owner. A schema that Reprise did not make is to be dropped."
             )
+        case .bookkeepingOfAnother(let owner, let role):
+            (
+                "The schema 'reprise' belongs to the role \(TextForPeople.line(owner)), and the role "
+                    + "\(TextForPeople.line(role)) cannot act as it.",
+                Self.unchanged,
+                "Run the command as the role \(TextForPeople.line(owner)). Or give what Reprise made "
+                    + "to the other one: docs/operating.md, \"Another role\", has the script."
+            )
         case .untrustedEventTriggers(let reasons):
             (
                 "Event triggers would run code of other roles with the rights of this one:\n"
@@ -281,6 +293,13 @@ extension ReadModelError: CustomStringConvertible {
                         ? " The server does not tell whose it is."
                         : " These have written here and not ended:\n" + Self.list(blockers)),
                 Self.unchanged, "When that transaction has ended, run the command again."
+            )
+        case .lockedOut(let reason, let blockers):
+            (
+                reason
+                    + (blockers.isEmpty
+                        ? "" : "\nThese hold locks that others wait for:\n" + Self.list(blockers)),
+                Self.unchanged, "Run the command again, when those who hold the lock have ended."
             )
         default: positionParts
         }

@@ -1,4 +1,5 @@
 import Postgres
+import Wording
 package import ProjectionKit
 
 /// What a rebuild would do to the database, found out without changing it.
@@ -72,7 +73,7 @@ extension ReadModelDatabase {
     ) async throws -> ReadModelPlan {
         try await withConnection(as: "plan", doing: "planning '\(projection.name)'") { connection in
             try await EventTriggerTrust.assert(on: connection)
-            try await Bookkeeping.bringUpToDate(on: connection)
+            try await Bookkeeping.bringUpToDate(forReader: false, on: connection)
             try await connection.execute("BEGIN")
             do {
                 try await connection.execute("SET LOCAL lock_timeout = '2s'")
@@ -154,6 +155,7 @@ private struct Planning {
                 on: connection
             )
             findings.lines += gates
+            findings.lines += try await OthersCode.borrowed(by: live.oids, on: connection)
             if strategy == .swap { findings.lines += homes(of: (number, home), live) }
         }
         findings.lines += position.lines
@@ -220,6 +222,7 @@ private struct Planning {
                     + "docs/operating.md does."
             )
         }
+        if refusals.isEmpty { refusals += try await obstacleToStaging(on: connection) }
         if live.isAdopted, !consent.adoptsStrangers {
             refusals += try await live.strangers(on: connection)
         }
@@ -237,6 +240,27 @@ private struct Planning {
                 columns: declared.columnNames.count
             )
         }
+    }
+
+    /// An event trigger may refuse temporary tables, through which a catch-up and `follow` go.
+    private func obstacleToStaging(on connection: PostgresConnection) async throws -> [String] {
+        let triggers = try await EventTriggers.names(on: connection)
+        guard !triggers.isEmpty else { return [] }
+        try await connection.execute("SAVEPOINT reprise_staging")
+        var refusals: [String] = []
+        do {
+            try await connection.execute(
+                "CREATE TEMPORARY TABLE reprise_staging (id pg_catalog.int4) ON COMMIT DROP"
+            )
+        } catch let error as ServerError where !error.isLockFailure {
+            refusals.append(
+                "A temporary table cannot be made, as a catch-up needs it: "
+                    + "\(TextForPeople.oneLine(error)). Let the event triggers pass over pg_temp: "
+                    + "\(triggers.joined(separator: ", "))."
+            )
+        }
+        try await connection.execute("ROLLBACK TO SAVEPOINT reprise_staging")
+        return refusals
     }
 
     private func inspect(

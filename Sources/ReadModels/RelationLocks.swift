@@ -22,7 +22,8 @@ struct RelationLocks: Sendable {
         SELECT c.oid, n.nspname || '.' || c.relname AS name
         FROM pg_catalog.pg_class AS c
         JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-        WHERE c.oid = ANY (pg_catalog.current_setting('reprise.locked', true)::pg_catalog.oid[])
+        WHERE c.oid = ANY (nullif(
+            pg_catalog.current_setting('reprise.locked', true), '')::pg_catalog.oid[])
             AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND n.nspname !~ '^pg_'
             AND n.nspname NOT IN (\(SQLText.literal(besides)), 'information_schema')
         """

@@ -40,6 +40,8 @@ struct ReloadAttempt: Sendable {
                 try await CutOverStop.pass(.moved, on: connection)
                 state.recorded = try await record(fence, rung, on: connection)
                 try await CutOverStop.pass(.recorded, on: connection)
+                // The rows took their time: another run may have taken over since.
+                try await run.assertLockHeld(on: connection)
                 state.isCommitting = true
                 try await connection.executeShielded("COMMIT")
             }

@@ -217,16 +217,27 @@ extension ReadModelDatabase {
     ) async throws -> (String, silence: Double) {
         let row = try await connection.query(
             """
-            SELECT run_id, command, stage, host, pid, started_at,
-                extract(epoch FROM pg_catalog.clock_timestamp() - heartbeat_at) AS silence
-            FROM reprise.run WHERE projection = $1
-            ORDER BY state = 'running' DESC, run_id DESC LIMIT 1
+            SELECT l.pid AS backend, l.taken_at, r.run_id, command, host, r.pid, started_at,
+                CASE state WHEN 'running' THEN stage ELSE 'ending' END AS stage,
+                coalesce(extract(epoch FROM pg_catalog.clock_timestamp()
+                    - coalesce(r.heartbeat_at, l.taken_at)), 0) AS silence
+            FROM (SELECT $1::pg_catalog.text AS projection) AS asked
+            LEFT JOIN (\(SessionLock.holders("$2"))) AS l ON true
+            LEFT JOIN LATERAL (
+                SELECT * FROM reprise.run WHERE projection = asked.projection
+                ORDER BY run_id DESC LIMIT 1
+            ) AS r ON coalesce(r.started_at >= l.taken_at, true)
             """,
-            [.text(projection)]
+            [.text(projection), .text(SessionLock.run(of: projection))]
         ).first
-        guard let row else { return ("it is just starting", 0) }
+        guard let row else { preconditionFailure("a query of one row gave none") }
+        guard let run = try row.optionalInt("run_id") else {
+            let session = try row.optionalInt("backend").map { "session \($0)" } ?? "one"
+            let since = row["taken_at"].map { ", since \($0)" } ?? ""
+            return ("\(session), which is just starting\(since)", try row.double("silence"))
+        }
         let holder =
-            "run \(try row.int("run_id")), '\(try row.string("command"))' by process "
+            "run \(run), '\(try row.string("command"))' by process "
             + "\(try row.int("pid")) on \(try row.string("host")), since "
             + "\(try row.string("started_at")), now \(try row.string("stage"))"
         return (holder, try row.double("silence"))

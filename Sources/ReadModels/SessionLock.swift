@@ -7,8 +7,8 @@ import Postgres
 /// them. So each session draws a key of its own, and its row of `reprise.session_lock` names key,
 /// process and role. The lock is held while that process, logged in as that role, holds that key.
 ///
-/// The other sessions of the same command share the key after it. The next command that takes the lock
-/// ends those of them that are left.
+/// The other sessions of the same command draw keys as well, and have rows in `reprise.session_mark`. The
+/// next command that takes the lock ends those of them that are left.
 struct SessionLock: Sendable {
     /// What is worked on, such as `run shop`.
     let name: String
@@ -31,10 +31,10 @@ struct SessionLock: Sendable {
     /// A query of the session that holds a lock.
     ///
     /// - Parameter name: The lock's name, as SQL.
-    /// - Returns: The query, of columns `pid` and `key`: no row when no session does.
+    /// - Returns: The query, of columns `pid`, `key` and `taken_at`: no row when no session does.
     static func holders(_ name: String) -> String {
         """
-        SELECT s.pid, s.key FROM reprise.session_lock AS s
+        SELECT s.pid, s.key, s.taken_at FROM reprise.session_lock AS s
         JOIN pg_catalog.pg_locks AS l ON l.pid = s.pid
             AND (l.classid::pg_catalog.int8 << 32 | l.objid::pg_catalog.int8) = s.key
         JOIN pg_catalog.pg_stat_activity AS a ON a.pid = s.pid AND a.usesysid = s.role
@@ -75,6 +75,10 @@ struct SessionLock: Sendable {
                 guard try await holder(of: name, on: connection) == nil else { return nil }
                 let left = try await connection.query(left("$1"), [.text(name)]).first
                 if let left { throw LeftSession(backendPID: Int32(try left.int("pid"))) }
+                try await connection.query(
+                    "DELETE FROM reprise.session_mark WHERE name = $1",
+                    [.text(name)]
+                )
                 let lock = SessionLock(
                     name: name,
                     key: try await drawKey(on: connection),
@@ -82,7 +86,8 @@ struct SessionLock: Sendable {
                 )
                 try await connection.query(
                     """
-                    UPDATE reprise.session_lock AS s SET key = $2, pid = a.pid, role = a.usesysid
+                    UPDATE reprise.session_lock AS s SET key = $2, pid = a.pid, role = a.usesysid,
+                        taken_at = pg_catalog.clock_timestamp()
                     FROM pg_catalog.pg_stat_activity AS a
                     WHERE s.name = $1 AND a.pid = pg_catalog.pg_backend_pid()
                     """,
@@ -97,8 +102,6 @@ struct SessionLock: Sendable {
 
     /// Waits until the session that holds the lock lets go of it or ends.
     ///
-    /// Others may be waiting for its key as well. They get that key and not the lock.
-    ///
     /// - Parameters:
     ///   - name: The lock's name.
     ///   - patience: How long at most, as `lock_timeout` takes it.
@@ -110,12 +113,17 @@ struct SessionLock: Sendable {
         on connection: PostgresConnection
     ) async throws {
         guard let holder = try await holder(of: name, on: connection) else { return }
-        try await connection.withTransaction { connection in
-            try await connection.execute("SET LOCAL lock_timeout = '\(patience)'")
-            try await connection.query(
-                "SELECT pg_catalog.pg_advisory_xact_lock($1)",
-                [.int(holder.key)]
-            )
+        do {
+            try await connection.withTransaction { connection in
+                try await connection.execute("SET LOCAL lock_timeout = '\(patience)'")
+                try await connection.query(
+                    "SELECT pg_catalog.pg_advisory_xact_lock($1)",
+                    [.int(holder.key)]
+                )
+            }
+        } catch let error as ServerError where error.isLockFailure {
+            // Others may wait for the key as well. They get it, and not the lock.
+            guard try await self.holder(of: name, on: connection) == nil else { throw error }
         }
     }
 
@@ -131,28 +139,35 @@ struct SessionLock: Sendable {
 
     /// Marks a session as one that works under the lock.
     ///
-    /// A stranger who holds the key that is shared, or waits for it, keeps the mark away and holds
-    /// nothing up.
-    ///
     /// - Returns: Whether the lock is still held: without it nobody might end the session.
     func mark(_ connection: PostgresConnection) async throws -> Bool {
-        try await connection.query(
-            "SELECT pg_catalog.pg_try_advisory_lock_shared($1)",
-            [.int(key + 1)]
-        )
+        let key = try await Self.drawKey(on: connection)
+        try await connection.withTransaction { connection in
+            // A crash of the server ends the session as well, so no standby is waited for.
+            try await connection.execute("SET LOCAL synchronous_commit = off")
+            try await connection.query(
+                """
+                INSERT INTO reprise.session_mark (name, key, pid, role)
+                SELECT $1, $2, a.pid, a.usesysid FROM pg_catalog.pg_stat_activity AS a
+                WHERE a.pid = pg_catalog.pg_backend_pid()
+                """,
+                [.text(name), .int(key)]
+            )
+        }
+        // Whoever takes the lock later finds the mark; whoever took it before is found.
         return try await !connection.query(holdQuery).rows.isEmpty
     }
 
     /// A query of the marked sessions, under any holder of the lock.
     private static func left(_ name: String) -> String {
         """
-        SELECT l.pid FROM reprise.session_lock AS s
-        JOIN pg_catalog.pg_locks AS l
-            ON (l.classid::pg_catalog.int8 << 32 | l.objid::pg_catalog.int8) = s.key + 1
-        JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid AND a.usesysid = s.role
-        WHERE s.name = \(name) AND l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
-            AND l.mode = 'ShareLock' AND l.database = (SELECT d.oid
-                FROM pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database())
+        SELECT l.pid FROM reprise.session_mark AS m
+        JOIN pg_catalog.pg_locks AS l ON l.pid = m.pid
+            AND (l.classid::pg_catalog.int8 << 32 | l.objid::pg_catalog.int8) = m.key
+        JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid AND a.usesysid = m.role
+        WHERE m.name = \(name) AND l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+            AND l.database = (SELECT d.oid FROM pg_catalog.pg_database AS d
+                WHERE d.datname = pg_catalog.current_database())
         """
     }
 
@@ -180,7 +195,7 @@ struct SessionLock: Sendable {
                     try await connection.execute("SET LOCAL lock_timeout = '10s'")
                     try await connection.query(
                         """
-                        SELECT pg_catalog.pg_advisory_xact_lock(key + 1) FROM reprise.session_lock
+                        SELECT pg_catalog.pg_advisory_xact_lock(key) FROM reprise.session_mark
                         WHERE name = $1
                         """,
                         [.text(name)]
@@ -217,8 +232,7 @@ struct SessionLock: Sendable {
 
     private static func drawKey(on connection: PostgresConnection) async throws -> Int64 {
         while true {
-            // The one after it is a key as well.
-            let key = Int64.random(in: .min ..< .max)
+            let key = Int64.random(in: .min ... .max)
             let taken = try await connection.query(
                 "SELECT pg_catalog.pg_try_advisory_lock($1) AS taken",
                 [.int(key)]

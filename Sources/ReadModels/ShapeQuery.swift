@@ -59,7 +59,8 @@ enum ShapeQuery {
         AS (
             \(objects) UNION ALL \(columns) UNION ALL \(settings) UNION ALL \(comments)
         )
-        SELECT * FROM feature ORDER BY table_name, key
+        -- What was dropped since has no definition any more.
+        SELECT * FROM feature WHERE value IS NOT NULL ORDER BY table_name, key
         """
 
     /// A row for each index that nothing can use.

@@ -10,17 +10,17 @@ struct StaleHolder: Sendable {
     let lock: String
     /// The session with the lock.
     let backendPID: Int32
-    /// The number of its run; nil where it is none.
+    /// The number of its run; nil where it is none, or is recorded no more or not yet.
     let run: Int64?
-    /// When its work was recorded, which is after the session began.
-    let startedAt: String
-    /// Seconds since its last heartbeat.
+    /// The key that it holds: another session of that process number has another one.
+    let key: Int64
+    /// Seconds since it took the lock, or since its last heartbeat.
     let silence: Double
 
     /// A heartbeat comes every 5 s; twelve of them are missed by nobody who is well.
     static let patience = "1 minute"
 
-    /// Finds a run; nil when the lock's holder was heard of, or is just starting.
+    /// Finds a run; nil when the lock's holder was heard of.
     static func run(
         of projection: String,
         on connection: PostgresConnection
@@ -28,15 +28,15 @@ struct StaleHolder: Sendable {
         try await find(
             SessionLock.run(of: projection),
             """
-            SELECT run_id, started_at, heartbeat_at FROM reprise.run
-            WHERE projection = $1 AND state = 'running' ORDER BY run_id DESC LIMIT 1
+            SELECT CASE state WHEN 'running' THEN run_id END AS run_id, started_at, heartbeat_at
+            FROM reprise.run AS newest WHERE projection = $1 ORDER BY newest.run_id DESC LIMIT 1
             """,
             of: projection,
             on: connection
         )
     }
 
-    /// Finds a follower; nil when the lock's holder was heard of, or is just starting.
+    /// Finds a follower; nil when the lock's holder was heard of.
     static func follower(
         of projection: String,
         on connection: PostgresConnection
@@ -59,15 +59,19 @@ struct StaleHolder: Sendable {
         on connection: PostgresConnection
     ) async throws -> StaleHolder? {
         // A session with the lock and without a row must not answer for the row of one that died: the
-        // row has to be younger than the session. Where that is hidden, ending it is not ours.
+        // row has to be younger than the lock. Both times are null where an older version took it and
+        // has no row: that one stays.
         let row = try await connection.query(
             """
-            SELECT r.run_id, l.pid, r.started_at,
-                extract(epoch FROM pg_catalog.clock_timestamp() - r.heartbeat_at) AS silence
-            FROM (\(record)) AS r CROSS JOIN (\(SessionLock.holders("$2"))) AS l
+            SELECT r.run_id, l.pid, l.key,
+                extract(epoch FROM pg_catalog.clock_timestamp()
+                    - coalesce(r.heartbeat_at, l.taken_at)) AS silence
+            FROM (\(SessionLock.holders("$2"))) AS l
             LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid
-            WHERE r.heartbeat_at < pg_catalog.clock_timestamp() - interval '\(patience)'
-                AND coalesce(r.started_at >= a.backend_start, true)
+            LEFT JOIN (\(record)) AS r
+                ON coalesce(r.started_at >= coalesce(l.taken_at, a.backend_start), true)
+            WHERE coalesce(r.heartbeat_at, l.taken_at)
+                < pg_catalog.clock_timestamp() - interval '\(patience)'
             """,
             [.text(projection), .text(lock)]
         ).first
@@ -76,7 +80,7 @@ struct StaleHolder: Sendable {
                 lock: lock,
                 backendPID: Int32(try row.int("pid")),
                 run: try row.optionalInt("run_id"),
-                startedAt: try row.string("started_at"),
+                key: try row.int("key"),
                 silence: try row.double("silence")
             )
         }
@@ -90,10 +94,9 @@ struct StaleHolder: Sendable {
             let ended = try await connection.query(
                 """
                 SELECT pg_catalog.pg_terminate_backend(l.pid) FROM (\(SessionLock.holders("$1"))) AS l
-                JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid
-                WHERE l.pid = $2 AND a.backend_start <= $3::pg_catalog.timestamptz
+                WHERE l.pid = $2 AND l.key = $3
                 """,
-                [.text(lock), .int(Int64(backendPID)), .text(startedAt)]
+                [.text(lock), .int(Int64(backendPID)), .int(key)]
             )
             // Where nothing was ended there is a holder that may not be, or none any more.
             let patience = ended.rows.isEmpty ? "100ms" : "10s"

@@ -110,7 +110,7 @@ struct SwapPreflight: Sendable {
             CROSS JOIN LATERAL pg_catalog.aclexplode(t.attacl) AS a
             WHERE a.grantor <> c.relowner
         )
-        SELECT n.subject, pg_catalog.format('the role %I is not a member of %I, who '
+        SELECT DISTINCT n.subject, pg_catalog.format('the role %I is not a member of %I, who '
             || 'owns it: %s', current_user, r.rolname, \(Membership.grant("r.rolname"))) AS note
         FROM needed AS n JOIN pg_catalog.pg_roles AS r ON r.oid = n.owner
         WHERE NOT (pg_catalog.pg_has_role(n.owner, 'USAGE') AND \(Membership.maySet("n.owner")))

@@ -159,7 +159,7 @@ struct SwapRehearsal: Sendable {
                     r.prrelid::pg_catalog.regclass) AS subject,
                 (SELECT pg_catalog.string_agg(pg_catalog.quote_ident(t.evtname), ', '
                     ORDER BY t.evtname)
-                 FROM pg_catalog.pg_event_trigger AS t WHERE t.evtenabled IN ('O', 'A')) AS triggers
+                 FROM pg_catalog.pg_event_trigger AS t WHERE \(EventTriggers.fires)) AS triggers
             FROM pg_catalog.pg_publication_rel AS r
             JOIN pg_catalog.pg_publication AS p ON p.oid = r.prpubid
             WHERE r.prrelid = ANY ($1::pg_catalog.oid[]) ORDER BY 1

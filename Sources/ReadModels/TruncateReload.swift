@@ -78,7 +78,7 @@ extension ReadModelDatabase {
         )
         let ladder = LockLadder(database: self, run: run, patience: patience, notice: notice)
         let cutOver = try await ladder.climb { rung, watch in
-            try await withConnection(as: "reload", doing: doing, outlivesRun: true) {
+            try await withConnection(as: "reload", doing: doing) {
                 try await attempt.perform(rung, watch: watch, on: $0)
             }
         }

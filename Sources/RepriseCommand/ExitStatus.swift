@@ -67,10 +67,10 @@ enum ExitStatus: Int32, CaseIterable {
         self =
             switch error {
             case .runBusy, .runStale, .followerBusy, .cutOverBlocked, .overBudget, .tooMuchToLock,
-                .behindLive, .bookkeepingBlocked, .followerStale:
+                .behindLive, .bookkeepingBlocked, .followerStale, .lockedOut:
                 .tryAgain
             case .refusedByPlan, .nothingToMove, .changedMeanwhile, .newerBookkeeping,
-                .untrustedBookkeeping, .untrustedEventTriggers,
+                .untrustedBookkeeping, .bookkeepingOfAnother, .untrustedEventTriggers,
                 .positionUnreadable, .positionMisfit, .positionUnknown, .positionUnwritten:
                 .refused
             case .checkFailed: .checkFailed

@@ -146,6 +146,37 @@ struct RightsTests {
         ]
     }
 
+    @Test("where another role ran the first command, the script that is named gives it all of it")
+    func another() async throws {
+        try await withJob { reprise, scene, roles in
+            var superuser = reprise
+            superuser.databaseURL = scene.database.url
+            expect(try await superuser.run("rebuild shop"), exits: 0)
+            for line in ["plan shop", "rebuild shop", "rollback shop", "status shop"] {
+                expect(
+                    try await reprise.run(line),
+                    exits: 3,
+                    saying: ["cannot act as it", "\"Another role\"", "live tables are unchanged."]
+                )
+            }
+            try await GrantsScript.run(
+                "other-role.sql",
+                for: roles.job,
+                schema: "public",
+                in: scene.database
+            )
+            try await GrantsScript.run(for: roles.job, schema: "public", in: scene.database)
+            try consent(reprise)
+            for line in [
+                "rebuild shop", "rollback shop", "swap shop --allow-older",
+                "follow shop --until-caught-up", "status shop", "prune shop --keep 0",
+            ] {
+                expect(try await reprise.run(line), exits: 0)
+            }
+            expect(try await superuser.run("status shop"), exits: 3, saying: ["belongs to"])
+        }
+    }
+
     @Test(
         "with the documented grants it does everything, and without them the plan says what lacks"
     )

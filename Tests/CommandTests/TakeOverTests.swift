@@ -242,7 +242,7 @@ struct TakeOverTests {
             try await scene.database.execute(
                 """
                 CREATE ROLE \(role);
-                GRANT USAGE ON SCHEMA reprise TO \(role);
+                ALTER SCHEMA reprise OWNER TO \(role);
                 GRANT SELECT ON ALL TABLES IN SCHEMA reprise TO \(role)
                 """
             )
@@ -268,7 +268,9 @@ struct TakeOverTests {
                 expect(try await other.run("prune shop"), exits: 75, saying: parts)
                 #expect(try await hung.query("SELECT 1 AS one").first?.int("one") == 1)
             }
-            try await scene.database.execute("DROP OWNED BY \(role); DROP ROLE \(role)")
+            try await scene.database.execute(
+                "ALTER SCHEMA reprise OWNER TO CURRENT_USER; DROP OWNED BY \(role); DROP ROLE \(role)"
+            )
         }
     }
 
@@ -287,6 +289,87 @@ struct TakeOverTests {
                 try await starting.holdSessionLock("run shop")
                 expect(try await reprise.run("prune shop"), exits: 75, saying: [unchanged])
                 #expect(try await starting.query("SELECT 1 AS one").first?.int("one") == 1)
+            }
+        }
+    }
+
+    @Test(
+        "and has not recorded its run, or has recorded its end, is taken over after a minute",
+        arguments: ["run shop": "rebuild shop", "follow shop": "follow shop --until-caught-up"]
+    )
+    func withoutRecord(_ lock: String, _ command: String) async throws {
+        try await withShop(events: 50) { reprise, scene in
+            expect(try await reprise.run("follow shop --until-caught-up"), exits: 0)
+            try await scene.database.withConnection { hung in
+                try await hung.holdSessionLock(lock)
+                let busy = try await reprise.run(command)
+                expect(busy, exits: 75, saying: ["is just starting"])
+                try await scene.database.execute(
+                    "UPDATE reprise.session_lock SET taken_at = now() - interval '61 s'"
+                )
+                expect(try await reprise.run(command), exits: 0)
+                await #expect(throws: ConnectionError.self) { try await hung.query("SELECT") }
+            }
+        }
+    }
+
+    @Test("in the rows of a truncate is ended by the next one, which commits nothing of it")
+    func inTruncate() async throws {
+        try await withShop(events: 500) { reprise, scene in
+            let (_, outcome) = try await scene.database.withConnection { keeper in
+                try await keeper.query(
+                    "SELECT pg_advisory_lock(hashtextextended('reprise stop moved', 0))"
+                )
+                return try await reprise.withRunning(
+                    "rebuild shop --strategy truncate",
+                    environment: ["REPRISE_STOP_AT": "moved"]
+                ) { hung in
+                    try await waitUntilStopped(scene)
+                    await hung.stop()
+                    try await age(scene, by: "2 min")
+                    expect(
+                        try await reprise.run("prune shop --keep 9"),
+                        exits: 0,
+                        saying: ["it had put no generation live."]
+                    )
+                    #expect(try await sessions("reprise reload", scene).isEmpty)
+                    try await keeper.execute("SELECT pg_advisory_unlock_all()")
+                    hung.signal(SIGCONT)
+                }
+            }
+            expect(outcome, exits: 5, saying: [unchanged])
+            #expect(try await liveGeneration(scene) == ["1", "1"])
+        }
+    }
+
+    @Test("is ended with its sessions, whatever keys a stranger takes that follow from the lock's")
+    func besideStranger() async throws {
+        try await withShop(events: 150_000) { reprise, scene in
+            try await scene.database.withConnection { stranger in
+                let (_, outcome) = try await reprise.withRunning("rebuild shop") { hung in
+                    try await scene.database.waitUntil(
+                        "the lock is taken",
+                        "SELECT FROM reprise.run WHERE state = 'running'"
+                    )
+                    try await stranger.query(
+                        "SELECT pg_try_advisory_lock(key + 1) FROM reprise.session_lock"
+                    )
+                    try await scene.database.waitUntil(
+                        "the load begins",
+                        """
+                        SELECT FROM pg_stat_activity JOIN reprise.session_mark USING (pid)
+                        WHERE datname = current_database() AND application_name = 'reprise load'
+                        """
+                    )
+                    await hung.stop()
+                    let before = try await sessions("reprise load", scene)
+                    try await age(scene, by: "2 min")
+                    expect(try await reprise.run("prune shop --keep 9"), exits: 0)
+                    let after = try await sessions("reprise load", scene)
+                    #expect(Set(before).isDisjoint(with: after))
+                    hung.signal(SIGCONT)
+                }
+                expect(outcome, exits: 5, saying: [unchanged])
             }
         }
     }

@@ -8,7 +8,7 @@ import Testing
 struct BookkeepingTests {
     /// What the migrations after the first one made.
     private static let undone = """
-        DROP TABLE reprise.session_lock;
+        DROP TABLE reprise.session_lock, reprise.session_mark;
         DROP TABLE reprise.follow_up;
         DROP TABLE reprise.follower;
         ALTER TABLE reprise.generation DROP load_xid, DROP live_shape, DROP built_by;

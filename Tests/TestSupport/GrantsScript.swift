@@ -1,6 +1,6 @@
 internal import Foundation
 
-/// The script of grants in docs/operating.md, as an operator runs it.
+/// The scripts of docs/operating.md about roles, as an operator runs them.
 package enum GrantsScript {
     /// Why it did not run.
     package struct Failure: Error {
@@ -8,14 +8,16 @@ package enum GrantsScript {
         package let reason: String
     }
 
-    /// Runs it.
+    /// Runs one.
     ///
     /// - Parameters:
+    ///   - name: What its first line calls it.
     ///   - job: The role that is to run Reprise.
     ///   - schema: The schema of the live tables.
     ///   - database: As a superuser sees it.
     /// - Throws: ``Failure``; when the document cannot be read.
     package static func run(
+        _ name: String = "grants.sql",
         for job: String,
         schema: String,
         in database: ScratchDatabase
@@ -26,7 +28,7 @@ package enum GrantsScript {
                 "-X", "-q", "-v", "ON_ERROR_STOP=1", "-v", "job=\(job)", "-v", "schema=\(schema)",
                 "-d", database.url,
             ],
-            input: try block("grants.sql", of: "docs/operating.md")
+            input: try block(name, of: "docs/operating.md")
         )
         guard outcome.status == 0 else { throw Failure(reason: outcome.standardError) }
     }

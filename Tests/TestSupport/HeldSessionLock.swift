@@ -8,10 +8,11 @@ extension PostgresConnection {
     package func holdSessionLock(_ name: String) async throws {
         try await query(
             """
-            INSERT INTO reprise.session_lock (name, key, pid, role)
-            SELECT $1, 4713, pid, usesysid FROM pg_stat_activity WHERE pid = pg_backend_pid()
+            INSERT INTO reprise.session_lock (name, key, pid, role, taken_at)
+            SELECT $1, 4713, pid, usesysid, clock_timestamp() FROM pg_stat_activity WHERE pid = pg_backend_pid()
             ON CONFLICT (name) DO UPDATE
-            SET key = excluded.key, pid = excluded.pid, role = excluded.role
+            SET key = excluded.key, pid = excluded.pid, role = excluded.role,
+                taken_at = excluded.taken_at
             """,
             [.text(name)]
         )

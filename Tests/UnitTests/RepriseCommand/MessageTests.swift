@@ -28,7 +28,7 @@ struct MessageTests {
         (.runBusy(projection: "p", holder: "h"), 75),
         (.runStale(projection: "p", holder: "h", silence: 61, backendPID: 1), 75),
         (.followerStale(projection: "p", holder: "h", silence: 61, backendPID: 1), 75),
-        (.bookkeepingBlocked(blockers: ["b"]), 75),
+        (.bookkeepingBlocked(blockers: ["b"]), 75), (.lockedOut(reason: "r", blockers: ["b"]), 75),
         (
             .cutOverBlocked(projection: "p", attempts: 1, blockers: [], readyGeneration: 2), 75
         ),
@@ -37,6 +37,7 @@ struct MessageTests {
         (.nothingToMove(projection: "p", reason: "r"), 3),
         (.changedMeanwhile(projection: "p", reason: "r"), 3),
         (.newerBookkeeping(found: 2, supported: 1), 3),
+        (.bookkeepingOfAnother(owner: "o", role: "r"), 3),
         (.untrustedBookkeeping(reasons: ["r"]), 3), (.untrustedEventTriggers(reasons: ["r"]), 3),
         (.checkFailed(projection: "p", generation: 1, reasons: []), 1),
         (.positionUnreadable(projection: "p", reason: "r"), 3),

@@ -112,7 +112,7 @@ struct TextForPeopleTests {
             .runBusy(projection: "p", holder: text),
             .runStale(projection: "p", holder: text, silence: 61, backendPID: 1),
             .followerStale(projection: "p", holder: text, silence: 61, backendPID: 1),
-            .bookkeepingBlocked(blockers: [text]),
+            .bookkeepingBlocked(blockers: [text]), .lockedOut(reason: text, blockers: [text]),
             .followerBusy(projection: "p", holder: text),
             .refusedByPlan(projection: "p", reasons: [text, "b"]),
             .rowRejected(RejectedRow(table: "t", reason: "\(server(text))")),
@@ -126,6 +126,7 @@ struct TextForPeopleTests {
             .positionMisfit(projection: "p", generation: 1, position: text, format: .number),
             .positionUnwritten(projection: "p", rows: text), .untrustedBookkeeping(reasons: [text]),
             .untrustedEventTriggers(reasons: [text]),
+            .bookkeepingOfAnother(owner: text, role: text),
         ]
         return errors.map { "\($0)" }
             + errors.map { "\(LaterFailure(projection: "p", cause: $0))" }
