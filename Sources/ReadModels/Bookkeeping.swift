@@ -143,10 +143,19 @@ enum Bookkeeping {
         }
         let generations = try await connection.query(
             """
-            SELECT generation, state, live_schema, home_schema, home_schema_oid, run_id, position,
-                events, load_xid, live_shape, live_since,
-                pg_catalog.rank() OVER (ORDER BY retired_at DESC NULLS LAST) AS retired_rank
-            FROM reprise.generation WHERE projection = $1 ORDER BY generation DESC
+            SELECT g.generation, g.state, g.live_schema, g.home_schema, n.oid AS home_schema_oid,
+                g.run_id, g.position, g.events, g.load_xid, g.live_shape, g.live_since,
+                pg_catalog.rank() OVER (ORDER BY g.retired_at DESC NULLS LAST) AS retired_rank
+            FROM reprise.generation AS g
+            -- A recorded number alone may be that of another schema, after a dump was restored. An
+            -- upgrade by pg_upgrade gives schemas new numbers, and leaves tables theirs.
+            LEFT JOIN pg_catalog.pg_namespace AS n ON n.nspname = g.home_schema
+                AND (n.oid = g.home_schema_oid OR g.home_schema_oid IS NOT NULL AND EXISTS (
+                    SELECT FROM reprise.generation_table AS t
+                    JOIN pg_catalog.pg_class AS c ON c.oid = t.table_oid
+                        AND c.relname = t.table_name AND c.relnamespace = n.oid
+                    WHERE t.projection = g.projection AND t.generation = g.generation))
+            WHERE g.projection = $1 ORDER BY g.generation DESC
             """,
             [.text(projection)]
         )

@@ -34,10 +34,11 @@ enum CatalogueFingerprint {
             )
             SELECT pg_catalog.md5(coalesce(pg_catalog.string_agg(f.line, ' ' ORDER BY f.line), ''))
             FROM (
-                SELECT pg_catalog.format('%s %s %s %s %s %s', c.oid, c.relowner, c.relacl, a.attacl,
-                    c.relrowsecurity, c.relforcerowsecurity) AS line
+                SELECT pg_catalog.format('%s %s %s %s %s %s %s', c.oid, c.relowner, c.relacl, a.attacl,
+                    c.relrowsecurity, c.relforcerowsecurity, t.typacl) AS line
                 FROM moving AS m
                 JOIN pg_catalog.pg_class AS c ON c.oid = m.oid
+                LEFT JOIN pg_catalog.pg_type AS t ON t.oid = c.reltype
                 JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0
                 UNION ALL
                 SELECT pg_catalog.format('%s %s %s', d.classid, d.objid, d.deptype) FROM dependant AS d

@@ -41,8 +41,21 @@ struct Fence: Sendable {
         try await connection.setSearchPath([])
         let before = try await look(at: projection, in: database, on: connection)
         if !before.live.tables.isEmpty {
-            let names = before.live.tables.map(\.name.sql).joined(separator: ", ")
-            try await connection.execute("LOCK TABLE \(names) IN SHARE UPDATE EXCLUSIVE MODE")
+            let names = before.live.tables.map(\.name.sql)
+            // Whoever waits for one table and holds another can be in a deadlock with a writer, and the
+            // server may end that one. So each is waited for alone.
+            for name in names {
+                try await connection.execute(
+                    """
+                    SAVEPOINT reprise_guard;
+                    LOCK TABLE \(name) IN SHARE UPDATE EXCLUSIVE MODE;
+                    ROLLBACK TO SAVEPOINT reprise_guard; RELEASE SAVEPOINT reprise_guard
+                    """
+                )
+            }
+            try await connection.execute(
+                "LOCK TABLE \(names.joined(separator: ", ")) IN SHARE UPDATE EXCLUSIVE MODE NOWAIT"
+            )
         }
         try await CutOverStop.pass(.guarded, on: connection)
         try await connection.query(

@@ -22,8 +22,16 @@ enum GenerationDrop {
             try await connection.execute("SET LOCAL lock_timeout = '400ms'")
             try await EventTriggerTrust.assert(on: connection)
             let relations = try await relationsAtHome(generation, on: connection)
+            try await assertRecorded(generation, on: connection)
             let others = try await companions(of: generation, on: connection)
             guard others.isEmpty else { throw Kept(reason: others.joined(separator: ", ")) }
+            for (noun, names) in relations where noun == "TABLE" && !names.isEmpty {
+                // A reader that asks with NOWAIT, as pg_dump does, would fail behind a lock that waits.
+                try await connection.execute(
+                    "LOCK TABLE \(names.map(\.sql).joined(separator: ", ")) "
+                        + "IN ACCESS EXCLUSIVE MODE NOWAIT"
+                )
+            }
             for (noun, names) in relations where !names.isEmpty {
                 try await connection.execute(
                     "DROP \(noun) \(names.map(\.sql).joined(separator: ", ")) RESTRICT"
@@ -56,6 +64,30 @@ enum GenerationDrop {
             return [error.message, error.detail.map { TextForPeople.oneLine($0) }]
                 .compactMap { $0 }.joined(separator: ": ")
         }
+    }
+
+    /// Fails where the home schema is there and the tables in it have other numbers than recorded: a dump
+    /// was restored.
+    private static func assertRecorded(
+        _ generation: GenerationRecord,
+        on connection: PostgresConnection
+    ) async throws {
+        guard generation.homeSchemaOID == nil, !generation.tables.isEmpty else { return }
+        let found = try await connection.query(
+            """
+            SELECT c.relname FROM pg_catalog.pg_class AS c
+            JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+            WHERE n.nspname = $1 AND c.relname = ANY ($2::pg_catalog.text[]) LIMIT 1
+            """,
+            [.text(generation.homeSchema), .texts(generation.tables.map(\.name))]
+        ).first
+        guard let table = try found?.string("relname") else { return }
+        let name = QualifiedName(schema: generation.homeSchema, name: table).sql
+        throw ReadModelError.changedMeanwhile(
+            projection: generation.projection,
+            reason: "\(name) is not the table that was recorded for generation "
+                + "\(generation.number), so it was not dropped. \(LiveTables.afterRestore)"
+        )
     }
 
     /// Something of others would be dropped with a table.
@@ -98,11 +130,13 @@ enum GenerationDrop {
     ) async throws {
         guard let oid = generation.homeSchemaOID else { return }
         let found = try await connection.query(
-            "SELECT nspname FROM pg_catalog.pg_namespace WHERE oid = $1::pg_catalog.oid",
-            [.int(Int64(oid))]
+            "SELECT FROM pg_catalog.pg_namespace WHERE oid = $1::pg_catalog.oid AND nspname = $2",
+            [.int(Int64(oid)), .text(generation.homeSchema)]
         ).first
-        guard let name = try found?.string("nspname") else { return }
-        try await connection.execute("DROP SCHEMA \(SQLText.identifier(name)) RESTRICT")
+        guard found != nil else { return }
+        try await connection.execute(
+            "DROP SCHEMA \(SQLText.identifier(generation.homeSchema)) RESTRICT"
+        )
     }
 
     /// Materialized views first: they read the tables.

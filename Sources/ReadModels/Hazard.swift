@@ -203,8 +203,10 @@ enum Hazard {
     private static let rowSecurityQuery = """
         SELECT pg_catalog.format('row-level security of %s', c.oid::pg_catalog.regclass) AS subject,
             pg_catalog.format('the role %I is subject to it and does not see every row. Let a superuser '
-                || 'type ALTER ROLE %I BYPASSRLS; its owner may type ALTER TABLE %s NO FORCE ROW LEVEL '
-                || 'SECURITY instead', current_user, current_user, c.oid::pg_catalog.regclass) AS note
+                || 'type ALTER ROLE %I BYPASSRLS', current_user, current_user)
+                || CASE WHEN c.relforcerowsecurity THEN pg_catalog.format('; its owner may type '
+                    || 'ALTER TABLE %s NO FORCE ROW LEVEL SECURITY instead',
+                    c.oid::pg_catalog.regclass) ELSE '' END AS note
         FROM pg_catalog.pg_class AS c
         WHERE c.oid = ANY ($1::pg_catalog.oid[]) AND pg_catalog.row_security_active(c.oid)
         ORDER BY 1
@@ -295,6 +297,15 @@ enum Hazard {
         FROM pg_catalog.pg_publication AS p
         JOIN pg_catalog.pg_class AS c ON c.oid = ANY ($1::pg_catalog.oid[])
         WHERE NOT (p.pubtruncate AND p.pubinsert) AND \(isPublished)
+        UNION ALL
+        SELECT 'table ' || c.oid::pg_catalog.regclass, pg_catalog.format(
+            'it cannot be emptied and filled, because its owner %I has no right to: GRANT ALL ON %s TO '
+                || '%I', r.rolname, c.oid::pg_catalog.regclass, r.rolname)
+        FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_roles AS r ON r.oid = c.relowner
+        WHERE c.oid = ANY ($1::pg_catalog.oid[]) AND NOT (
+            pg_catalog.has_table_privilege(r.oid, c.oid, 'TRUNCATE')
+            AND pg_catalog.has_table_privilege(r.oid, c.oid, 'INSERT')
+            AND pg_catalog.has_table_privilege(r.oid, c.oid, 'SELECT'))
         ORDER BY 1
         """
 

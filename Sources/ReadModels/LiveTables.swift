@@ -72,11 +72,14 @@ struct LiveTables: Sendable {
         try await refuseStrays(of: live, besides: found, in: schema, on: connection)
         if found.isEmpty { return LiveTables(generation: live, tables: [], isAdopted: false) }
         let recorded = Dictionary(uniqueKeysWithValues: live.tables.map { ($0.name, $0.oid) })
-        for table in found where recorded[table.name.name] != table.oid {
+        let strangers = found.filter { recorded[$0.name.name] != $0.oid }
+        if let table = strangers.first {
             throw ReadModelError.changedMeanwhile(
                 projection: projection,
                 reason: "\(table.name.sql) is not the table that generation \(live.number) put "
-                    + "there. If it was made anew by hand, rename or drop it"
+                    + "there. "
+                    + (strangers.count == found.count
+                        ? afterRestore : "If it was made anew by hand, rename or drop it")
             )
         }
         return LiveTables(
@@ -85,6 +88,10 @@ struct LiveTables: Sendable {
             isAdopted: false
         )
     }
+
+    /// What to do where no table has the number that was recorded.
+    static let afterRestore = "After a dump was restored, run the script in docs/operating.md, "
+        + "\"A restored dump\""
 
     /// Fails when a table under one of the names is what another projection has live: whoever
     /// adopted it would take it away from there.

@@ -337,6 +337,11 @@ extension MaterializedView {
         FROM pg_catalog.pg_attribute AS a, pg_catalog.pg_options_to_table(a.attoptions) AS o
         WHERE a.attrelid = $1::pg_catalog.oid AND a.attnum > 0 AND o.option_name <> 'pg_attver'
         UNION ALL
+        SELECT 'mark', pg_catalog.format('ALTER MATERIALIZED VIEW %s ALTER %I SET COMPRESSION %s', $2,
+            attname, CASE attcompression WHEN 'l' THEN 'lz4' ELSE 'pglz' END), 5
+        FROM pg_catalog.pg_attribute
+        WHERE attrelid = $1::pg_catalog.oid AND attnum > 0 AND attcompression <> ''
+        UNION ALL
         SELECT 'mark', pg_catalog.format('ALTER MATERIALIZED VIEW %s ALTER %I SET STORAGE %s', $2,
             a.attname, CASE a.attstorage WHEN 'p' THEN 'PLAIN' WHEN 'e' THEN 'EXTERNAL'
                 WHEN 'm' THEN 'MAIN' ELSE 'EXTENDED' END), 5

@@ -222,19 +222,26 @@ struct OthersCode: Sendable {
     }
 
     private static let query = """
-        \(called(on: "r.rolname <> current_user AND NOT r.rolsuper"))
-        SELECT r.oid, r.rolname AS owner, c.rel IS NOT NULL AS is_written,
-            coalesce(c.is_read, false) AS is_read
-        FROM relation AS r
-        LEFT JOIN (
-            SELECT c.rel, pg_catalog.bool_or(c.is_read) AS is_read
-            FROM called AS c
+        \(called(on: "r.rolname <> current_user AND NOT r.rolsuper")), counted (rel, is_read) AS (
+            SELECT c.rel, c.is_read FROM called AS c
             JOIN pg_catalog.pg_proc AS f ON f.oid = c.oid
             JOIN pg_catalog.pg_roles AS o ON o.oid = f.proowner
             WHERE NOT (f.provolatile = 'i' AND (o.rolsuper OR o.rolname = current_user))
                 AND NOT (f.pronamespace = 'pg_catalog'::pg_catalog.regnamespace AND o.rolsuper
                     AND f.proname = ANY ($2::pg_catalog.text[]))
-            GROUP BY c.rel
+            UNION ALL
+            -- No lock on a table keeps its owner from giving a domain a check, or a type a cast.
+            SELECT v.rel, v.is_read FROM value_type AS v
+            JOIN pg_catalog.pg_type AS t ON t.oid = v.oid
+            JOIN pg_catalog.pg_roles AS o ON o.oid = t.typowner
+            WHERE NOT o.rolsuper AND o.rolname <> current_user AND (t.typtype = 'd'
+                OR t.typtype = 'e' AND EXISTS (SELECT FROM expression AS e WHERE e.rel = v.rel))
+        )
+        SELECT r.oid, r.rolname AS owner, c.rel IS NOT NULL AS is_written,
+            coalesce(c.is_read, false) AS is_read
+        FROM relation AS r
+        LEFT JOIN (
+            SELECT c.rel, pg_catalog.bool_or(c.is_read) AS is_read FROM counted AS c GROUP BY c.rel
         ) AS c ON c.rel = r.oid
         """
 }

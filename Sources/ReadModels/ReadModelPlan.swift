@@ -158,7 +158,7 @@ private struct Planning {
             findings.lines += try await OthersCode.borrowed(by: live.oids, on: connection)
             if strategy == .swap { findings.lines += homes(of: (number, home), live) }
         }
-        findings.lines += position.lines
+        findings.lines += position.lines + gone(from: live)
         if strategy != self.strategy {
             findings.lines.append(
                 Finding(
@@ -181,6 +181,23 @@ private struct Planning {
             findings: findings.lines,
             cutOverSQL: findings.sql
         )
+    }
+
+    /// Tables that were live and are not there any more.
+    private func gone(from live: LiveTables) -> [Finding] {
+        guard let generation = live.generation, !live.isAdopted else { return [] }
+        let names = Set(live.tables.map(\.name.name))
+        return generation.tables.filter { table in
+            !table.isMaterializedView && !names.contains(table.name)
+                && projection.tables.contains { $0.name == table.name }
+        }.map { table in
+            Finding(
+                .warn,
+                QualifiedName(schema: database.liveSchema, name: table.name).sql,
+                "generation \(generation.number) put it there and somebody has dropped it. The swap "
+                    + "makes it again as schema.sql says; what others had put onto it is lost"
+            )
+        }
     }
 
     /// Which tables get a home of another name than people look for.
@@ -215,7 +232,8 @@ private struct Planning {
                 "The role may not create temporary tables, through which a catch-up goes"
             ),
         ]
-        for (right, refusal) in rights where strategy == .swap {
+        let isMade = try await Bookkeeping.version(on: connection) > 0
+        for (right, refusal) in rights where strategy == .swap || right != "CREATE" || !isMade {
             guard try await !connection.hasDatabaseRight(right) else { continue }
             refusals.append(
                 "\(refusal): GRANT \(right) ON DATABASE, as the script of grants in "

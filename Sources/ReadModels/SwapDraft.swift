@@ -78,6 +78,10 @@ struct SwapDraft: Sendable {
         let given = try await newTables(besides: captured.pairs).given(on: connection)
         for statement in given.preparation { try await connection.execute(statement) }
         captured.objects = sequences.objects + rights + given.objects
+        captured.objects += try await TableRights.ofRowTypes(
+            captured.pairs.map(\.live),
+            on: connection
+        )
         captured.objects += try await TableAttachments.capture(
             on: kept,
             on: connection

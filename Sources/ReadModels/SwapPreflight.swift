@@ -123,6 +123,23 @@ struct SwapPreflight: Sendable {
         WHERE (s.nspname = $3 OR s.oid IN (SELECT schema FROM needed))
             AND NOT pg_catalog.has_schema_privilege(s.oid, 'CREATE')
         UNION ALL
+        SELECT DISTINCT 'schema ' || s.oid::pg_catalog.regnamespace, pg_catalog.format(
+            'the role %I may not look anything up in it: GRANT USAGE ON SCHEMA %s TO %I',
+            current_user, s.oid::pg_catalog.regnamespace, current_user)
+        FROM pg_catalog.pg_namespace AS s
+        WHERE (s.nspname = $3 OR s.oid IN (SELECT schema FROM needed))
+            AND NOT pg_catalog.has_schema_privilege(s.oid, 'USAGE')
+        UNION ALL
+        SELECT 'table ' || c.oid::pg_catalog.regclass, pg_catalog.format(
+            'the role %I may not read and lock it, because its owner %I has no right to: '
+                || 'GRANT ALL ON %s TO %I', current_user, r.rolname, c.oid::pg_catalog.regclass,
+            r.rolname)
+        FROM pg_catalog.pg_class AS c
+        JOIN pg_catalog.pg_roles AS r ON r.oid = c.relowner AND pg_catalog.pg_has_role(r.oid, 'USAGE')
+        WHERE c.oid = ANY ($1::pg_catalog.oid[]) AND NOT (
+            pg_catalog.has_table_privilege(c.oid, 'SELECT')
+            AND pg_catalog.has_table_privilege(c.oid, 'UPDATE, DELETE, TRUNCATE'))
+        UNION ALL
         SELECT 'grants on ' || g.subject, pg_catalog.format('%I passed some on, and the role %I '
             || 'cannot act as it: %s', r.rolname, current_user, \(Membership.grant("r.rolname")))
         FROM grantor AS g JOIN pg_catalog.pg_roles AS r ON r.oid = g.role

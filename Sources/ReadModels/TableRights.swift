@@ -212,6 +212,41 @@ struct TableRights: Sendable {
         ]
     }
 
+    /// Captures what is given on the row types of tables and materialized views, and said of them.
+    static func ofRowTypes(
+        _ relations: [UInt32],
+        on connection: PostgresConnection
+    ) async throws -> [CarriedObject] {
+        try await CarriedObject.ask(rowTypesQuery, of: relations, on: connection)
+    }
+
+    private static let rowTypesQuery = """
+        SELECT pg_catalog.format('row type of %s', c.oid::pg_catalog.regclass) AS subject,
+            'its rights and comment are those of the new one' AS note, NULL AS locked, NULL AS release,
+            CASE WHEN t.typacl IS NOT NULL THEN pg_catalog.format(
+                'REVOKE ALL ON TYPE %s FROM PUBLIC', c.oid::pg_catalog.regclass) END AS restore_1,
+            (SELECT pg_catalog.string_agg(pg_catalog.format(
+                    CASE WHEN a.grantor = t.typowner THEN 'GRANT USAGE ON TYPE %2$s TO %3$s%4$s'
+                        ELSE 'SET LOCAL ROLE %1$I; GRANT USAGE ON TYPE %2$s TO %3$s%4$s; RESET ROLE' END,
+                    pg_catalog.pg_get_userbyid(a.grantor), c.oid::pg_catalog.regclass,
+                    CASE a.grantee WHEN 0 THEN 'PUBLIC'
+                        ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END,
+                    CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' END), '; ' ORDER BY a.place)
+                FROM pg_catalog.aclexplode(t.typacl) WITH ORDINALITY
+                    AS a (grantor, grantee, privilege_type, is_grantable, place)
+                WHERE a.grantee <> t.typowner) AS restore_2,
+            CASE WHEN d.description IS NOT NULL THEN pg_catalog.format(
+                'COMMENT ON TYPE %s IS %L', c.oid::pg_catalog.regclass, d.description) END
+                AS restore_3
+        FROM pg_catalog.pg_class AS c
+        JOIN pg_catalog.pg_type AS t ON t.oid = c.reltype
+        LEFT JOIN pg_catalog.pg_description AS d ON d.objoid = t.oid
+            AND d.classoid = 'pg_catalog.pg_type'::pg_catalog.regclass
+        WHERE c.oid = ANY ($1::pg_catalog.oid[])
+            AND (t.typacl IS NOT NULL OR d.description IS NOT NULL)
+        ORDER BY c.relname
+        """
+
     private static func grantee(_ role: String?) -> String {
         role.map(SQLText.identifier) ?? "PUBLIC"
     }
@@ -284,10 +319,19 @@ extension PostgresConnection {
     func give(_ noun: String, _ name: QualifiedName, to role: String) async throws {
         let owner = SQLText.identifier(role)
         let schema = SQLText.identifier(name.schema)
+        let right = try await query(
+            "SELECT pg_catalog.has_schema_privilege($1, $2, 'CREATE') AS has",
+            [.text(role), .text(name.schema)]
+        ).first
+        let change = "ALTER \(noun) \(name.sql) OWNER TO \(owner)"
+        guard try right?.bool("has") != true else {
+            try await execute(change)
+            return
+        }
         try await execute(
             """
             GRANT CREATE ON SCHEMA \(schema) TO \(owner);
-            ALTER \(noun) \(name.sql) OWNER TO \(owner);
+            \(change);
             REVOKE CREATE ON SCHEMA \(schema) FROM \(owner)
             """
         )

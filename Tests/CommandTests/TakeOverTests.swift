@@ -305,7 +305,11 @@ struct TakeOverTests {
                 let busy = try await reprise.run(command)
                 expect(busy, exits: 75, saying: ["is just starting"])
                 try await scene.database.execute(
-                    "UPDATE reprise.session_lock SET taken_at = now() - interval '61 s'"
+                    """
+                    UPDATE reprise.session_lock SET taken_at = now() - interval '61 s';
+                    UPDATE reprise.run SET started_at = now() - interval '1 h';
+                    UPDATE reprise.follower SET started_at = now() - interval '1 h'
+                    """
                 )
                 expect(try await reprise.run(command), exits: 0)
                 await #expect(throws: ConnectionError.self) { try await hung.query("SELECT") }
