@@ -362,6 +362,7 @@ private struct Planning {
             findings.lines += try await rehearse(checks, on: created, on: connection)
         }
         findings.lines += created.findings
+        findings.lines += try await RowVariables.findings(of: live.oids, on: connection)
         if !findings.lines.contains(where: { $0.level == .refuse }) {
             findings.sql = try await CutOverText(
                 database: database,

@@ -46,6 +46,36 @@ struct HazardRightsTests {
         """
 
     @Test(
+        "S12: rights on the row types of a table and a materialized view stay, and their comments",
+        arguments: Shape.allCases
+    )
+    func rowTypes(shape: Shape) async throws {
+        let setUp = """
+            CREATE MATERIALIZED VIEW s.mine AS SELECT id FROM s.live;
+            ALTER MATERIALIZED VIEW s.mine OWNER TO %app%;
+            GRANT USAGE, CREATE ON SCHEMA s TO %app%;
+            GRANT SELECT ON s.live TO %app%;
+            REVOKE USAGE ON TYPE s.live, s.mine FROM PUBLIC;
+            GRANT USAGE ON TYPE s.live TO %app% WITH GRANT OPTION;
+            SET ROLE %app%;
+            GRANT USAGE ON TYPE s.live, s.mine TO %rpt%;
+            RESET ROLE;
+            COMMENT ON TYPE s.live IS 'a row''s type';
+            """
+        let rights = """
+            SELECT string_agg(item, ' ' ORDER BY item COLLATE "C") FROM (
+                SELECT typname || unnest(typacl)::text AS item FROM pg_type
+                WHERE typname IN ('live', 'mine') AND typnamespace = 's'::regnamespace
+                UNION ALL SELECT obj_description('s.live'::regtype, 'pg_type')) AS i
+            """
+        try await withHazard(shape, setUp: setUp, roles: ["app", "rpt"]) { hazard in
+            let before = try #require(try await hazard.value(rights))
+            #expect(before.contains("a row's type"))
+            try await hazard.passes { _ in try await hazard.expect(rights, gives: before) }
+        }
+    }
+
+    @Test(
         "H25: default privileges give nobody a right on the new table, at no moment",
         arguments: zip([Shape.cloned, .declared, .cloned], ["IN SCHEMA s", "", ""])
     )

@@ -1,5 +1,6 @@
 import Postgres
 import ReadModels
+import Rebuilder
 import TestSupport
 import Testing
 
@@ -81,6 +82,39 @@ struct OthersObjectsTests {
                     """
                 try await hazard.expect(ours, gives: "0")
             }
+        }
+    }
+
+    @Test("S7: a schema that has the number of a home, and not its name, is not dropped")
+    func numberOfAnotherSchema() async throws {
+        try await withHazard(setUp: "CREATE SCHEMA innocent;") { hazard in
+            try await hazard.rebuild()
+            // As a dump and its restore, or pg_upgrade, can leave it.
+            try await hazard.execute(
+                """
+                UPDATE reprise.generation SET home_schema_oid = 'innocent'::regnamespace::oid
+                WHERE state = 'retired'
+                """
+            )
+            let pruned = try await hazard.scene.control(Live.self).prune(keep: 0)
+            #expect(pruned.dropped == [0])
+            try await hazard.expect(
+                "SELECT nspname FROM pg_namespace WHERE nspname IN ('innocent', 'live__g0')",
+                gives: "innocent"
+            )
+            try await hazard.execute(
+                """
+                UPDATE reprise.generation SET home_schema_oid = 'innocent'::regnamespace::oid
+                WHERE state = 'live'
+                """
+            )
+            try await hazard.rebuild(.truncate)
+            try await hazard.rebuild()
+            try await hazard.rollback()
+            try await hazard.expect(
+                "SELECT nspname FROM pg_namespace WHERE nspname = 'innocent'",
+                gives: "innocent"
+            )
         }
     }
 
