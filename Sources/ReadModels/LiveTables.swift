@@ -90,7 +90,8 @@ struct LiveTables: Sendable {
     }
 
     /// What to do where no table has the number that was recorded.
-    static let afterRestore = "After a dump was restored, run the script in docs/operating.md, "
+    static let afterRestore =
+        "After a dump was restored, run the script in docs/operating.md, "
         + "\"A restored dump\""
 
     /// Fails when a table under one of the names is what another projection has live: whoever

@@ -152,39 +152,7 @@ struct OthersCode: Sendable {
             SELECT d.adrelid, 'pg_catalog.pg_attrdef'::pg_catalog.regclass, d.oid,
                 d.adbin::pg_catalog.text, false
             FROM pg_catalog.pg_attrdef AS d JOIN relation AS r ON r.oid = d.adrelid
-        ), value_type (rel, oid, is_read) AS (
-            SELECT r.oid, a.atttypid, false FROM relation AS r
-            JOIN pg_catalog.pg_attribute AS a ON a.attrelid = r.oid AND a.attnum > 0
-                AND NOT a.attisdropped
-            UNION
-            SELECT r.oid, c.reltype, false FROM relation AS r
-            JOIN pg_catalog.pg_class AS c ON c.oid = r.oid
-            UNION
-            SELECT e.rel, d.refobjid, e.is_read FROM expression AS e
-            JOIN pg_catalog.pg_depend AS d ON d.classid = e.classid AND d.objid = e.objid
-                AND d.refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass
-            UNION
-            -- What JSON_VALUE and its like return is recorded nowhere else.
-            SELECT e.rel, m.number[1]::pg_catalog.oid, e.is_read FROM expression AS e
-            CROSS JOIN LATERAL pg_catalog.regexp_matches(e.tree, ':typid ([0-9]+)', 'g')
-                AS m (number)
-            UNION
-            SELECT v.rel, inner_type.oid, v.is_read FROM value_type AS v
-            JOIN pg_catalog.pg_type AS t ON t.oid = v.oid
-            CROSS JOIN LATERAL (
-                SELECT t.typbasetype AS oid UNION ALL SELECT t.typelem UNION ALL
-                SELECT a.atttypid FROM pg_catalog.pg_attribute AS a
-                WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped UNION ALL
-                SELECT g.rngsubtype FROM pg_catalog.pg_range AS g WHERE g.rngtypid = t.oid UNION ALL
-                SELECT g.rngtypid FROM pg_catalog.pg_range AS g WHERE g.rngmultitypid = t.oid UNION ALL
-                SELECT d.refobjid FROM pg_catalog.pg_constraint AS o
-                JOIN pg_catalog.pg_depend AS d ON d.objid = o.oid
-                    AND d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
-                    AND d.refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass
-                WHERE o.contypid = t.oid
-            ) AS inner_type
-            WHERE inner_type.oid <> 0
-        ), evaluated AS (
+        ), \(valueTypes), evaluated AS (
             SELECT * FROM expression
             UNION ALL
             SELECT v.rel, 'pg_catalog.pg_constraint'::pg_catalog.regclass, o.oid,
@@ -220,6 +188,43 @@ struct OthersCode: Sendable {
         )
         """
     }
+
+    // The types whose values are made or checked, and those inside them.
+    private static let valueTypes = """
+        value_type (rel, oid, is_read) AS (
+            SELECT r.oid, a.atttypid, false FROM relation AS r
+            JOIN pg_catalog.pg_attribute AS a ON a.attrelid = r.oid AND a.attnum > 0
+                AND NOT a.attisdropped
+            UNION
+            SELECT r.oid, c.reltype, false FROM relation AS r
+            JOIN pg_catalog.pg_class AS c ON c.oid = r.oid
+            UNION
+            SELECT e.rel, d.refobjid, e.is_read FROM expression AS e
+            JOIN pg_catalog.pg_depend AS d ON d.classid = e.classid AND d.objid = e.objid
+                AND d.refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass
+            UNION
+            -- What JSON_VALUE and its like return is recorded nowhere else.
+            SELECT e.rel, m.number[1]::pg_catalog.oid, e.is_read FROM expression AS e
+            CROSS JOIN LATERAL pg_catalog.regexp_matches(e.tree, ':typid ([0-9]+)', 'g')
+                AS m (number)
+            UNION
+            SELECT v.rel, inner_type.oid, v.is_read FROM value_type AS v
+            JOIN pg_catalog.pg_type AS t ON t.oid = v.oid
+            CROSS JOIN LATERAL (
+                SELECT t.typbasetype AS oid UNION ALL SELECT t.typelem UNION ALL
+                SELECT a.atttypid FROM pg_catalog.pg_attribute AS a
+                WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped UNION ALL
+                SELECT g.rngsubtype FROM pg_catalog.pg_range AS g WHERE g.rngtypid = t.oid UNION ALL
+                SELECT g.rngtypid FROM pg_catalog.pg_range AS g WHERE g.rngmultitypid = t.oid UNION ALL
+                SELECT d.refobjid FROM pg_catalog.pg_constraint AS o
+                JOIN pg_catalog.pg_depend AS d ON d.objid = o.oid
+                    AND d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
+                    AND d.refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass
+                WHERE o.contypid = t.oid
+            ) AS inner_type
+            WHERE inner_type.oid <> 0
+        )
+        """
 
     private static let query = """
         \(called(on: "r.rolname <> current_user AND NOT r.rolsuper")), counted (rel, is_read) AS (

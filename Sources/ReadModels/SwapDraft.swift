@@ -87,14 +87,8 @@ struct SwapDraft: Sendable {
             on: connection
         )
         captured.objects += captured.views.reversed().map(\.carried)
-        captured.objects += try await OutsideDependants.capture(
-            on: group,
-            on: connection
-        )
-        captured.objects += try await Publications.capture(
-            of: kept,
-            on: connection
-        )
+        captured.objects += try await OutsideDependants.capture(on: group, on: connection)
+        captured.objects += try await Publications.capture(of: kept, on: connection)
         let leaving = try await OutgoingForeignKey.find(
             of: live.oids,
             besides: live.oids,

@@ -40,6 +40,27 @@ struct HookTests {
             - '[ -z "$REPRISE_POSITION" ] || echo "at $REPRISE_POSITION" >>told'
         """
 
+    @Test("X5: an event trigger of another role's function that is made before the swap stops it")
+    func lateEventTrigger() async throws {
+        let role = "late_\(UInt32.random(in: .min ... .max))"
+        let sql = """
+            CREATE ROLE \(role); CREATE FUNCTION public.et() RETURNS event_trigger LANGUAGE plpgsql \
+            AS $f$BEGIN END$f$; ALTER FUNCTION public.et() OWNER TO \(role); \
+            CREATE EVENT TRIGGER et ON ddl_command_end EXECUTE FUNCTION public.et()
+            """
+        try await withShop(hooks: "hooks: {before_swap: 'sh late.sh'}\n") { reprise, scene in
+            try Data(sql.utf8).write(to: URL(fileURLWithPath: "\(reprise.folder)/late.sql"))
+            try Data("psql -X -q -v ON_ERROR_STOP=1 -d \"\(scene.database.url)\" -f late.sql".utf8)
+                .write(to: URL(fileURLWithPath: "\(reprise.folder)/late.sh"))
+            let refused = try await reprise.run("rebuild shop")
+            try await scene.database.execute(
+                "DROP EVENT TRIGGER et; DROP FUNCTION public.et(); DROP ROLE \(role)"
+            )
+            expect(refused, exits: 3, saying: ["et: its function public.et() belongs", unchanged])
+            #expect(try await liveGeneration(scene) == 1)
+        }
+    }
+
     @Test("hooks run before and after swap, rollback and truncate, and are told about each")
     func told() async throws {
         try await withShop(hooks: Self.telling) { reprise, scene in

@@ -279,6 +279,37 @@ struct RightsTests {
         }
     }
 
+    @Test("S10: a publication to which an event trigger adds new tables is named with its owner")
+    func publicationOfAnother() async throws {
+        try await withJob { reprise, scene, roles in
+            try await GrantsScript.run(for: roles.job, schema: "public", in: scene.database)
+            try await scene.database.execute(
+                """
+                CREATE PUBLICATION feed;
+                ALTER PUBLICATION feed OWNER TO \(roles.viewer);
+                REVOKE \(roles.viewer) FROM \(roles.job);
+                CREATE FUNCTION public.publish() RETURNS event_trigger LANGUAGE plpgsql
+                SECURITY DEFINER AS $$
+                DECLARE r record; BEGIN
+                    FOR r IN SELECT object_identity FROM pg_event_trigger_ddl_commands()
+                        WHERE object_type = 'table' AND schema_name = 'public' LOOP
+                        EXECUTE format('ALTER PUBLICATION feed ADD TABLE %s', r.object_identity);
+                    END LOOP; END$$;
+                CREATE EVENT TRIGGER publish ON ddl_command_end WHEN TAG IN ('CREATE TABLE')
+                    EXECUTE FUNCTION public.publish()
+                """
+            )
+            let refused = try await reprise.run("plan loans")
+            expect(refused, exits: 3)
+            #expect(
+                refused.standardOutput.contains(
+                    "adds new tables to the publication feed, which belongs to \(roles.viewer)"
+                ),
+                "\(refused.standardOutput)"
+            )
+        }
+    }
+
     @Test("X7: what a superuser owns is to get another owner, and not the job the superuser's role")
     func superusersTables() async throws {
         try await withJob { reprise, scene, roles in

@@ -26,7 +26,7 @@ struct NeighbourTests {
         }
     }
 
-    @Test("a generation that a reader has locked is kept at once, and no reader waits behind the drop")
+    @Test("a generation that a reader has locked is kept, and no reader waits behind the drop")
     func dropBesideReader() async throws {
         try await withBuiltTally { scene in
             _ = try await scene.control(Tally.self).swap(patience: CutOverPatience())

@@ -7,6 +7,48 @@ import Testing
 
 @Suite("Hazards of a swap: what stops it, and what it leaves")
 struct HazardBoundaryTests {
+    @Test("S10: an event trigger that lets no temporary table be made is named by the plan")
+    func noTemporaryTables() async throws {
+        let setUp = """
+            CREATE FUNCTION public.need_key() RETURNS event_trigger LANGUAGE plpgsql AS $$
+            DECLARE r record; BEGIN
+                FOR r IN SELECT objid FROM pg_event_trigger_ddl_commands()
+                    WHERE object_type = 'table' LOOP
+                    IF NOT EXISTS (SELECT FROM pg_index WHERE indrelid = r.objid AND indisprimary) THEN
+                        RAISE EXCEPTION 'a table needs a primary key';
+                    END IF;
+                END LOOP; END$$;
+            CREATE EVENT TRIGGER need_key ON ddl_command_end WHEN TAG IN ('CREATE TABLE')
+                EXECUTE FUNCTION public.need_key();
+            """
+        try await withHazard(setUp: setUp) { hazard in
+            let refusals = try await hazard.plan().refusals
+            let reason = "Let the event triggers pass over pg_temp: need_key"
+            #expect(refusals.contains { $0.contains(reason) }, "\(refusals)")
+        }
+    }
+
+    @Test(
+        "a truncate whose rows a publication would send in part is refused, with what to type",
+        arguments: ["insert, update, delete", "update, truncate"]
+    )
+    func partlyPublished(kinds: String) async throws {
+        let setUp = "CREATE PUBLICATION p FOR TABLE s.live WITH (publish = '\(kinds)');"
+        try await withHazard(setUp: setUp) { hazard in
+            let swap = try await hazard.plan().refusals
+            #expect(swap.contains { $0.contains("publication p") && !$0.contains("truncate") })
+            let refusals = try await hazard.plan(.truncate).refusals
+            let advice =
+                "ALTER PUBLICATION p SET (publish = 'insert, update, delete, truncate')"
+            #expect(refusals.contains { $0.contains(advice) }, "\(refusals)")
+            await #expect(throws: ReadModelError.self) { try await hazard.rebuild(.truncate) }
+            try await hazard.expect("SELECT v FROM s.live", gives: "old")
+            try await hazard.execute(advice)
+            try await hazard.rebuild(.truncate)
+            try await hazard.expect("SELECT v FROM s.live", gives: "new")
+        }
+    }
+
     @Test("H48: a dump of the database that has begun is whole, and the swap waits for it")
     func runningDump() async throws {
         // What pg_dump locks last, because it was made last.

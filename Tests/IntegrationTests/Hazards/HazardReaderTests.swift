@@ -33,10 +33,10 @@ struct HazardReaderTests {
         }
     }
 
-    @Test("H37: a function with a row variable is named by the plan, whose advice helps open sessions")
+    @Test("H37: a function with a row variable is named by the plan, and its advice helps sessions")
     func rowVariables() async throws {
         let setUp = """
-            CREATE FUNCTION s.row() RETURNS text LANGUAGE plpgsql AS $$
+            CREATE FUNCTION s.one() RETURNS text LANGUAGE plpgsql AS $$
             DECLARE x s.live; BEGIN x := (SELECT l FROM s.live AS l WHERE id = 1); RETURN x.v; END $$;
             CREATE FUNCTION s.rows() RETURNS int LANGUAGE plpgsql COST 7 AS $$
             DECLARE a s.live []; BEGIN SELECT array_agg(l) INTO a FROM s.live AS l;
@@ -48,14 +48,14 @@ struct HazardReaderTests {
         try await withHazard(setUp: setUp) { hazard in
             let warnings = try await hazard.plan().warnings.filter { $0.contains("row type") }
             #expect(warnings.count == 2, "\(warnings)")
-            #expect(warnings.contains { $0.contains("ALTER FUNCTION s.row() COST 100") })
+            #expect(warnings.contains { $0.contains("ALTER FUNCTION s.one() COST 100") })
             #expect(warnings.contains { $0.contains("ALTER FUNCTION s.rows() COST 7") })
             try await hazard.database.withConnection { session in
-                let calls = "SELECT s.row() AS v, s.rows() AS n, s.none() AS m"
+                let calls = "SELECT s.one() AS v, s.rows() AS n, s.none() AS m"
                 _ = try await session.query(calls)
                 try await hazard.rebuild()
                 try await hazard.execute(
-                    "ALTER FUNCTION s.row() COST 100; ALTER FUNCTION s.rows() COST 7"
+                    "ALTER FUNCTION s.one() COST 100; ALTER FUNCTION s.rows() COST 7"
                 )
                 _ = try await hazard.scene.control(Live.self).prune(keep: 0)
                 #expect(try await session.query(calls).first?["v"] == "new")

@@ -69,7 +69,7 @@ struct OthersFunctionTests {
         }
     }
 
-    @Test("X5: a table with a domain of its owner's is written as the owner, who can give it a check")
+    @Test("X5: a table with its owner's domain, which can get a check, is written as the owner")
     func domainWithoutCheck() async throws {
         // The function is trusted, so that nothing but the domain tells.
         let setUp =
