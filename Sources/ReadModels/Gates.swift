@@ -125,7 +125,10 @@ struct Gates: Sendable {
             }
         case .wait:
             throw LockLadder.Blocked(
-                reasons: sessions.map { "a snapshot that is older than the new rows: \($0)" },
+                reasons: sessions.map {
+                    "a snapshot that is older than the new rows: \($0) ('--old-snapshots proceed' "
+                        + "does not wait for it)"
+                },
                 readyGeneration: readyGeneration
             )
         }

@@ -183,8 +183,9 @@ extension ReadModelError: CustomStringConvertible {
             (
                 "Generation \(generation) of '\(projection)' does not pass:\n" + Self.list(reasons),
                 Self.unchanged,
-                "Look at it in its home schema; fix the cause and rebuild, or allow it "
-                    + "(--max-shrink, --allow-empty)."
+                "Look at it in its home schema, fix the cause and rebuild"
+                    + (reasons.contains { $0.contains("(--") }
+                        ? ", or allow it with the option that is named." : ".")
             )
         case .cutOverBlocked(let projection, let attempts, let blockers, let generation):
             (
@@ -296,7 +297,7 @@ extension ReadModelError: CustomStringConvertible {
             )
         case .lockedOut(let reason, let blockers):
             (
-                reason
+                TextForPeople.line(reason)
                     + (blockers.isEmpty
                         ? "" : "\nThese hold locks that others wait for:\n" + Self.list(blockers)),
                 Self.unchanged, "Run the command again, when those who hold the lock have ended."
