@@ -80,7 +80,7 @@ struct NewTables: Sendable {
         try await connection.execute(traces.declarationOfOutside)
         let known = try await traces.strong(on: connection)
         let rows = try await writtenRows(among: known, on: connection)
-        let isByFile = try await runFile(triggers, on: connection)
+        let isByFile = try await runFile(triggers, &given, on: connection)
         let likes = try await makeLikes(of: tables, isMade: isByFile, on: connection)
         let all = try await traces.strong(on: connection)
         let written = try await writtenRows(among: all, on: connection)
@@ -95,7 +95,7 @@ struct NewTables: Sendable {
                 of: likes.map { .init(label: "\($0.name)", oid: $0.oid) },
                 on: connection
             )
-            given.findings = try await writings(to: Set(written.keys), triggers, on: connection)
+            given.findings += try await writings(to: Set(written.keys), triggers, on: connection)
         }
         for like in likes {
             try await addRights(from: like, to: &given, on: connection)
@@ -128,12 +128,24 @@ struct NewTables: Sendable {
     /// - Returns: Whether it ran.
     private func runFile(
         _ triggers: [String],
+        _ given: inout Given,
         on connection: PostgresConnection
     ) async throws -> Bool {
         guard let schema, !triggers.isEmpty,
-            SQLFile(name: "schema.sql", text: schema).transactionComplaint == nil,
-            try await SearchPaths.distrust(of: liveSchema, on: connection) == nil
+            SQLFile(name: "schema.sql", text: schema).transactionComplaint == nil
         else { return false }
+        if let distrust = try await SearchPaths.distrust(of: liveSchema, on: connection) {
+            given.findings.append(
+                Finding(
+                    .warn,
+                    "schema.sql",
+                    "it is not run in the schema '\(liveSchema)', because \(distrust). What an event "
+                        + "trigger (\(triggers.joined(separator: ", "))) does there at other "
+                        + "statements than CREATE TABLE is lost"
+                )
+            )
+            return false
+        }
         let path = try await SearchPaths.ofTables(
             in: liveSchema,
             liveSchema,

@@ -209,7 +209,8 @@ struct NewTableTests {
     private static let rights = [
         eventTrigger("ALTER TABLE %s OWNER TO %boss%"),
         "ALTER DEFAULT PRIVILEGES FOR ROLE %job% REVOKE INSERT, TRUNCATE ON TABLES FROM %job%;",
-        "ALTER DEFAULT PRIVILEGES FOR ROLE %job% REVOKE USAGE, CREATE ON SCHEMAS FROM %job%;",
+        "ALTER DEFAULT PRIVILEGES FOR ROLE %job% REVOKE USAGE ON SCHEMAS FROM %job%;",
+        "ALTER DEFAULT PRIVILEGES FOR ROLE %job% REVOKE CREATE ON SCHEMAS FROM %job%;",
     ]
 
     @Test(
@@ -337,6 +338,24 @@ struct NewTableTests {
                 _ = try await scene.rebuild(Notes.self)
             }
             #expect(try await SchemaDump.of(in: scene.database) == expected)
+        }
+    }
+
+    @Test(
+        "a schema.sql that is not run in the live schema is named where event triggers fire (S10)"
+    )
+    func distrustedSchema() async throws {
+        try await withRebuildScene { scene in
+            try await scene.database.execute(
+                Self.statements[0] + "GRANT CREATE ON SCHEMA public TO pg_monitor"
+            )
+            try scene.append([Note.event(1)])
+            try await GivenSQL.$schema.withValue(Self.notes) {
+                let plan = try await scene.plan(Notes.self)
+                #expect(plan.refusals == [])
+                let reason = "schema.sql: it is not run in the schema 'public', because pg_monitor"
+                #expect(plan.warnings.contains { $0.hasPrefix(reason) }, "\(plan.warnings)")
+            }
         }
     }
 
