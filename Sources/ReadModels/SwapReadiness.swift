@@ -146,6 +146,7 @@ extension ReadModelDatabase {
         schema: String?,
         on connection: PostgresConnection
     ) async throws {
+        guard try await !EventTriggers.names(on: connection).isEmpty else { return }
         let names = Set(live.tables.map(\.name.name))
         let given = try await NewTables(
             projection: target.projection,
