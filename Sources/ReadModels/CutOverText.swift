@@ -1,9 +1,10 @@
 import Postgres
+import ProjectionKit
 
 /// The SQL of a swap, for people who want to read it before it runs.
 struct CutOverText: Sendable {
     let database: ReadModelDatabase
-    let projection: String
+    let projection: ProjectionTables
     let live: LiveTables
     let records: [GenerationRecord]
     let patience: CutOverPatience
@@ -24,7 +25,7 @@ struct CutOverText: Sendable {
         on connection: PostgresConnection
     ) async throws -> String {
         var target = GenerationRecord(
-            projection: projection,
+            projection: projection.name,
             number: generation,
             state: .ready,
             liveSchema: database.liveSchema,
@@ -46,9 +47,9 @@ struct CutOverText: Sendable {
             kind: .swap,
             run: RunMark(
                 id: 0,
-                projection: projection,
+                projection: projection.name,
                 lock: SessionLock(
-                    name: SessionLock.run(of: projection),
+                    name: SessionLock.run(of: projection.name),
                     key: 0,
                     backendPID: 0
                 )
@@ -62,23 +63,24 @@ struct CutOverText: Sendable {
                 target: target,
                 live: live,
                 maxima: [:],
-                paths: paths
+                paths: paths,
+                schema: projection.schema
             ).prepare(on: connection),
             fingerprint: "",
             positionWrite: try database.positionWrite(
-                of: projection,
+                of: projection.name,
                 generation: generation,
                 position: nil
             )
         )
         return """
-            -- The cut-over of '\(projection)' to generation \(generation).
+            -- The cut-over of '\(projection.name)' to generation \(generation).
             -- OIDs of new tables, position, the run's number and the fingerprint are those of a rehearsal.
 
             -- Guard and fence: no reader and no writer waits.
             BEGIN;
             \(guarded)SELECT FROM reprise.checkpoint WHERE projection = \
-            \(SQLText.literal(projection)) FOR UPDATE;\(fenced)
+            \(SQLText.literal(projection.name)) FOR UPDATE;\(fenced)
 
             -- One message, from the first exclusive lock to COMMIT.
             \(batch.sql(Rung(budget: patience.outageBudget)));
@@ -86,7 +88,9 @@ struct CutOverText: Sendable {
     }
 
     private var fenced: String {
-        database.positionTemplates[projection].map { "\n" + $0.reading(of: projection) + ";" } ?? ""
+        database.positionTemplates[projection.name].map {
+            "\n" + $0.reading(of: projection.name) + ";"
+        } ?? ""
     }
 
     private var guarded: String {

@@ -81,7 +81,12 @@ struct EventTriggerChanges: Sendable {
                     && indexes.contains(feature.partOf ?? "")
                     && feature.value != table.liveShape[feature.key]?.value
             }
-            found[table.oid] = try await options(of: table, on: connection) + parts.map(\.key)
+            found[table.oid] =
+                try await Self.optionsOfIndexes(
+                    of: table.oid,
+                    otherThan: table.live,
+                    on: connection
+                ) + parts.map(\.key)
         }
         try await connection.execute(
             "ROLLBACK TO SAVEPOINT reprise_indexes; RELEASE SAVEPOINT reprise_indexes"
@@ -105,8 +110,10 @@ struct EventTriggerChanges: Sendable {
         try await connection.execute("RELEASE SAVEPOINT reprise_index")
     }
 
-    private func options(
-        of table: Table,
+    /// Indexes of a table with options that the index of the same name on another table has not.
+    static func optionsOfIndexes(
+        of table: UInt32,
+        otherThan other: UInt32,
         on connection: PostgresConnection
     ) async throws -> [String] {
         try await connection.query(
@@ -120,7 +127,7 @@ struct EventTriggerChanges: Sendable {
                 AND n.reloptions IS DISTINCT FROM o.reloptions AND n.reloptions IS NOT NULL
             ORDER BY 1
             """,
-            [.int(Int64(table.oid)), .int(Int64(table.live))]
+            [.int(Int64(table)), .int(Int64(other))]
         ).rows.map { try $0.string("options") }
     }
 

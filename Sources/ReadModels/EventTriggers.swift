@@ -84,9 +84,8 @@ struct EventTriggers: Sendable {
             // Indexes and statistics that a trigger makes by name must not be there yet.
             let away = "reprise_original_\(UInt32.random(in: .min ... .max))"
             let home = SQLText.identifier(homeSchema)
-            try await connection.execute(
-                "ALTER SCHEMA \(home) RENAME TO \(away); CREATE SCHEMA \(home)"
-            )
+            try await connection.execute("ALTER SCHEMA \(home) RENAME TO \(away)")
+            try await HomeSchema.make(homeSchema, on: connection)
             for table in tables {
                 let original = QualifiedName(schema: away, name: table)
                 let name = QualifiedName(schema: homeSchema, name: table)

@@ -50,6 +50,21 @@ enum HomeSchema {
         return unforeseen(usual(of: projection, generation: generation))
     }
 
+    /// Makes it, with all rights for its owner: default privileges may have taken some of them.
+    static func make(_ name: String, on connection: PostgresConnection) async throws {
+        let schema = SQLText.identifier(name)
+        try await connection.execute("CREATE SCHEMA \(schema)")
+        let row = try await connection.query(
+            """
+            SELECT pg_catalog.has_schema_privilege($1, 'USAGE')
+                AND pg_catalog.has_schema_privilege($1, 'CREATE') AS is_usable
+            """,
+            [.text(name)]
+        ).first
+        guard try row?.bool("is_usable") == false else { return }
+        try await connection.execute("GRANT ALL ON SCHEMA \(schema) TO CURRENT_USER")
+    }
+
     private static func unforeseen(_ usual: String) -> String {
         let number = String(UInt32.random(in: .min ... .max), radix: 16)
         return "\(usual)_\(String(repeating: "0", count: 8 - number.count))\(number)"

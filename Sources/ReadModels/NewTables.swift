@@ -18,6 +18,8 @@ struct NewTables: Sendable {
         var meanings: [(tree: StoredTree, digest: String, subject: String)] = []
         /// What event triggers do beside them, and not for the tables of the generation.
         var findings: [Finding] = []
+        /// The state of tables that are made in the live schema, under its names.
+        var lines: Set<RelationState.Line> = []
     }
 
     private struct Like: Sendable {
@@ -33,6 +35,8 @@ struct NewTables: Sendable {
     let tables: [UInt32]
     /// Those that the tables get when they go live, and have not yet.
     var foreignKeys: [OutgoingForeignKey] = []
+    /// The text of `schema.sql` that makes all of the projection's tables, where none of them is live.
+    var schema: String?
 
     /// Finds out.
     ///
@@ -76,7 +80,8 @@ struct NewTables: Sendable {
         try await connection.execute(traces.declarationOfOutside)
         let known = try await traces.strong(on: connection)
         let rows = try await writtenRows(among: known, on: connection)
-        let likes = try await makeLikes(of: tables, on: connection)
+        let isByFile = try await runFile(triggers, &given, on: connection)
+        let likes = try await makeLikes(of: tables, isMade: isByFile, on: connection)
         let all = try await traces.strong(on: connection)
         let written = try await writtenRows(among: all, on: connection)
             .filter { $0.value > rows[$0.key] ?? 0 }
@@ -85,8 +90,12 @@ struct NewTables: Sendable {
         try await assertSameColumns(likes, on: connection)
         if !triggers.isEmpty {
             try await assertNothingBeside(likes, locks, there, triggers, on: connection)
-            try await assertSameFeatures(likes, triggers, on: connection)
-            given.findings = try await writings(to: Set(written.keys), triggers, on: connection)
+            try await assertSameFeatures(likes, isByFile, triggers, on: connection)
+            given.lines = try await RelationState.lines(
+                of: likes.map { .init(label: "\($0.name)", oid: $0.oid) },
+                on: connection
+            )
+            given.findings += try await writings(to: Set(written.keys), triggers, on: connection)
         }
         for like in likes {
             try await addRights(from: like, to: &given, on: connection)
@@ -94,7 +103,7 @@ struct NewTables: Sendable {
         try await addSequenceRights(to: &given, on: connection)
         let oids = likes.map(\.oid)
         var objects = try await TableAttachments.capture(on: oids, on: connection)
-        objects += try await CarriedObject.ask(Self.settingsQuery, of: oids, on: connection)
+        objects += try await CarriedObject.ask(settingsQuery, of: oids, on: connection)
         try await assertMayPublish(oids, on: connection)
         objects += try await Publications.capture(of: oids, on: connection).map { object in
             var object = object
@@ -111,14 +120,55 @@ struct NewTables: Sendable {
         return given
     }
 
+    /// Runs `schema.sql` in the live schema, so that event triggers see each of its statements.
+    ///
+    /// Where others can make functions and operators in the live schema, which the file would then find
+    /// before the usual ones, it is not run, and only CREATE TABLE is.
+    ///
+    /// - Returns: Whether it ran.
+    private func runFile(
+        _ triggers: [String],
+        _ given: inout Given,
+        on connection: PostgresConnection
+    ) async throws -> Bool {
+        guard let schema, !triggers.isEmpty,
+            SQLFile(name: "schema.sql", text: schema).transactionComplaint == nil
+        else { return false }
+        if let distrust = try await SearchPaths.distrust(of: liveSchema, on: connection) {
+            given.findings.append(
+                Finding(
+                    .warn,
+                    "schema.sql",
+                    "it is not run in the schema '\(liveSchema)', because \(distrust). What an event "
+                        + "trigger (\(triggers.joined(separator: ", "))) does there at other "
+                        + "statements than CREATE TABLE is lost"
+                )
+            )
+            return false
+        }
+        let path = try await SearchPaths.ofTables(
+            in: liveSchema,
+            liveSchema,
+            like: [],
+            on: connection
+        )
+        try await connection.setSearchPath(list: path)
+        _ = try await connection.executeEach(schema)
+        try await connection.setSearchPath([])
+        return true
+    }
+
     private func makeLikes(
         of tables: [TableDescription],
+        isMade: Bool,
         on connection: PostgresConnection
     ) async throws -> [Like] {
         var likes: [Like] = []
         for table in tables {
             let name = QualifiedName(schema: liveSchema, name: table.name.name)
-            try await EventTriggers.makeLike(of: table.name, as: name, on: connection)
+            if !isMade {
+                try await EventTriggers.makeLike(of: table.name, as: name, on: connection)
+            }
             guard let made = try await Catalogue.table(name, on: connection) else {
                 throw refusal("An event trigger removes or renames \(name.sql) when it is made.")
             }
@@ -231,6 +281,7 @@ struct NewTables: Sendable {
     /// generation has not.
     private func assertSameFeatures(
         _ likes: [Like],
+        _ isByFile: Bool,
         _ triggers: [String],
         on connection: PostgresConnection
     ) async throws {
@@ -253,10 +304,18 @@ struct NewTables: Sendable {
             let table = like.name.name
             let shape = own[table] ?? [:]
             var lost = (given[table] ?? [:]).inOrder.filter { feature in
-                feature.value != shape[feature.key]?.value && !isGiven(feature, besides: shape)
+                feature.value != shape[feature.key]?.value
+                    && !isGiven(feature, besides: isByFile ? [:] : shape)
                     && !pending.contains([table, feature.key])
             }.map(\.key)
             if unlogged.contains(table) { lost.append("UNLOGGED") }
+            if isByFile {
+                lost += try await EventTriggerChanges.optionsOfIndexes(
+                    of: like.oid,
+                    otherThan: like.table.oid,
+                    on: connection
+                )
+            }
             guard !lost.isEmpty else { continue }
             throw refusal(
                 "An event trigger (\(triggers.joined(separator: ", "))) puts "
@@ -351,13 +410,11 @@ struct NewTables: Sendable {
         for row in sequences.rows {
             let name = try row.string("relname")
             let live = QualifiedName(schema: liveSchema, name: name)
-            // That of an identity column has been made with the table's like.
-            try await connection.execute("CREATE SEQUENCE IF NOT EXISTS \(live.sql)")
-            let like = try await connection.query(
-                "SELECT pg_catalog.to_regclass($1)::pg_catalog.oid AS oid",
-                [.text(live.sql)]
-            ).first
-            guard let oid = try like?.optionalInt("oid") else { continue }
+            // That of an identity column has been made with the table's like, and all with the file.
+            if try await relation(live, on: connection) == nil {
+                try await connection.execute("CREATE SEQUENCE \(live.sql)")
+            }
+            guard let oid = try await relation(live, on: connection) else { continue }
             try await add(
                 from: UInt32(oid),
                 to: UInt32(try row.int("oid")),
@@ -367,6 +424,16 @@ struct NewTables: Sendable {
                 on: connection
             )
         }
+    }
+
+    private func relation(
+        _ name: QualifiedName,
+        on connection: PostgresConnection
+    ) async throws -> Int64? {
+        try await connection.query(
+            "SELECT pg_catalog.to_regclass($1)::pg_catalog.oid AS oid",
+            [.text(name.sql)]
+        ).first?.optionalInt("oid")
     }
 
     private func add(
@@ -436,27 +503,38 @@ struct NewTables: Sendable {
         .refusedByPlan(projection: projection, reasons: [reason])
     }
 
-    /// What CREATE TABLE … (LIKE …) does not copy, so that it is of event triggers.
-    private static let settingsQuery = """
+    /// What the tables of the generation have not, so that it is of event triggers.
+    private var settingsQuery: String {
+        """
         SELECT pg_catalog.format('settings of %s', c.oid::pg_catalog.regclass) AS subject,
             'made as for a table that is made there' AS note, NULL AS locked, NULL AS release,
-            CASE WHEN c.relreplident IN ('f', 'n') THEN pg_catalog.format(
+            CASE WHEN \(isOther("relreplident")) AND c.relreplident IN ('f', 'n') THEN pg_catalog.format(
                 'ALTER TABLE %s REPLICA IDENTITY %s', c.oid::pg_catalog.regclass,
                 CASE c.relreplident WHEN 'f' THEN 'FULL' ELSE 'NOTHING' END) END AS restore_1,
-            (SELECT pg_catalog.format('ALTER TABLE %s SET (%s)', c.oid::pg_catalog.regclass,
+            CASE WHEN \(isOther("reloptions")) THEN
+                (SELECT pg_catalog.format('ALTER TABLE %s SET (%s)', c.oid::pg_catalog.regclass,
                     pg_catalog.string_agg(pg_catalog.format('%s = %L',
                         pg_catalog.split_part(o.text, '=', 1),
                         pg_catalog.substr(o.text, pg_catalog.strpos(o.text, '=') + 1)), ', '))
                 FROM pg_catalog.unnest(c.reloptions) AS o (text)
-                HAVING pg_catalog.count(*) > 0) AS restore_2,
-            CASE WHEN d.description IS NOT NULL THEN pg_catalog.format(
+                HAVING pg_catalog.count(*) > 0) END AS restore_2,
+            CASE WHEN d.description IS NOT NULL AND d.description IS DISTINCT FROM
+                pg_catalog.obj_description(h.oid, 'pg_class') THEN pg_catalog.format(
                 'COMMENT ON TABLE %s IS %L', c.oid::pg_catalog.regclass, d.description) END
                 AS restore_3
         FROM pg_catalog.pg_class AS c
+        JOIN pg_catalog.pg_namespace AS n ON n.nspname = \(SQLText.literal(homeSchema))
+        JOIN pg_catalog.pg_class AS h ON h.relnamespace = n.oid AND h.relname = c.relname
         LEFT JOIN pg_catalog.pg_description AS d ON d.objoid = c.oid AND d.objsubid = 0
             AND d.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass
-        WHERE c.oid = ANY ($1::pg_catalog.oid[]) AND (c.relreplident IN ('f', 'n')
-            OR c.reloptions IS NOT NULL OR d.description IS NOT NULL)
+        WHERE c.oid = ANY ($1::pg_catalog.oid[]) AND (
+            c.relreplident IN ('f', 'n') AND \(isOther("relreplident"))
+            OR c.reloptions IS NOT NULL AND \(isOther("reloptions"))
+            OR d.description IS NOT NULL AND d.description IS DISTINCT FROM
+                pg_catalog.obj_description(h.oid, 'pg_class'))
         ORDER BY c.relname
         """
+    }
+
+    private func isOther(_ column: String) -> String { "c.\(column) IS DISTINCT FROM h.\(column)" }
 }

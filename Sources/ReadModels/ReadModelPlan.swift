@@ -146,7 +146,7 @@ private struct Planning {
         var findings = Findings(lines: refusals.map { Finding(.refuse, nil, $0) })
         if refusals.isEmpty {
             // First: what a file of SQL fails at leaves the transaction without answers.
-            let gates = try await Gates.findings(of: live.oids, on: connection)
+            let known = try await warnings(of: live, on: connection)
             findings = try await inspect(
                 live,
                 records: records,
@@ -154,8 +154,7 @@ private struct Planning {
                 strategy: strategy,
                 on: connection
             )
-            findings.lines += gates
-            findings.lines += try await OthersCode.borrowed(by: live.oids, on: connection)
+            findings.lines += known
             if strategy == .swap { findings.lines += homes(of: (number, home), live) }
         }
         findings.lines += position.lines + gone(from: live)
@@ -198,6 +197,15 @@ private struct Planning {
                     + "makes it again as schema.sql says; what others had put onto it is lost"
             )
         }
+    }
+
+    /// What the live tables alone tell.
+    private func warnings(
+        of live: LiveTables,
+        on connection: PostgresConnection
+    ) async throws -> [Finding] {
+        try await Gates.findings(of: live.oids, on: connection)
+            + OthersCode.borrowed(by: live.oids, on: connection)
     }
 
     /// Which tables get a home of another name than people look for.
@@ -353,7 +361,8 @@ private struct Planning {
             generation: generation.number,
             shadows: created.tables,
             consent: consent,
-            budget: patience.outageBudget
+            budget: patience.outageBudget,
+            schema: projection.schema
         )
         let (lines, paths) = try await rehearsal.run(on: connection)
         var findings = Findings(lines: lines)
@@ -366,7 +375,7 @@ private struct Planning {
         if !findings.lines.contains(where: { $0.level == .refuse }) {
             findings.sql = try await CutOverText(
                 database: database,
-                projection: projection.name,
+                projection: projection,
                 live: live,
                 records: records,
                 patience: patience

@@ -55,6 +55,10 @@ struct SchemaFile: Sendable {
         reasons += try await objects(Self.unloggedQuery, on: connection).map {
             "schema.sql makes the unlogged table \($0): a crash of the server would empty it."
         }
+        reasons += try await objects(Self.typedQuery, on: connection).map {
+            "schema.sql makes the table '\($0)' by CREATE TABLE … OF a type, and no swap could take its "
+                + "place later. Write its columns down."
+        }
         reasons += try await tablesWithRows(on: connection).map {
             "schema.sql puts rows into '\($0)'; only events make rows."
         }
@@ -208,6 +212,12 @@ extension SchemaFile {
         SELECT c.relname AS object FROM pg_catalog.pg_class AS c
         WHERE c.oid IN (\(SchemaContents.relationsOfNamed))
             AND c.relkind IN ('r', 'p') AND c.relpersistence <> 'p'
+        ORDER BY 1
+        """
+
+    private static let typedQuery = """
+        SELECT c.relname AS object FROM pg_catalog.pg_class AS c
+        WHERE c.oid IN (\(SchemaContents.relationsOfNamed)) AND c.reloftype <> 0
         ORDER BY 1
         """
 

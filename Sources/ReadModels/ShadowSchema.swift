@@ -266,7 +266,7 @@ struct ShadowSchema: Sendable {
     }
 
     private func createSchema(on connection: PostgresConnection) async throws -> UInt32 {
-        try await connection.execute("CREATE SCHEMA \(SQLText.identifier(homeSchema))")
+        try await HomeSchema.make(homeSchema, on: connection)
         let row = try await connection.query(
             "SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1",
             [.text(homeSchema)]

@@ -121,6 +121,16 @@ struct Swap: Sendable {
                 projection: projection.name,
                 reason: Run.lostLock
             )
+        case SwapBatch.SQLState.changedByTrigger:
+            return ReadModelError.refusedByPlan(
+                projection: projection.name,
+                reasons: [
+                    CutOverProbe.complaint(
+                        of: state.sent?.batch.captured.eventTriggers ?? [],
+                        changing: (error.detail ?? "").split(separator: "\n").map(String.init)
+                    )
+                ]
+            )
         case SwapBatch.SQLState.unwritten:
             return ReadModelError.unwritten(error, of: projection.name)
         default:
@@ -198,7 +208,8 @@ struct Swap: Sendable {
                 target: target,
                 live: fence.live,
                 maxima: try await maxima(of: target, live: fence.live, on: connection),
-                paths: readied.paths
+                paths: readied.paths,
+                schema: projection.schema
             ).prepare(on: connection),
             fingerprint: fingerprint,
             positionWrite: try database.positionWrite(of: target)
@@ -284,9 +295,7 @@ struct Swap: Sendable {
         let oid = try found.map { UInt32(try $0.int("oid")) }
         if oid == nil || oid != generation.homeSchemaOID {
             // The server refuses a name that was taken since the tables were looked up.
-            try await connection.execute(
-                "CREATE SCHEMA \(SQLText.identifier(generation.homeSchema))"
-            )
+            try await HomeSchema.make(generation.homeSchema, on: connection)
         }
         return generation.homeSchema
     }

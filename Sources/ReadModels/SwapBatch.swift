@@ -29,6 +29,8 @@ struct SwapBatch: Sendable {
         static let otherMeaning = "RP005"
         /// The projector's own position is not in exactly one row.
         static let unwritten = "RP004"
+        /// Event triggers changed what was moved or made again.
+        static let changedByTrigger = "RP007"
     }
 
     /// Takes the exclusive locks in the order in which readers take theirs: views from the outside
@@ -92,6 +94,7 @@ struct SwapBatch: Sendable {
     /// - Returns: The text of one message.
     func sql(_ rung: Rung) -> String {
         var statements = [assertion]
+        if guardsState { statements.append(RelationState.note(of: stateBefore)) }
         statements += captured.objects.flatMap(\.release) + departure + arrival
         statements += CutOverStop.statements(at: .moved)
         statements += captured.objects.flatMap(\.restoration)
@@ -100,12 +103,62 @@ struct SwapBatch: Sendable {
                 StoredTree.assertion(captured.meanings, raising: SQLState.otherMeaning)
             )
         }
+        if guardsState {
+            statements.append(
+                RelationState.assertion(stateAfter, raising: SQLState.changedByTrigger)
+            )
+        }
         statements += CutOverStop.statements(at: .carried)
         statements += bookkeeping(rung)
         statements += CutOverStop.statements(at: .recorded)
         let opening =
             [rung.begin, rung.locking(locks), rung.locked] + CutOverStop.statements(at: .locked)
         return (opening + rung.bounding(statements) + ["COMMIT"]).joined(separator: ";\n")
+    }
+
+    /// Whether event triggers fire that could change something in silence.
+    private var guardsState: Bool {
+        !captured.eventTriggers.isEmpty && !(stateBefore.isEmpty && stateAfter.isEmpty)
+    }
+
+    /// What the relations that come have to be like.
+    ///
+    /// They have what is carried over of those that they replace, and keep the rest of what they have.
+    /// Foreign keys are made in the batch, and count as neither.
+    private var stateBefore: [RelationState.Subject] {
+        captured.pairs.flatMap { pair in
+            [
+                RelationState.Subject(
+                    label: pair.liveName.description,
+                    oid: pair.live,
+                    twin: pair.target,
+                    hasFeatures: false
+                ),
+                RelationState.Subject(
+                    label: pair.liveName.description,
+                    oid: pair.target,
+                    hasAttachments: false
+                ),
+            ]
+        } + kept
+    }
+
+    private var stateAfter: [RelationState.Subject] {
+        captured.pairs.map {
+            RelationState.Subject(label: $0.liveName.description, oid: $0.target)
+        } + kept
+    }
+
+    /// Views and functions, which are made again under their OIDs.
+    private var kept: [RelationState.Subject] {
+        captured.views.map {
+            RelationState.Subject(label: $0.name.description, oid: $0.oid)
+        }
+            + captured.objects.flatMap { object in
+                object.trees.filter { $0.kind == .function }.map {
+                    RelationState.Subject(label: object.subject, oid: $0.host, isRoutine: true)
+                }
+            }
     }
 
     /// The old relations go to their home.

@@ -12,6 +12,8 @@ struct SwapDraft: Sendable {
     let maxima: [UInt32: Int64]
     /// Search paths of those objects that need one, by their subjects.
     let paths: [String: String]
+    /// The text of `schema.sql`; nil where there is none.
+    let schema: String?
 
     /// What the batch is made of.
     struct Captured: Sendable {
@@ -29,6 +31,8 @@ struct SwapDraft: Sendable {
         var outside: [UInt32] = []
         /// What the objects' expressions have to mean when they are made again.
         var meanings: [(tree: StoredTree, digest: String, subject: String)] = []
+        /// The names of those that fire.
+        var eventTriggers: [String] = []
     }
 
     /// A relation that leaves and the one that takes its place.
@@ -58,6 +62,7 @@ struct SwapDraft: Sendable {
     ///   materialized view has no twin.
     func prepare(on connection: PostgresConnection) async throws -> Captured {
         var captured = Captured()
+        captured.eventTriggers = try await EventTriggers.names(on: connection)
         captured.materializedViews = try await MaterializedView.over(
             live.oids,
             on: connection
@@ -129,7 +134,8 @@ struct SwapDraft: Sendable {
             homeSchema: target.homeSchema,
             liveSchema: liveSchema,
             tables: target.tables.map(\.oid).filter { !known.contains($0) },
-            foreignKeys: target.tables.flatMap(\.foreignKeys)
+            foreignKeys: target.tables.flatMap(\.foreignKeys),
+            schema: live.tables.isEmpty ? schema : nil
         )
     }
 

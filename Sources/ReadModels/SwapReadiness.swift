@@ -58,7 +58,13 @@ extension ReadModelDatabase {
                     )
                 }
                 _ = try positionWrite(of: target)
-                return try await ready(target, live: live, consent: consent, on: connection)
+                return try await ready(
+                    target,
+                    live: live,
+                    schema: projection.schema,
+                    consent: consent,
+                    on: connection
+                )
             }
         }
     }
@@ -66,6 +72,7 @@ extension ReadModelDatabase {
     private func ready(
         _ target: GenerationRecord,
         live: LiveTables,
+        schema: String?,
         consent: CarryOverConsent,
         on connection: PostgresConnection
     ) async throws -> SwapReadiness {
@@ -120,6 +127,7 @@ extension ReadModelDatabase {
                 reasons: carried.refusals.map(\.text)
             )
         }
+        try await assertUnchanged(target, live: live, schema: schema, on: connection)
         return SwapReadiness(
             generation: target.number,
             position: target.position,
@@ -130,5 +138,33 @@ extension ReadModelDatabase {
             ),
             paths: carried.paths
         )
+    }
+    /// Refuses where event triggers would change something in the cut-over.
+    private func assertUnchanged(
+        _ target: GenerationRecord,
+        live: LiveTables,
+        schema: String?,
+        on connection: PostgresConnection
+    ) async throws {
+        guard try await !EventTriggers.names(on: connection).isEmpty else { return }
+        let names = Set(live.tables.map(\.name.name))
+        let given = try await NewTables(
+            projection: target.projection,
+            homeSchema: target.homeSchema,
+            liveSchema: liveSchema,
+            tables: target.tables.filter { !names.contains($0.name) }.map(\.oid),
+            foreignKeys: target.tables.flatMap(\.foreignKeys),
+            schema: live.tables.isEmpty ? schema : nil
+        ).given(on: connection)
+        let reasons = try await CutOverProbe(
+            homeSchema: target.homeSchema,
+            liveSchema: liveSchema,
+            live: live,
+            tables: target.tables.map(\.name),
+            given: given
+        ).reasons(on: connection)
+        guard reasons.isEmpty else {
+            throw ReadModelError.refusedByPlan(projection: target.projection, reasons: reasons)
+        }
     }
 }

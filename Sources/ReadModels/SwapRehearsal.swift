@@ -13,6 +13,8 @@ struct SwapRehearsal: Sendable {
     let consent: CarryOverConsent
     /// Milliseconds that a cut-over may hold up readers.
     let budget: Int
+    /// The text of `schema.sql`; nil where there is none.
+    let schema: String?
 
     /// A line for everything that is attached to the live tables, and the search paths that some of
     /// these objects need, by their subjects.
@@ -111,7 +113,7 @@ struct SwapRehearsal: Sendable {
         }
     }
 
-    /// What tables get that are not live yet.
+    /// What tables get that are not live yet, and what event triggers would do in the cut-over.
     private func given(on connection: PostgresConnection) async throws -> [Finding] {
         let names = Set(live.tables.map(\.name.name))
         do {
@@ -119,9 +121,18 @@ struct SwapRehearsal: Sendable {
                 projection: projection,
                 homeSchema: homeSchema,
                 liveSchema: liveSchema,
-                tables: shadows.filter { !names.contains($0.name.name) }.map(\.oid)
+                tables: shadows.filter { !names.contains($0.name.name) }.map(\.oid),
+                schema: live.tables.isEmpty ? schema : nil
             ).given(on: connection)
+            let changes = try await CutOverProbe(
+                homeSchema: homeSchema,
+                liveSchema: liveSchema,
+                live: live,
+                tables: shadows.map(\.name.name),
+                given: given
+            ).reasons(on: connection)
             return given.objects.map(\.finding) + given.findings
+                + changes.map { Finding(.refuse, nil, $0) }
         } catch ReadModelError.refusedByPlan(_, let reasons) {
             return reasons.map { Finding(.refuse, nil, $0) }
         }

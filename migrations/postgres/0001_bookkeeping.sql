@@ -1,5 +1,8 @@
 CREATE SCHEMA reprise;
 
+-- Default privileges may have taken it from the owner.
+GRANT ALL ON SCHEMA reprise TO CURRENT_USER;
+
 COMMENT ON SCHEMA reprise IS 'Reprise''s bookkeeping: runs, generations and checkpoints of read models.';
 
 CREATE TABLE reprise.migration (

@@ -209,6 +209,8 @@ struct NewTableTests {
     private static let rights = [
         eventTrigger("ALTER TABLE %s OWNER TO %boss%"),
         "ALTER DEFAULT PRIVILEGES FOR ROLE %job% REVOKE INSERT, TRUNCATE ON TABLES FROM %job%;",
+        "ALTER DEFAULT PRIVILEGES FOR ROLE %job% REVOKE USAGE ON SCHEMAS FROM %job%;",
+        "ALTER DEFAULT PRIVILEGES FOR ROLE %job% REVOKE CREATE ON SCHEMAS FROM %job%;",
     ]
 
     @Test(
@@ -279,6 +281,143 @@ struct NewTableTests {
                 _ = try await scene.rebuild(Notes.self)
             }
             #expect(try await SchemaDump.of(in: scene.database) == expected)
+        }
+    }
+
+    private static let notes = """
+        CREATE TABLE note (id bigint PRIMARY KEY, words text, number serial);
+        CREATE INDEX note_words ON note (words); COMMENT ON TABLE note IS 'of the file';
+        ALTER TABLE note ALTER words SET STORAGE EXTERNAL
+        """
+
+    /// An event trigger that acts on another statement than CREATE TABLE.
+    private static func later(_ tag: String, of object: String, _ statement: String) -> String {
+        """
+        CREATE FUNCTION public.e() RETURNS event_trigger LANGUAGE plpgsql AS $$
+        DECLARE r record; BEGIN
+            FOR r IN SELECT * FROM pg_event_trigger_ddl_commands() WHERE \(object) LOOP
+                EXECUTE format('\(statement)', r.object_identity);
+            END LOOP; END$$;
+        CREATE EVENT TRIGGER e ON ddl_command_end WHEN TAG IN ('\(tag)')
+            EXECUTE FUNCTION public.e();
+        """
+    }
+
+    private static let statements = [
+        later(
+            "COMMENT",
+            of: "object_identity = 'public.note'",
+            "ALTER TABLE public.note ENABLE ROW LEVEL SECURITY"
+        ),
+        later(
+            "CREATE INDEX",
+            of: "object_identity = 'public.note_words'",
+            "GRANT SELECT ON public.note TO PUBLIC"
+        ),
+        later(
+            "ALTER TABLE",
+            of: "object_identity LIKE 'public.note%'",
+            "GRANT DELETE ON public.note TO PUBLIC"
+        ),
+        later("CREATE SEQUENCE", of: "true", "GRANT USAGE ON SEQUENCE %s TO PUBLIC"),
+        "CREATE TABLE public.ddl_log (identity text);"
+            + later("COMMENT", of: "true", "INSERT INTO public.ddl_log VALUES (%L)"),
+    ]
+
+    @Test(
+        "a first generation has what event triggers do at each statement of its schema.sql (S10)",
+        arguments: statements
+    )
+    func laterStatements(setUp: String) async throws {
+        let expected = try await Self.dump(of: Self.notes, after: setUp)
+        try await withRebuildScene { scene in
+            try await scene.database.execute(setUp)
+            try scene.append((0..<3).map { Note.event(Int64($0)) })
+            try await GivenSQL.$schema.withValue(Self.notes) {
+                #expect(try await scene.plan(Notes.self).refusals == [])
+                _ = try await scene.rebuild(Notes.self)
+            }
+            #expect(try await SchemaDump.of(in: scene.database) == expected)
+        }
+    }
+
+    @Test(
+        "a schema.sql that is not run in the live schema is named where event triggers fire (S10)"
+    )
+    func distrustedSchema() async throws {
+        try await withRebuildScene { scene in
+            try await scene.database.execute(
+                Self.statements[0] + "GRANT CREATE ON SCHEMA public TO pg_monitor"
+            )
+            try scene.append([Note.event(1)])
+            try await GivenSQL.$schema.withValue(Self.notes) {
+                let plan = try await scene.plan(Notes.self)
+                #expect(plan.refusals == [])
+                let reason = "schema.sql: it is not run in the schema 'public', because pg_monitor"
+                #expect(plan.warnings.contains { $0.hasPrefix(reason) }, "\(plan.warnings)")
+            }
+        }
+    }
+
+    private static let lost = [
+        (
+            later(
+                "CREATE INDEX",
+                of: "schema_name = 'public'",
+                "ALTER INDEX %1$s SET (fillfactor = 50); COMMENT ON INDEX %1$s IS ''of e''"
+            ), "comment of index note_words, options of index note_words onto \"public\".\"note\""
+        ),
+        (
+            later(
+                "ALTER TABLE",
+                of: "schema_name = 'public' AND current_query() ~ 'SET SCHEMA'",
+                "GRANT DELETE ON %s TO PUBLIC"
+            ), "changes grants of public.note when a cut-over moves tables"
+        ),
+        (
+            later(
+                "ALTER TABLE",
+                of: "schema_name = 'public' AND length(object_type) / 0 > 0",
+                "SELECT"
+            ),
+            "division by zero"
+        ),
+    ]
+
+    @Test(
+        "what a first generation would lose or get too much is refused by name (S10)",
+        arguments: lost
+    )
+    func lostStatements(setUp: String, reason: String) async throws {
+        try await withRebuildScene { scene in
+            try await scene.database.execute(setUp)
+            try scene.append((0..<3).map { Note.event(Int64($0)) })
+            try await GivenSQL.$schema.withValue(Self.notes) {
+                let refusals = try await scene.plan(Notes.self).refusals
+                #expect(refusals.contains { $0.contains(reason) }, "\(refusals)")
+                await #expect(throws: ReadModelError.self) {
+                    _ = try await scene.rebuild(Notes.self)
+                }
+                let found = try await scene.database.query("SELECT to_regclass('public.note')")
+                #expect(found.first?[0] == nil)
+            }
+        }
+    }
+
+    @Test("a table of a type in schema.sql is refused before it is live (S10)")
+    func typedTable() async throws {
+        try await withRebuildScene { scene in
+            try await scene.database.execute("CREATE TYPE public.kind AS (id bigint, words text)")
+            try scene.append([Note.event(1)])
+            let schema = "CREATE TABLE note OF public.kind (PRIMARY KEY (id))"
+            try await GivenSQL.$schema.withValue(schema) {
+                let refusals = try await scene.plan(Notes.self).refusals
+                let reason = "schema.sql makes the table 'note' by CREATE TABLE … OF a type"
+                #expect(refusals.contains { $0.hasPrefix(reason) }, "\(refusals)")
+                await #expect(throws: ReadModelError.self) {
+                    _ = try await scene.rebuild(Notes.self)
+                }
+            }
         }
     }
 
