@@ -52,9 +52,10 @@ package struct ReadModelDatabase: Sendable {
                 }
                 do {
                     return try await body(connection)
-                } catch let error as ServerError where error.isLockFailure {
+                } catch let error as ServerError where ["55P03", "40P01"].contains(error.sqlState) {
                     throw ReadModelError.lockedOut(
-                        reason: "While \(TextForPeople.line(doing)): \(error.message).",
+                        reason: "While \(TextForPeople.line(doing)): \(error.message) "
+                            + "(SQLSTATE \(error.sqlState)).",
                         blockers: await blockers(on: connection)
                     )
                 }

@@ -207,7 +207,8 @@ struct OthersLocksTests {
             try await scene.database.withConnection { before in
                 try await before.execute(
                     """
-                    DROP TABLE reprise.session_lock; DELETE FROM reprise.migration WHERE number = 5;
+                    DROP TABLE reprise.session_lock, reprise.session_mark;
+                    DELETE FROM reprise.migration WHERE number >= 5;
                     SELECT pg_advisory_lock(hashtextextended('reprise run tally', 0));
                     INSERT INTO reprise.run (projection, command, strategy, state, stage, host, pid)
                     VALUES ('tally', 'rebuild', 'swap', 'running', 'folding', 'night-1', 4711)
