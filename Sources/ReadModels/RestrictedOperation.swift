@@ -87,6 +87,7 @@ struct RestrictedOperation: Sendable {
         try await connection.execute(
             """
             CREATE TEMPORARY TABLE reprise_number (value pg_catalog.int8) ON COMMIT DROP;
+            \(StagingTable.openRows(of: "pg_temp.reprise_number"));
             GRANT INSERT ON pg_temp.reprise_number TO \(SQLText.identifier(owner))
             """
         )

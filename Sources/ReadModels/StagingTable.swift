@@ -35,8 +35,14 @@ struct StagingTable: Sendable {
         let definitions = try [first].compactMap { $0 } + rows.map { try $0.string("definition") }
         try await connection.execute(
             "CREATE TEMPORARY TABLE \(SQLText.identifier(name.name)) "
-                + "(\(definitions.joined(separator: ", "))) ON COMMIT \(ending)"
+                + "(\(definitions.joined(separator: ", "))) ON COMMIT \(ending); "
+                + Self.openRows(of: name.sql)
         )
+    }
+
+    /// A statement that takes off a new table what event triggers of row-level security do to each.
+    static func openRows(of table: String) -> String {
+        "ALTER TABLE \(table) DISABLE ROW LEVEL SECURITY, NO FORCE ROW LEVEL SECURITY"
     }
 
     /// Lets a role do something with it.

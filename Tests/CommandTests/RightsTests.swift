@@ -279,6 +279,39 @@ struct RightsTests {
         }
     }
 
+    @Test("S10: an event trigger that forces row-level security does not reach the bookkeeping")
+    func forcedRowSecurity() async throws {
+        try await withJob { reprise, scene, roles in
+            try await GrantsScript.run(for: roles.job, schema: "public", in: scene.database)
+            try consent(reprise)
+            try await scene.database.execute(
+                """
+                CREATE FUNCTION public.guard_rows() RETURNS event_trigger LANGUAGE plpgsql AS $$
+                DECLARE r record; BEGIN
+                    FOR r IN SELECT object_identity FROM pg_event_trigger_ddl_commands()
+                        WHERE object_type = 'table' LOOP
+                        EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY, '
+                            'FORCE ROW LEVEL SECURITY', r.object_identity);
+                    END LOOP; END$$;
+                CREATE EVENT TRIGGER guard_rows ON ddl_command_end WHEN TAG IN ('CREATE TABLE')
+                    EXECUTE FUNCTION public.guard_rows()
+                """
+            )
+            expect(try await reprise.run("rebuild shop"), exits: 0)
+            try scene.appendShop(events: 50, seed: 32)
+            for line in ["follow shop --until-caught-up", "rollback shop"] {
+                expect(try await reprise.run(line), exits: 0)
+            }
+            let guarded = try await scene.database.query(
+                """
+                SELECT relname FROM pg_class
+                WHERE relnamespace = 'reprise'::regnamespace AND relrowsecurity
+                """
+            )
+            #expect(guarded.rows.isEmpty)
+        }
+    }
+
     @Test("S10: a publication to which an event trigger adds new tables is named with its owner")
     func publicationOfAnother() async throws {
         try await withJob { reprise, scene, roles in
