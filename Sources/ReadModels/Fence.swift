@@ -53,8 +53,14 @@ struct Fence: Sendable {
                     """
                 )
             }
+            // All together are waited for so shortly that no other session's wait comes to the age at
+            // which the server looks for deadlocks (`deadlock_timeout`, 1 s).
             try await connection.execute(
-                "LOCK TABLE \(names.joined(separator: ", ")) IN SHARE UPDATE EXCLUSIVE MODE NOWAIT"
+                """
+                SET LOCAL lock_timeout = '\(max(10, 600 / names.count))ms';
+                LOCK TABLE \(names.joined(separator: ", ")) IN SHARE UPDATE EXCLUSIVE MODE;
+                SET LOCAL lock_timeout = '5s'
+                """
             )
         }
         try await CutOverStop.pass(.guarded, on: connection)

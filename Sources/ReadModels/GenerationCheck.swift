@@ -93,7 +93,15 @@ private struct GenerationCheck: Sendable {
                 records: records,
                 on: connection
             )
-            return try await ask(questions, about: live, jobs: jobs, on: connection)
+            // An event trigger that changes a row keeps it locked to the end of this transaction, and
+            // another session of ours would wait for it.
+            let triggers = try await EventTriggers.names(on: connection)
+            return try await ask(
+                questions,
+                about: live,
+                jobs: triggers.isEmpty ? jobs : 1,
+                on: connection
+            )
         }
         // Queries over tables that are far too small say nothing more.
         let shrunken = answers.filter { $0.isAboutRows }.flatMap(\.reasons)

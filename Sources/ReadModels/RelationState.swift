@@ -128,7 +128,7 @@ enum RelationState {
             o.contype, o.convalidated, o.condeferrable, o.condeferred,
             pg_catalog.md5(o.conbin::pg_catalog.text),
             pg_catalog.obj_description(o.oid, 'pg_constraint'))
-        FROM w JOIN pg_catalog.pg_constraint AS o ON o.conrelid = w.oid AND o.contype <> 'f'
+        FROM w JOIN pg_catalog.pg_constraint AS o ON o.conrelid = w.oid AND o.contype NOT IN ('f', 't')
         WHERE w.features
         """,
         """

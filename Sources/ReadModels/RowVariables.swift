@@ -18,32 +18,39 @@ enum RowVariables {
         on connection: PostgresConnection
     ) async throws -> [Finding] {
         try await connection.query(query, [.ints(tables.map { Int64($0) })]).rows.map { row in
-            let function = try row.string("name")
+            let statement = try row.string("statement")
             return Finding(
                 .warn,
-                "function \(function)",
+                try row.string("name"),
                 "it has a variable of the row type of \(try row.string("tables")). A session that has "
                     + "run it may get \"cache lookup failed for type\" once the generation that it knows is "
-                    + "dropped. After the swap, ALTER FUNCTION \(function) COST "
-                    + "\(try row.string("cost")) prevents that; a hook can do it"
+                    + "dropped. After the swap, \(statement) prevents that; a hook can do it"
             )
         }
     }
 
     // Names are matched as they are written, with or without quotes and schema.
     private static let query = #"""
-        SELECT p.oid::pg_catalog.regprocedure AS name, p.procost AS cost,
+        SELECT CASE p.prokind WHEN 'p' THEN 'procedure ' ELSE 'function ' END
+                || p.oid::pg_catalog.regprocedure AS name,
+            -- What changes nothing but the version of the row.
+            CASE p.prokind WHEN 'p' THEN pg_catalog.format('ALTER PROCEDURE %s SECURITY %s',
+                    p.oid::pg_catalog.regprocedure,
+                    CASE WHEN p.prosecdef THEN 'DEFINER' ELSE 'INVOKER' END)
+                ELSE pg_catalog.format('ALTER FUNCTION %s COST %s',
+                    p.oid::pg_catalog.regprocedure, p.procost) END AS statement,
             pg_catalog.string_agg(c.oid::pg_catalog.regclass::pg_catalog.text, ', ') AS tables
         FROM pg_catalog.pg_class AS c
         CROSS JOIN pg_catalog.pg_language AS l
         JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
         JOIN pg_catalog.pg_proc AS p ON p.prolang = l.oid AND p.prosrc ~* (
-            '(?:^|[;\s])(?!(?:as|by|from|in|into|join|of|only|table|truncate|update|using)\s)'
-            || '[a-z_"][\w$"]*\s+(?:constant\s+)?(?:"?'
+            '(?:^|[;\s])(?!(?:analyze|and|as|by|cluster|else|elsif|exists|from|if|in|into|'
+            || 'join|lock|not|of|on|only|or|refresh|return|select|set|table|the|then|truncate|update|'
+            || 'using|vacuum|when|where|with)\s)[^\s;:=(),.%|<>]+\s+(?:constant\s+)?(?:"?'
             || pg_catalog.regexp_replace(n.nspname, '([^a-zA-Z0-9_])', '\\\1', 'g')
             || '"?\s*\.\s*)?"?' || pg_catalog.regexp_replace(c.relname, '([^a-zA-Z0-9_])', '\\\1', 'g')
-            || '"?\s*(?:%\s*rowtype|\[|;|:=|=|default\y|not\s+null\y)')
+            || '"?\s*(?:%\s*rowtype|\[|;|:=|=|array\y|default\y|not\s+null\y)')
         WHERE c.oid = ANY ($1::pg_catalog.oid[]) AND l.lanname = 'plpgsql'
-        GROUP BY p.oid, p.procost ORDER BY p.oid::pg_catalog.regprocedure::pg_catalog.text
+        GROUP BY p.oid, p.prokind, p.prosecdef, p.procost ORDER BY p.oid::pg_catalog.regprocedure::pg_catalog.text
         """#
 }

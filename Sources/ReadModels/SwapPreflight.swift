@@ -109,6 +109,12 @@ struct SwapPreflight: Sendable {
             JOIN pg_catalog.pg_attribute AS t ON t.attrelid = c.oid AND NOT t.attisdropped
             CROSS JOIN LATERAL pg_catalog.aclexplode(t.attacl) AS a
             WHERE a.grantor <> c.relowner
+            UNION
+            SELECT DISTINCT a.grantor, 'the row type of ' || c.oid::pg_catalog.regclass
+            FROM pg_catalog.pg_class AS c JOIN moving AS m ON m.oid = c.oid
+            JOIN pg_catalog.pg_type AS t ON t.oid = c.reltype
+            CROSS JOIN LATERAL pg_catalog.aclexplode(t.typacl) AS a
+            WHERE a.grantor <> c.relowner
         )
         SELECT DISTINCT n.subject, pg_catalog.format('the role %I is not a member of %I, who '
             || 'owns it: %s', current_user, r.rolname, \(Membership.grant("r.rolname"))) AS note
@@ -137,7 +143,7 @@ struct SwapPreflight: Sendable {
         FROM pg_catalog.pg_class AS c
         JOIN pg_catalog.pg_roles AS r ON r.oid = c.relowner AND pg_catalog.pg_has_role(r.oid, 'USAGE')
         WHERE c.oid = ANY ($1::pg_catalog.oid[]) AND NOT (
-            pg_catalog.has_table_privilege(c.oid, 'SELECT')
+            pg_catalog.has_table_privilege(r.oid, c.oid, 'SELECT')
             AND pg_catalog.has_table_privilege(c.oid, 'UPDATE, DELETE, TRUNCATE'))
         UNION ALL
         SELECT 'grants on ' || g.subject, pg_catalog.format('%I passed some on, and the role %I '

@@ -255,6 +255,31 @@ struct RightsTests {
         }
     }
 
+    @Test("X7: who has passed on a right on a row type is named, and the script adds it")
+    func rowTypeGrantor() async throws {
+        try await withJob { reprise, scene, roles in
+            try await GrantsScript.run(for: roles.job, schema: "public", in: scene.database)
+            try consent(reprise)
+            try await scene.database.execute(
+                """
+                GRANT USAGE ON TYPE public.order_line TO \(roles.reader) WITH GRANT OPTION;
+                SET ROLE \(roles.reader);
+                GRANT USAGE ON TYPE public.order_line TO \(roles.app)
+                """
+            )
+            let refused = try await reprise.run("plan shop")
+            expect(refused, exits: 3)
+            #expect(refused.standardOutput.contains("grants on the row type of public.order_line"))
+            #expect(refused.standardOutput.contains("GRANT \(roles.reader) TO \(roles.job)"))
+            try await GrantsScript.run(for: roles.job, schema: "public", in: scene.database)
+            expect(try await reprise.run("rebuild shop"), exits: 0)
+            let kept = try await scene.database.query(
+                "SELECT typacl::text AS acl FROM pg_type WHERE oid = 'public.order_line'::regtype"
+            ).first?.string("acl")
+            #expect(kept?.contains("\(roles.app)=U/\(roles.reader)") == true, "\(kept ?? "none")")
+        }
+    }
+
     @Test("X7: a table whose owner has taken its own rights away is named by the plan")
     func ownersOwnRights() async throws {
         try await withJob { reprise, scene, roles in

@@ -246,6 +246,9 @@ struct CutOverTriggerTests {
             GRANT SELECT ON s.summary, s.reader TO %app%;
             ALTER TABLE s.live ADD FOREIGN KEY (id) REFERENCES s.live;
             CREATE PUBLICATION p FOR TABLE s.live;
+            CREATE FUNCTION s.quiet() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+            CREATE CONSTRAINT TRIGGER late AFTER INSERT ON s.live DEFERRABLE INITIALLY DEFERRED
+                FOR EACH ROW EXECUTE FUNCTION s.quiet();
             CREATE TABLE public.ddl_log (identity text);
             GRANT INSERT ON public.ddl_log TO PUBLIC;
             """

@@ -28,6 +28,29 @@ struct HazardBoundaryTests {
         }
     }
 
+    @Test("S10: an event trigger that changes one row lets no rebuild wait for itself")
+    func counter() async throws {
+        let setUp = """
+            CREATE TABLE public.version (number int); INSERT INTO public.version VALUES (1);
+            GRANT ALL ON public.version TO PUBLIC;
+            CREATE FUNCTION public.count_ddl() RETURNS event_trigger LANGUAGE plpgsql AS
+            'BEGIN UPDATE public.version SET number = number + 1; END';
+            CREATE EVENT TRIGGER count_ddl ON ddl_command_end EXECUTE FUNCTION public.count_ddl();
+            CREATE FUNCTION s.low(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT $1';
+            ALTER FUNCTION s.low OWNER TO %app%;
+            GRANT USAGE ON SCHEMA s TO %app%;
+            CREATE INDEX ON s.live (s.low(v));
+            ALTER TABLE s.live OWNER TO %app%;
+            """
+        try await withHazard(setUp: setUp, roles: ["app"]) { hazard in
+            let checks = "SELECT FROM live WHERE v IS NULL; TABLE live LIMIT 0"
+            try await GivenSQL.$checks.withValue(checks) {
+                for _ in 1...2 { try await hazard.rebuild() }
+            }
+            try await hazard.rollback()
+        }
+    }
+
     @Test(
         "a truncate whose rows a publication would send in part is refused, with what to type",
         arguments: ["insert, update, delete", "update, truncate"]

@@ -42,12 +42,16 @@ struct HazardReaderTests {
             DECLARE a s.live []; BEGIN SELECT array_agg(l) INTO a FROM s.live AS l;
                 RETURN array_length(a, 1); END $$;
             CREATE FUNCTION s.none() RETURNS text LANGUAGE plpgsql AS $$
-            DECLARE r record; BEGIN SELECT * INTO r FROM s.live; RETURN (SELECT max(v) FROM s.live);
+            DECLARE r record; BEGIN
+                LOCK TABLE s.live; SELECT * INTO r FROM s.live AS x; SELECT * INTO r FROM s.live;
+                RETURN (SELECT max(v) FROM s.live);
             END $$;
+            CREATE PROCEDURE s.proc() LANGUAGE plpgsql AS $$ DECLARE é s.live; BEGIN END $$;
             """
         try await withHazard(setUp: setUp) { hazard in
             let warnings = try await hazard.plan().warnings.filter { $0.contains("row type") }
-            #expect(warnings.count == 2, "\(warnings)")
+            #expect(warnings.count == 3, "\(warnings)")
+            #expect(warnings.contains { $0.contains("ALTER PROCEDURE s.proc() SECURITY INVOKER") })
             #expect(warnings.contains { $0.contains("ALTER FUNCTION s.one() COST 100") })
             #expect(warnings.contains { $0.contains("ALTER FUNCTION s.rows() COST 7") })
             try await hazard.database.withConnection { session in
@@ -55,7 +59,10 @@ struct HazardReaderTests {
                 _ = try await session.query(calls)
                 try await hazard.rebuild()
                 try await hazard.execute(
-                    "ALTER FUNCTION s.one() COST 100; ALTER FUNCTION s.rows() COST 7"
+                    """
+                    ALTER FUNCTION s.one() COST 100; ALTER FUNCTION s.rows() COST 7;
+                    ALTER PROCEDURE s.proc() SECURITY INVOKER
+                    """
                 )
                 _ = try await hazard.scene.control(Live.self).prune(keep: 0)
                 #expect(try await session.query(calls).first?["v"] == "new")
