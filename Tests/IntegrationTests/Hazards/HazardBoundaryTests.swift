@@ -45,7 +45,12 @@ struct HazardBoundaryTests {
         try await withHazard(setUp: setUp, roles: ["app"]) { hazard in
             let checks = "SELECT FROM live WHERE v IS NULL; TABLE live LIMIT 0"
             try await GivenSQL.$checks.withValue(checks) {
-                for _ in 1...2 { try await hazard.rebuild() }
+                var options = RebuildOptions()
+                options.jobs = 4
+                options.consent = hazard.consent
+                for _ in 1...2 {
+                    _ = try await hazard.scene.rebuild(hazard.projection, options: options)
+                }
             }
             try await hazard.rollback()
         }
