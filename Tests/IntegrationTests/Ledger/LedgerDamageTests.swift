@@ -109,7 +109,7 @@ struct LedgerDamageTests {
         return outcome.standardOutput.split(separator: "\n").map(String.init)
     }
 
-    private static let oracle = """
+    private static let oracle = #"""
         import hashlib, sqlite3, sys
         sound, scratch = sys.argv[1:3]
         tables = {"ledger": ["only_row"], "log_state": ["only_row"], "events": ["sequence"],
@@ -121,7 +121,9 @@ struct LedgerDamageTests {
             seen, found = hashlib.sha256(), {}
             for name in ("application_id", "user_version"):
                 seen.update(repr(db.execute(f"PRAGMA {name}").fetchall()).encode())
-            schema = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name"
+            # A text that has become a blob is not found by its name any more.
+            schema = """SELECT type, name, tbl_name, sql, typeof(type), typeof(name), typeof(tbl_name),
+                typeof(sql) FROM sqlite_schema ORDER BY name"""
             seen.update(repr(db.execute(schema).fetchall()).encode())
             for table, columns in tables.items():
                 for row in db.execute(f"SELECT * FROM {table} ORDER BY 1"): seen.update(repr(row).encode())
@@ -148,7 +150,7 @@ struct LedgerDamageTests {
             try: now, _ = content(scratch, keys)
             except Exception as error: now = str(error)
             print("same" if now == wanted else "changed")
-        """
+        """#
 }
 
 /// One change of a file's bytes.
