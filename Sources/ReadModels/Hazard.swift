@@ -299,13 +299,13 @@ enum Hazard {
         WHERE NOT (p.pubtruncate AND p.pubinsert) AND \(isPublished)
         UNION ALL
         SELECT 'table ' || c.oid::pg_catalog.regclass, pg_catalog.format(
-            'it cannot be emptied and filled, because its owner %I has no right to: GRANT ALL ON %s TO '
-                || '%I', r.rolname, c.oid::pg_catalog.regclass, r.rolname)
+            'the role %I may not empty and fill it, because its owner %I has no right to: GRANT ALL ON '
+                || '%s TO %I', current_user, r.rolname, c.oid::pg_catalog.regclass, r.rolname)
         FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_roles AS r ON r.oid = c.relowner
         WHERE c.oid = ANY ($1::pg_catalog.oid[]) AND NOT (
-            pg_catalog.has_table_privilege(r.oid, c.oid, 'TRUNCATE')
-            AND pg_catalog.has_table_privilege(r.oid, c.oid, 'INSERT')
-            AND pg_catalog.has_table_privilege(r.oid, c.oid, 'SELECT'))
+            pg_catalog.has_table_privilege(c.oid, 'TRUNCATE')
+            AND pg_catalog.has_table_privilege(c.oid, 'INSERT')
+            AND pg_catalog.has_table_privilege(c.oid, 'SELECT'))
         ORDER BY 1
         """
 

@@ -143,7 +143,9 @@ struct SwapPreflight: Sendable {
         FROM pg_catalog.pg_class AS c
         JOIN pg_catalog.pg_roles AS r ON r.oid = c.relowner AND pg_catalog.pg_has_role(r.oid, 'USAGE')
         WHERE c.oid = ANY ($1::pg_catalog.oid[]) AND NOT (
-            pg_catalog.has_table_privilege(r.oid, c.oid, 'SELECT')
+            (pg_catalog.has_table_privilege(r.oid, c.oid, 'SELECT') OR (SELECT me.rolsuper
+                FROM pg_catalog.pg_roles AS me WHERE me.rolname = current_user))
+            AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
             AND pg_catalog.has_table_privilege(c.oid, 'UPDATE, DELETE, TRUNCATE'))
         UNION ALL
         SELECT 'grants on ' || g.subject, pg_catalog.format('%I passed some on, and the role %I '

@@ -63,7 +63,7 @@ extension StrangeSet {
                 CREATE TABLE s.other (id int PRIMARY KEY);
                 CREATE PUBLICATION whole FOR TABLE s.live, s.other;
                 CREATE PUBLICATION "columns" FOR TABLE s.live (id, w), s.other
-                    WITH (publish = 'insert, delete');
+                    WITH (publish = 'insert, truncate');
                 CREATE PUBLICATION "some rows" FOR TABLE s.live WHERE (id > 0 AND id <> 9)
                     WITH (publish_via_partition_root);
                 CREATE PUBLICATION "both" FOR TABLE s.live (v, id) WHERE (id IN (1, 2));
