@@ -361,7 +361,7 @@ private struct TableProbe {
     ) async throws -> Set<String> {
         let subject = RelationState.Subject(label: label, oid: probe)
         let found = try await RelationState.lines(of: [subject], on: connection)
-        // What a new table gets is its own, whoever puts it there first.
+        // What a new table gets is its own, also where another role puts it there first.
         let extra = found.subtracting(expected).subtracting(live == nil ? given.lines : [])
         let items = Set(found.map(\.item))
         let lost = expected.subtracting(found).filter { live != nil || !items.contains($0.item) }

@@ -42,8 +42,8 @@ struct Fence: Sendable {
         let before = try await look(at: projection, in: database, on: connection)
         if !before.live.tables.isEmpty {
             let names = before.live.tables.map(\.name.sql)
-            // Whoever waits for one table and holds another can be in a deadlock with a writer, and the
-            // server may end that one. So each is waited for alone.
+            // A session that waits for one table and holds another can be in a deadlock with a writer, and
+            // the server may end that writer. So each table is waited for alone.
             for name in names {
                 try await connection.execute(
                     """

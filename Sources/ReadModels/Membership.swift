@@ -25,7 +25,7 @@ enum Membership {
                 THEN 'that is a superuser, so let another role own it (ALTER … OWNER TO), '
                     || 'or give what was passed on'
             WHEN \(name) = 'pg_database_owner'
-                THEN 'whoever owns the database is that, so let another role own it '
+                THEN 'the owner of the database is that, so let another role own it '
                     || '(ALTER … OWNER TO)'
             WHEN \(isGraded) THEN pg_catalog.format(
                 'GRANT %I TO %I WITH INHERIT TRUE, SET TRUE', \(name), current_user)

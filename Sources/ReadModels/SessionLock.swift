@@ -154,7 +154,7 @@ struct SessionLock: Sendable {
                 [.text(name), .int(key)]
             )
         }
-        // Whoever takes the lock later finds the mark; whoever took it before is found.
+        // A session that takes the lock later finds the mark; one that took it before is found.
         return try await !connection.query(holdQuery).rows.isEmpty
     }
 

@@ -8,7 +8,7 @@ import Testing
 /// What others do with the tables meanwhile, whom a run neither harms nor fails because of.
 @Suite("Sessions beside a run")
 struct NeighbourTests {
-    @Test("a lock on a live table that a plan waits for is told with its holder")
+    @Test("a lock on a live table that a plan waits for is reported with its holder")
     func planBesideLock() async throws {
         try await withRebuildScene { scene in
             try await makeTally(in: scene)
