@@ -56,18 +56,19 @@ struct HouseRulesTests {
         let page = try String(contentsOf: root.appending(path: "docs/hazards.md"), encoding: .utf8)
         let parts = page.split(separator: "## Not yet held by a test")
         try #require(parts.count == 2)
-        let listed = parts[0].matches(of: /(?m)^\| ([SXH]\d+) \|/).map { String($0.1) }
-        let missing = parts[1].matches(of: /[SXH]\d+/).map { String($0.0) }
+        let listed = parts[0].matches(of: /(?m)^\| ([SXOCMH]\d+) \|/).map { String($0.1) }
+        let missing = parts[1].matches(of: /[SXOCMH]\d+/).map { String($0.0) }
         let named = try projectFiles().filter(\.isSwift).flatMap { file in
             file.text.matches(of: /@Test\(\s*"((?:[^"\\]|\\.)*)"/).flatMap { name in
-                let place = /^[SXH]\d+(, [SXH]\d+)*: | \([SXH]\d+(, [SXH]\d+)*\)$/
+                let place = /^[SXOCMH]\d+(, [SXOCMH]\d+)*: | \([SXOCMH]\d+(, [SXOCMH]\d+)*\)$/
                 return name.1.matches(of: place)
-                    .flatMap { $0.0.matches(of: /[SXH]\d+/) }.map { String($0.0) }
+                    .flatMap { $0.0.matches(of: /[SXOCMH]\d+/) }.map { String($0.0) }
             }
         }
         #expect(listed.sorted() == named.sorted())
         let all =
             (1...22).map { "S\($0)" } + (1...13).map { "X\($0)" }
+            + (1...12).map { "O\($0)" } + (1...14).map { "C\($0)" } + (1...7).map { "M\($0)" }
             + (1...74).map { ($0 < 10 ? "H0" : "H") + "\($0)" }
         #expect(Set(missing) == Set(all).subtracting(named))
     }
