@@ -41,6 +41,7 @@ package enum Migrations {
                 name: "silent_sessions",
                 bytes: PackageResources._006_silent_sessions_sql
             ),
+            Migration(number: 7, name: "provenance", bytes: PackageResources._007_provenance_sql),
         ]
     }
 }

@@ -68,6 +68,7 @@ public struct LedgerConformance: Sendable {
         ("appending while reading", ReaderCheck.runAppending),
         ("safe position", PositionCheck.runSafe),
         ("holds", PositionCheck.runHolds),
+        ("extent", PositionCheck.runExtent),
         ("last position before a time", PositionCheck.runBefore),
         ("buckets", BucketCheck.run),
         ("watch", IdentityCheck.runWatch),

@@ -60,6 +60,32 @@ enum PositionCheck {
         }
     }
 
+    /// What is said of a position stays as it is, and tells other events apart.
+    static func runExtent(_ trial: Trial) throws {
+        var maker = EventMaker(for: trial.ledger)
+        let events =
+            trial.ledger.arrival == .inOrder
+            ? maker.disordered(90) : maker.ascending(90, buckets: 4)
+        try trial.subject.append(Array(events[..<60]))
+        let positions = try trial.all().map(\.position)
+        let extents = try positions.map { try trial.ledger.extent(through: $0) }
+        trial.expect(
+            extents.map(\.events) == Array(1...60),
+            "the numbers of events up to each of 60 are not 1 to 60"
+        )
+        let digests = extents.compactMap(\.digest)
+        trial.expect(
+            Set(digests).count == digests.count,
+            "it has one digest for different numbers of events"
+        )
+        try trial.subject.append(Array(events[60...]))
+        let reopened = try trial.subject.open()
+        trial.expect(
+            try positions.map { try reopened.extent(through: $0) } == extents,
+            "what it holds up to a position is another once more was appended"
+        )
+    }
+
     /// Positions that differ in one word.
     private static func altered(_ position: Position) -> [Position] {
         let (first, second, third) = position.words

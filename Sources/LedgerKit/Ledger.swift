@@ -47,6 +47,14 @@ public protocol Ledger: Sendable {
     /// Cost: at most a scan of the span.
     func buckets(in span: PositionSpan) throws -> [BucketCount]
 
+    /// How many events stand at or below a position, and which they are, so that a later look tells
+    /// whether they are still the same.
+    ///
+    /// Of one position it is the same whatever is appended behind it. Without an implementation of
+    /// your own, ``buckets(in:)`` is asked for the number and there is no digest. Cost: at most a
+    /// look-up for each bucket and a scan of one.
+    func extent(through position: Position) throws -> LedgerExtent
+
     /// Begins to watch for changes.
     func watch() throws -> any LedgerWatch
 
@@ -55,6 +63,29 @@ public protocol Ledger: Sendable {
         of span: PositionSpan,
         _ body: (any LedgerReader) throws -> Result
     ) throws -> Result
+}
+
+extension Ledger {
+    /// The number by ``buckets(in:)``, without a digest.
+    public func extent(through position: Position) throws -> LedgerExtent {
+        let counts = try buckets(in: PositionSpan(through: position))
+        return LedgerExtent(events: counts.map(\.events).reduce(0, +))
+    }
+}
+
+/// What a ledger holds up to a position.
+public struct LedgerExtent: Hashable, Sendable {
+    /// Events, 0 or more.
+    public let events: Int
+    /// Equal for the same events in the same order, and other for others; nil where a ledger cannot
+    /// tell without reading them all.
+    public let digest: UInt64?
+
+    /// Makes an extent.
+    public init(events: Int, digest: UInt64? = nil) {
+        self.events = events
+        self.digest = digest
+    }
 }
 
 /// Whether a ledger's past can change.

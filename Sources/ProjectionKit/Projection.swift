@@ -28,6 +28,14 @@ public protocol Projection: Sendable {
     /// returns a row stops the swap. Nil when there are none.
     static var checks: String? { get }
 
+    /// The version of the reducer and its rows; nil lets every change of the program count as one.
+    ///
+    /// `follow`, `rebuild --resume` and `swap` continue a generation of the same version only. With
+    /// nil a generation belongs to the very program that built it: after each deployment a projection
+    /// is rebuilt before it is followed. Declare a version if that is too often, and raise it with
+    /// every change that makes other rows of the same events: nothing else notices such a change.
+    static var version: Int? { get }
+
     /// The state before the first event: empty tables.
     init()
 
@@ -48,6 +56,8 @@ extension Projection {
     public static var setup: String? { nil }
     /// None.
     public static var checks: String? { nil }
+    /// None: the program stands for it.
+    public static var version: Int? { nil }
 }
 
 /// Why a reducer refuses an event, for facts that the payload accessors cannot see.

@@ -179,8 +179,9 @@ enum Bookkeeping {
             """
             INSERT INTO reprise.generation
                 (projection, generation, state, live_schema, home_schema, home_schema_oid, run_id,
-                 position, events, live_shape, built_by, built_at, live_since)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
+                 position, events, live_shape, built_by, ledger, counted_position,
+                 counted_events, digest, built_at, live_since)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,
                 CASE WHEN $3 IN ('ready', 'live') THEN pg_catalog.now() END,
                 CASE WHEN $3 = 'live' THEN pg_catalog.now() END)
             """,
@@ -193,9 +194,8 @@ enum Bookkeeping {
                 generation.position.map { .text($0) } ?? .null,
                 generation.events.map { .int(Int64($0)) } ?? .null,
                 generation.liveShape.map { .text($0) } ?? .null,
-                generation.runID == nil
-                    ? .null : ProgramIdentity.current.map { .text($0) } ?? .null,
-            ]
+                generation.builtBy.map { .text($0) } ?? .null,
+            ] + (generation.origin?.values ?? [.null, .null, .null, .null])
         )
         for table in generation.tables {
             try await connection.query(

@@ -121,6 +121,8 @@ extension ReadModelDatabase {
     ///   - patience: How long to wait for locks.
     ///   - consent: What the swap may do that others notice.
     ///   - feed: What keeps the generation up with the ledger until it goes live.
+    ///   - confirm: Makes sure that the ledger still holds what the generation was made of; called in
+    ///     each attempt, while the live projector stands still and readers go on.
     ///   - notice: Told what the cut-over waits for before its first attempt.
     /// - Returns: What is live now, and how long readers were held up.
     /// - Throws: ``ReadModelError/nothingToMove(projection:reason:)``,
@@ -138,6 +140,7 @@ extension ReadModelDatabase {
         patience: CutOverPatience,
         consent: CarryOverConsent = CarryOverConsent(),
         feed: ShadowFeed? = nil,
+        confirm: @escaping @Sendable () async throws -> Void = {},
         notice: @escaping @Sendable (String) -> Void = { _ in }
     ) async throws -> CutOverResult {
         let swap = Swap(
@@ -155,7 +158,8 @@ extension ReadModelDatabase {
                 consent: consent,
                 isFinal: feed == nil
             ),
-            feed: feed
+            feed: feed,
+            confirm: confirm
         )
         let ladder = LockLadder(database: self, run: run, patience: patience, notice: notice)
         let ready = { _ = try await feed?.approach() }

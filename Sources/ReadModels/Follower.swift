@@ -8,6 +8,8 @@ package struct LiveCheckpoint: Equatable, Sendable {
     package let generation: Int
     /// The last event that its rows stand for; nil for none.
     package let position: Position?
+    /// Whose reducer its rows belong to; nil when nobody recorded it.
+    package let program: String?
 }
 
 /// Reprise as the live projector of a projection.
@@ -46,11 +48,14 @@ package struct Follower: Sendable {
         }
     }
 
-    /// Gets ready to write the tables that are live now.
+    /// Gets ready to write the tables that are live now, and makes them this program's.
     ///
-    /// - Throws: ``ReadModelError``, as ``checkpoint()``.
-    package func attach() async throws -> FollowedTables {
-        guard database.positionTemplates[projection.name] == nil else {
+    /// - Parameter acceptingOtherProgram: Whether rows that another program made are continued.
+    /// - Returns: The tables.
+    /// - Throws: ``ReadModelError``, as ``checkpoint()``; ``ReadModelError/otherProgram(_:)`` when
+    ///   another program made the rows.
+    package func attach(acceptingOtherProgram: Bool = false) async throws -> FollowedTables {
+        guard !database.keepsOwnPosition(projection.name) else {
             throw ReadModelError.nothingToMove(
                 projection: projection.name,
                 reason:
@@ -62,7 +67,9 @@ package struct Follower: Sendable {
         return try await translatingErrors(doing: "looking at the tables of '\(projection.name)'") {
             while true {
                 do {
-                    return try await connection.withTransaction { try await attach(on: $0) }
+                    return try await connection.withTransaction {
+                        try await attach(acceptingOtherProgram, on: $0)
+                    }
                 } catch let error as ServerError where error.isLockFailure {
                     try Task.checkCancellation()
                 }
@@ -70,9 +77,33 @@ package struct Follower: Sendable {
         }
     }
 
-    private func attach(on connection: PostgresConnection) async throws -> FollowedTables {
+    private func attach(
+        _ acceptsOtherProgram: Bool,
+        on connection: PostgresConnection
+    ) async throws -> FollowedTables {
         // Held while the tables are looked at, so that nobody swaps them in between.
-        let checkpoint = try await checkpoint(isLocking: true)
+        let found = try await checkpoint(isLocking: true)
+        let program = database.identity(of: projection)
+        let provenance = try await Bookkeeping.provenance(
+            of: found.generation,
+            of: projection.name,
+            on: connection
+        )
+        if let maker = provenance?.program, maker != program, !acceptsOtherProgram {
+            throw ReadModelError.otherProgram(
+                OtherProgram(
+                    projection: projection.name,
+                    generation: found.generation,
+                    command: "follow"
+                )
+            )
+        }
+        if found.program != program { try await record(program: program, on: connection) }
+        let checkpoint = LiveCheckpoint(
+            generation: found.generation,
+            position: found.position,
+            program: program
+        )
         let records = try await Bookkeeping.generations(of: projection.name, on: connection)
         // A table under a live name that is not the recorded one is refused here.
         let live = try await LiveTables.find(
@@ -96,6 +127,7 @@ package struct Follower: Sendable {
         )
         return FollowedTables(
             checkpoint: checkpoint,
+            provenance: provenance,
             exchange: exchange,
             connection: connection
         )
@@ -130,7 +162,11 @@ package struct Follower: Sendable {
                         let position = try await body()
                         _ = try await tables.exchange.write(fold, on: connection)
                         try await record(position, on: connection)
-                        return LiveCheckpoint(generation: expected.generation, position: position)
+                        return LiveCheckpoint(
+                            generation: expected.generation,
+                            position: position,
+                            program: expected.program
+                        )
                     }
                 } catch let error as ServerError where error.isLockFailure {
                     throw Moved()
@@ -186,10 +222,10 @@ package struct Follower: Sendable {
         let found = try await connection.query(
             """
             WITH standing AS MATERIALIZED (
-                SELECT generation, position FROM reprise.checkpoint WHERE projection = $1
+                SELECT generation, position, program FROM reprise.checkpoint WHERE projection = $1
                 \(isLocking ? "FOR UPDATE" : "")
             )
-            SELECT generation, position, EXISTS (\(lock.holdQuery)) AS holds_lock FROM standing
+            SELECT generation, position, program, EXISTS (\(lock.holdQuery)) AS holds_lock FROM standing
             """,
             [.text(projection.name)]
         )
@@ -213,7 +249,11 @@ package struct Follower: Sendable {
         }
         let generation = Int(try row.int("generation"))
         if position == nil { try await assertBuilt(generation) }
-        return LiveCheckpoint(generation: generation, position: position)
+        return LiveCheckpoint(
+            generation: generation,
+            position: position,
+            program: row["program"]
+        )
     }
 
     /// Without a position a generation that was built stands at the ledger's beginning; of one that
@@ -234,6 +274,41 @@ package struct Follower: Sendable {
         )
     }
 
+    private func record(program: String?, on connection: PostgresConnection) async throws {
+        try await connection.query(
+            "UPDATE reprise.checkpoint SET program = $2 WHERE projection = $1",
+            [.text(projection.name), program.map { .text($0) } ?? .null]
+        )
+    }
+
+    /// Keeps what the live rows are made of, for whoever continues from it.
+    ///
+    /// - Parameters:
+    ///   - origin: What they are made of.
+    ///   - checkpoint: Where they stand; nothing is kept when they stand elsewhere by now.
+    /// - Throws: ``ReadModelError``.
+    package func record(_ origin: RowOrigin, at checkpoint: LiveCheckpoint) async throws {
+        try await translatingErrors(doing: "recording what '\(projection.name)' is made of") {
+            do {
+                _ = try await connection.query(
+                    """
+                    UPDATE reprise.checkpoint
+                    SET ledger = $2, counted_position = $3, counted_events = $4, digest = $5
+                    WHERE projection = $1 AND generation = $6 AND position IS NOT DISTINCT FROM $7
+                        AND program IS NOT DISTINCT FROM $8 AND EXISTS (\(lock.holdQuery))
+                    """,
+                    [.text(projection.name)] + origin.values + [
+                        .int(Int64(checkpoint.generation)),
+                        checkpoint.position.map { .text("\($0)") } ?? .null,
+                        checkpoint.program.map { .text($0) } ?? .null,
+                    ]
+                )
+            } catch let error as ServerError where error.isLockFailure {
+                // A cut-over is at work; the next report keeps it.
+            }
+        }
+    }
+
     private func record(_ position: Position?, on connection: PostgresConnection) async throws {
         try await connection.query(
             """
@@ -249,6 +324,8 @@ package struct Follower: Sendable {
 package struct FollowedTables: Sendable {
     /// Where they stood when they were looked at.
     package let checkpoint: LiveCheckpoint
+    /// How their rows came to be.
+    package let provenance: Provenance?
     fileprivate let exchange: RowExchange
     fileprivate let connection: PostgresConnection
 

@@ -18,6 +18,8 @@ struct Gates: Sendable {
     let live: [UInt32]
     /// Nil when nobody has recorded it; snapshots are not looked at then.
     let loadMark: LoadMark?
+    /// The newest write of a catch-up behind the load; nil when there was none.
+    var roundMark: LoadMark?
     let readyGeneration: Int?
 
     /// How long the flush barrier waits for a synchronous standby.
@@ -85,13 +87,18 @@ struct Gates: Sendable {
     }
 
     /// Snapshots that are older than the load do not know its rows, and would take the new tables
-    /// for empty or for what they were not.
+    /// for empty or for what they were not. One that is older than the last round of the catch-up
+    /// finds them as they were before it, which may be older than what it has seen.
     ///
     /// `backend_xmin` alone would accuse every session that began while an older transaction was
-    /// still writing; one whose transaction began after the load knows the rows.
-    private func lookAtSnapshots(on connection: PostgresConnection) async throws -> [String] {
+    /// still writing; one whose transaction began after the load knows the rows. Rounds go on as long
+    /// as events do, and somewhere a statement runs at any moment: so of a round only snapshots count
+    /// that outlive their statement. Those of a transaction that begins with its statement end with it,
+    /// and 20 ms are what the messages of one statement are apart at most.
+    func lookAtSnapshots(on connection: PostgresConnection) async throws -> [String] {
         // Where there were no tables nobody can have expected other rows in them.
         guard let loadMark, !live.isEmpty else { return [] }
+        let roundMark = roundMark ?? loadMark
         let found = try await connection.query(
             """
             SELECT a.pid, a.usename, a.application_name,
@@ -103,12 +110,16 @@ struct Gates: Sendable {
                 AND coalesce(a.backend_type, 'client backend') = 'client backend'
                 AND a.pid <> pg_catalog.pg_backend_pid() AND a.backend_xmin IS NOT NULL
                 AND a.application_name !~ $3
-                AND s.xmax + (a.backend_xmin::pg_catalog.text::pg_catalog.int8
-                        - s.xmax % 4294967296 + 6442450944) % 4294967296 - 2147483648 <= $1
-                AND (a.xact_start IS NULL OR a.xact_start < $2::pg_catalog.timestamptz)
+                AND (\(Self.isOlder(than: "$1", "$2"))
+                    OR \(Self.isOlder(than: "$4", "$5"))
+                        AND (a.state LIKE 'idle in transaction%'
+                            OR a.query_start - a.xact_start > interval '20 ms'))
             ORDER BY a.pid
             """,
-            [.int(loadMark.transaction), .text(loadMark.completedAt), .text(Self.loaders)]
+            [
+                .int(loadMark.transaction), .text(loadMark.completedAt), .text(Self.loaders),
+                .int(roundMark.transaction), .text(roundMark.completedAt),
+            ]
         )
         let sessions = try found.rows.map { row in
             let age = try row.optionalDouble("age").map {
@@ -132,6 +143,14 @@ struct Gates: Sendable {
                 readyGeneration: readyGeneration
             )
         }
+    }
+
+    private static func isOlder(than transaction: String, _ completedAt: String) -> String {
+        """
+        (s.xmax + (a.backend_xmin::pg_catalog.text::pg_catalog.int8
+                - s.xmax % 4294967296 + 6442450944) % 4294967296 - 2147483648 <= \(transaction)
+            AND (a.xact_start IS NULL OR a.xact_start < \(completedAt)::pg_catalog.timestamptz))
+        """
     }
 
     /// Sessions of rebuilds at work on other tables: their long statements have snapshots, and read
@@ -175,26 +194,25 @@ struct Gates: Sendable {
 }
 
 extension Gates.LoadMark {
-    /// That of a generation; nil when it was not recorded.
+    /// Those of a generation's load and of its last round; nil what was not recorded.
     static func find(
         of generation: Int,
         of projection: String,
         on connection: PostgresConnection
-    ) async throws -> Gates.LoadMark? {
+    ) async throws -> (load: Gates.LoadMark?, round: Gates.LoadMark?) {
         let row = try await connection.query(
             """
-            SELECT load_xid, coalesce(built_at, pg_catalog.clock_timestamp()) AS completed_at
-            FROM reprise.generation
-            WHERE projection = $1 AND generation = $2 AND load_xid IS NOT NULL
+            SELECT load_xid, coalesce(built_at, pg_catalog.clock_timestamp()) AS loaded_at,
+                round_xid, coalesce(round_at, pg_catalog.clock_timestamp()) AS round_at
+            FROM reprise.generation WHERE projection = $1 AND generation = $2
             """,
             [.text(projection), .int(Int64(generation))]
         ).first
-        return try row.map {
-            Gates.LoadMark(
-                transaction: try $0.int("load_xid"),
-                completedAt: try $0.string("completed_at")
-            )
+        func mark(_ transaction: String, _ time: String) throws -> Gates.LoadMark? {
+            guard let row, let transaction = try row.optionalInt(transaction) else { return nil }
+            return Gates.LoadMark(transaction: transaction, completedAt: try row.string(time))
         }
+        return (try mark("load_xid", "loaded_at"), try mark("round_xid", "round_at"))
     }
 
     /// The present moment: for rows that are loaded in the cut-over itself.

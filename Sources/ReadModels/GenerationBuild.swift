@@ -59,8 +59,7 @@ extension ReadModelDatabase {
     /// - Parameters:
     ///   - projection: What to build.
     ///   - fold: The folded tables.
-    ///   - position: Where the rows stand in the ledger; nil for an empty ledger.
-    ///   - events: Number of events that were folded.
+    ///   - origin: What the rows are made of.
     ///   - run: The run that holds the projection's lock.
     ///   - jobs: Connections that load and build indexes side by side, 1 or more.
     /// - Returns: The generation, in state `building`.
@@ -68,8 +67,7 @@ extension ReadModelDatabase {
     package func build(
         _ projection: ProjectionTables,
         from fold: any Fold,
-        position: Position?,
-        events: Int,
+        origin: RowOrigin,
         run: Run,
         jobs: Int
     ) async throws -> BuiltGeneration {
@@ -77,8 +75,7 @@ extension ReadModelDatabase {
             database: self,
             projection: projection,
             tables: projection.tables.map { fold.table(named: $0.name) },
-            position: position.map { "\($0)" },
-            events: events,
+            origin: origin,
             run: run
         )
         return try await load.perform(jobs: jobs)

@@ -49,29 +49,35 @@ package struct CutOverDestination: Sendable {
     package let previous: Int?
     /// Where the generation that would go live stands in the ledger.
     package let position: String?
+    /// How the rows of the former came to be.
+    package let provenance: Provenance
+    /// Whether another program than this one made them.
+    package let isOfOtherProgram: Bool
 }
 
 extension ReadModelDatabase {
-    /// Finds out which generation a cut-over would put live, for those who are told before it
-    /// begins.
+    /// Finds out which generation a cut-over would put live, so that it is compared with the ledger, and
+    /// hooks hear of it, before the cut-over begins.
     ///
     /// The run holds the projection's lock, so that the cut-over finds the same one.
     ///
     /// - Parameters:
     ///   - kind: `.swap` or `.rollback`.
     ///   - generation: The one that was asked for; nil for the one that `kind` names.
+    ///   - projection: Whose generation.
     ///   - run: The run that is going to cut over.
     ///   - patience: Whether readers may step back in time.
-    /// - Returns: The generation, the live one, and where the former stands.
+    /// - Returns: The generation, the live one, where the former stands and what made it.
     /// - Throws: ``ReadModelError/nothingToMove(projection:reason:)``,
     ///   ``ReadModelError/behindLive(projection:generation:position:livePosition:)``.
     package func destination(
         of kind: CutOverKind,
         generation: Int?,
+        projection: ProjectionTables,
         run: Run,
         patience: CutOverPatience
     ) async throws -> CutOverDestination {
-        let name = run.projection
+        let name = projection.name
         return try await withConnection(as: kind.rawValue, doing: "choosing a generation") {
             let records = try await Bookkeeping.generations(of: name, on: $0)
             let live = records.first { $0.state == .live }?.number
@@ -85,10 +91,20 @@ extension ReadModelDatabase {
                     against: try await checkpoint(of: name, on: $0)
                 )
             }
+            let found = try await Bookkeeping.provenance(of: chosen.number, of: name, on: $0)
+            guard let provenance = found else {
+                throw ReadModelError.changedMeanwhile(
+                    projection: name,
+                    reason: "generation \(chosen.number) is no longer there"
+                )
+            }
+            let program = identity(of: projection)
             return CutOverDestination(
                 generation: chosen.number,
                 previous: live,
-                position: chosen.position
+                position: chosen.position,
+                provenance: provenance,
+                isOfOtherProgram: provenance.program.map { $0 != program } ?? false
             )
         }
     }

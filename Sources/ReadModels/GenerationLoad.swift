@@ -6,8 +6,7 @@ struct GenerationLoad: Sendable {
     let database: ReadModelDatabase
     let projection: ProjectionTables
     let tables: [any LoadableTable]
-    let position: String?
-    let events: Int
+    let origin: RowOrigin
     let run: Run
 
     private struct Created: Sendable {
@@ -17,7 +16,7 @@ struct GenerationLoad: Sendable {
 
     /// Makes the tables, then shares the work on them among connections.
     ///
-    /// - Throws: As ``ReadModelDatabase/build(_:from:position:events:run:jobs:)``.
+    /// - Throws: As ``ReadModelDatabase/build(_:from:origin:run:jobs:)``.
     func perform(jobs: Int) async throws -> BuiltGeneration {
         let (created, loaded) = try await database.withConnection(
             as: "load",
@@ -254,9 +253,11 @@ struct GenerationLoad: Sendable {
                 )
             }
         )
-        record.position = position
-        record.events = events
+        record.position = origin.position.map { "\($0)" }
+        record.events = origin.events
         record.liveShape = liveShape
+        record.builtBy = database.identity(of: projection)
+        record.origin = origin
         try await Bookkeeping.insert(record, on: connection)
     }
 

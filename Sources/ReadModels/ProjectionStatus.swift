@@ -83,6 +83,8 @@ package struct ProjectionStatus: Sendable {
     package let lastSwap: SwapLine?
     /// Who keeps the live tables current with `reprise follow`; nil when nobody ever did.
     package let follower: FollowerLine?
+    /// Whether another program than this one made the live rows, or continued them last.
+    package let isOfOtherProgram: Bool
 
     /// The live one.
     package var live: Generation? { generations.first { $0.state == .live } }
@@ -94,8 +96,9 @@ extension ReadModelDatabase {
     /// Changes nothing, needs no lock.
     ///
     /// - Returns: Without generations when the bookkeeping is not there yet.
-    package func status(of projection: String) async throws -> ProjectionStatus {
-        try await withConnection(as: "status", doing: "reading the status") { connection in
+    package func status(of tables: ProjectionTables) async throws -> ProjectionStatus {
+        let projection = tables.name
+        return try await withConnection(as: "status", doing: "reading the status") { connection in
             try await Bookkeeping.bringUpToDate(forReader: true, on: connection)
             guard try await Bookkeeping.version(on: connection) > 0 else {
                 return ProjectionStatus(
@@ -104,7 +107,8 @@ extension ReadModelDatabase {
                     position: nil,
                     run: nil,
                     lastSwap: nil,
-                    follower: nil
+                    follower: nil,
+                    isOfOtherProgram: false
                 )
             }
             let records = try await Bookkeeping.generations(of: projection, on: connection)
@@ -116,7 +120,8 @@ extension ReadModelDatabase {
                     .position,
                 run: try await runLine(of: projection, on: connection),
                 lastSwap: try await swapLine(of: projection, on: connection),
-                follower: try await followerLine(of: projection, on: connection)
+                follower: try await followerLine(of: projection, on: connection),
+                isOfOtherProgram: try await isOfOtherProgram(tables, records, on: connection)
             )
         }
     }
@@ -150,6 +155,26 @@ extension ReadModelDatabase {
                 longestFailedWaitMilliseconds: row["failed_wait"].flatMap { Double($0) }
             )
         }
+    }
+
+    /// An older version of the bookkeeping does not say it.
+    private func isOfOtherProgram(
+        _ projection: ProjectionTables,
+        _ records: [GenerationRecord],
+        on connection: PostgresConnection
+    ) async throws -> Bool {
+        guard let live = records.first(where: { $0.state == .live })?.number else { return false }
+        let found = try await connection.query(
+            """
+            SELECT coalesce(pg_catalog.to_jsonb(c) ->> 'program',
+                pg_catalog.to_jsonb(g) ->> 'built_by') AS program
+            FROM reprise.generation AS g LEFT JOIN reprise.checkpoint AS c USING (projection, generation)
+            WHERE projection = $1 AND generation = $2
+            """,
+            [.text(projection.name), .int(Int64(live))]
+        ).first
+        guard let program = found?["program"] else { return false }
+        return program != identity(of: projection)
     }
 
     private func followerLine(

@@ -12,6 +12,8 @@ package struct ProjectionTables: Sendable {
     package let setup: String?
     /// The text of `checks.sql`.
     package let checks: String?
+    /// The version that it declares of itself; nil where the program stands for it.
+    package let version: Int?
     /// The tables for readers, empty, in the order the projection declares them.
     package let tables: [any LoadableTable]
 
@@ -21,6 +23,7 @@ package struct ProjectionTables: Sendable {
         schema = projection.schema
         setup = projection.setup
         checks = projection.checks
+        version = projection.version
         tables = projection.makeFold().tables
     }
 

@@ -9,6 +9,9 @@ package struct ReadModelDatabase: Sendable {
     /// How the positions are read and written that projectors keep themselves, by projection.
     package var positionTemplates: [String: PositionTemplate] = [:]
 
+    /// What tells this program from others.
+    package var program = ProgramIdentity.current
+
     let settings: ConnectionSettings
 
     /// Names a database; nothing is opened yet.
@@ -23,6 +26,12 @@ package struct ReadModelDatabase: Sendable {
 
     /// Where it is, for messages; never a password.
     package var place: String { settings.summary }
+
+    /// Whether the projection's live projector keeps its position itself; it need not be all of a
+    /// ledger's then.
+    package func keepsOwnPosition(_ projection: String) -> Bool {
+        positionTemplates[projection] != nil
+    }
 
     /// Opens a connection for `body`; what goes wrong inside is a ``ReadModelError``.
     ///

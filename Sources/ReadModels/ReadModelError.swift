@@ -62,6 +62,8 @@ package enum ReadModelError: Error, Equatable, Sendable {
     case changedMeanwhile(projection: String, reason: String)
     /// There is no generation to move there.
     case nothingToMove(projection: String, reason: String)
+    /// Another program made the rows that were to be continued.
+    case otherProgram(OtherProgram)
     /// The connection broke during COMMIT and the server cannot be asked how it ended.
     case outcomeUnknown(projection: String, runID: Int64)
     /// What a position template reads is no position.
@@ -249,6 +251,14 @@ extension ReadModelError: CustomStringConvertible {
             (
                 TextForPeople.line(reason), Self.unchanged,
                 "Run 'reprise status \(projection)' to see its generations."
+            )
+        case .otherProgram(let other):
+            (
+                "Another program made generation \(other.generation) of '\(other.projection)', and its "
+                    + "reducer may fold otherwise: this program does not \(other.command) it.",
+                Self.unchanged,
+                "Use the program that made it; or run 'reprise rebuild \(other.projection)' with this "
+                    + "one. If both fold alike, add --other-program."
             )
         case .outcomeUnknown(let projection, let runID):
             (

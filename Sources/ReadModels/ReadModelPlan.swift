@@ -32,6 +32,8 @@ package struct ReadModelPlan: Sendable {
     package let adoptsLive: Bool
     /// Where the live tables stand in the ledger; nil when nobody has said.
     package let livePosition: String?
+    /// How the live rows came to be; nil when there are none.
+    package let liveProvenance: Provenance?
     /// The tables, in the order the projection declares them.
     package let tables: [Table]
     /// Views that would be pointed at the new tables, outermost first, qualified and quoted.
@@ -175,10 +177,27 @@ private struct Planning {
             liveGeneration: live.generation?.number,
             adoptsLive: live.isAdopted,
             livePosition: position.checkpoint?.position,
+            liveProvenance: try await provenance(of: live, records, on: connection),
             tables: tables(live: live),
             views: findings.views.map(\.name.sql),
             findings: findings.lines,
             cutOverSQL: findings.sql
+        )
+    }
+
+    /// Nil where nothing is live, and of bookkeeping of an older version, which a plan leaves as it is.
+    private func provenance(
+        of live: LiveTables,
+        _ records: [GenerationRecord],
+        on connection: PostgresConnection
+    ) async throws -> Provenance? {
+        guard let number = live.generation?.number, records.contains(where: { $0.number == number }),
+            try await Bookkeeping.version(on: connection) >= 7
+        else { return nil }
+        return try await Bookkeeping.provenance(
+            of: number,
+            of: projection.name,
+            on: connection
         )
     }
 

@@ -5,14 +5,14 @@ import ProjectionKit
 struct ReloadAttempt: Sendable {
     let reload: TruncateReload
     let encoded: [EncodedRows]
-    let position: String?
-    let events: Int
+    let origin: RowOrigin
     /// When the reload began: the new rows are newer than every snapshot of that time.
     let began: Gates.LoadMark
     let run: Run
     let patience: CutOverPatience
 
     private var projection: ProjectionTables { reload.projection }
+    private var position: String? { origin.position.map { "\($0)" } }
 
     func perform(
         _ rung: Rung,
@@ -236,23 +236,6 @@ struct ReloadAttempt: Sendable {
         )
     }
 
-    private func recordPosition(
-        of generation: Int,
-        on connection: PostgresConnection
-    ) async throws {
-        try await connection.query(
-            """
-            INSERT INTO reprise.checkpoint (projection, generation, position) VALUES ($1, $2, $3)
-            ON CONFLICT (projection) DO UPDATE SET generation = excluded.generation,
-                position = excluded.position, updated_at = excluded.updated_at
-            """,
-            [
-                .text(projection.name), .int(Int64(generation)),
-                position.map { .text($0) } ?? .null,
-            ]
-        )
-    }
-
     /// Leaves the materialized views over the tables to be refreshed after COMMIT.
     ///
     /// - Returns: A sentence for each that is not, because its readers would have to wait.
@@ -304,13 +287,17 @@ struct ReloadAttempt: Sendable {
             }
         )
         record.position = position
-        record.events = events
+        record.events = origin.events
+        record.builtBy = reload.database.identity(of: projection)
+        record.origin = origin
         try await Bookkeeping.insert(record, on: connection)
         try await connection.query(
             "UPDATE reprise.run SET generation = $2 WHERE run_id = $1",
             [.int(run.id), .int(Int64(number))]
         )
-        try await recordPosition(of: number, on: connection)
+        try await connection.execute(
+            Bookkeeping.checkpointWrite(of: projection.name, generation: number)
+        )
         for statement in try positionWrite(of: fence) { try await connection.execute(statement) }
         let swap = try await connection.query(
             """

@@ -19,6 +19,8 @@ package struct ResumableGeneration: Sendable {
     package let events: Int
     /// When it was built, as text.
     package let builtAt: String
+    /// How its rows came to be.
+    package let provenance: Provenance
 }
 
 extension ReadModelDatabase {
@@ -27,14 +29,21 @@ extension ReadModelDatabase {
     /// - Parameters:
     ///   - projection: Whose generation.
     ///   - run: The run that holds the projection's lock, so that nobody else works on it.
+    ///   - acceptingOtherProgram: Whether a generation that another program built will do.
     /// - Returns: The generation, or why there is none.
     /// - Throws: ``ReadModelError``.
-    package func resumption(of projection: ProjectionTables, run: Run) async throws -> Resumption {
+    package func resumption(
+        of projection: ProjectionTables,
+        run: Run,
+        acceptingOtherProgram: Bool = false
+    ) async throws -> Resumption {
         try await withConnection(as: "resume", doing: "looking for a generation to go on with") {
             connection in
             let found = try await connection.query(
                 """
-                SELECT generation, position, events, built_at, built_by FROM reprise.generation AS g
+                SELECT generation, position, events, built_at, built_by AS program, ledger,
+                    counted_position, counted_events, digest
+                FROM reprise.generation AS g
                 WHERE projection = $1 AND state = 'ready' AND generation > coalesce(
                     (SELECT l.generation FROM reprise.generation AS l
                     WHERE l.projection = $1 AND l.state = 'live'), -1)
@@ -44,7 +53,11 @@ extension ReadModelDatabase {
             )
             guard let row = found.first else { return .nothing(reason: try await end(of: run)) }
             let number = Int(try row.int("generation"))
-            guard let builder = row["built_by"], builder == ProgramIdentity.current else {
+            let provenance = try Provenance(row)
+            guard
+                acceptingOtherProgram
+                    || provenance.program != nil && provenance.program == identity(of: projection)
+            else {
                 return .nothing(
                     reason: "Generation \(number) was built by another version of this program, "
                         + "which may fold differently."
@@ -62,7 +75,8 @@ extension ReadModelDatabase {
                     number: number,
                     position: position,
                     events: Int(try row.optionalInt("events") ?? 0),
-                    builtAt: try row.string("built_at")
+                    builtAt: try row.string("built_at"),
+                    provenance: provenance
                 )
             )
         }

@@ -36,6 +36,7 @@ package struct ShadowSession: Sendable {
     ///   - before: Where the tables stand.
     ///   - position: Where they are going to stand.
     ///   - events: Events that the rows are made of then.
+    ///   - origin: The same with the ledger's digest; nil where that was not asked for.
     /// - Returns: What was written.
     /// - Throws: ``ReadModelError``. The journal is then as it was; after a lost connection it is
     ///   open whether the transaction took place.
@@ -44,7 +45,8 @@ package struct ShadowSession: Sendable {
         _ fold: any Fold,
         from before: Position?,
         to position: Position,
-        events: Int
+        events: Int,
+        origin: RowOrigin?
     ) async throws -> TableChanges {
         let doing = "catching up generation \(generation) of '\(run.projection)'"
         let changes = try await translatingErrors(doing: doing) {
@@ -54,9 +56,11 @@ package struct ShadowSession: Sendable {
                 try await take(at: before, on: connection)
                 let changes = try await exchange.write(fold, on: connection)
                 try await note(changes, position: position, events: events, on: connection)
+                if let origin { try await note(origin, on: connection) }
                 return changes
             }
         }
+        try await noteEndOfRound()
         for table in fold.tables { table.settleChanges() }
         return changes.values.reduce(into: TableChanges()) { $0.add($1) }
     }
@@ -113,6 +117,33 @@ package struct ShadowSession: Sendable {
         try await run.assertLockHeld(on: connection)
     }
 
+    private func note(_ origin: RowOrigin, on connection: PostgresConnection) async throws {
+        try await connection.query(
+            """
+            UPDATE reprise.generation
+            SET ledger = $3, counted_position = $4, counted_events = $5, digest = $6
+            WHERE projection = $1 AND generation = $2
+            """,
+            [.text(run.projection), .int(Int64(generation))] + origin.values
+        )
+    }
+
+    /// A snapshot of a transaction that began after this moment knows the rows of the round.
+    private func noteEndOfRound() async throws {
+        try await translatingErrors(doing: "catching up generation \(generation)") {
+            try await connection.withTransaction { connection in
+                try await connection.execute("SET LOCAL synchronous_commit = off")
+                try await connection.query(
+                    """
+                    UPDATE reprise.generation SET round_at = pg_catalog.clock_timestamp()
+                    WHERE projection = $1 AND generation = $2
+                    """,
+                    [.text(run.projection), .int(Int64(generation))]
+                )
+            }
+        }
+    }
+
     private func note(
         _ changes: [String: TableChanges],
         position: Position,
@@ -121,7 +152,8 @@ package struct ShadowSession: Sendable {
     ) async throws {
         try await connection.query(
             """
-            UPDATE reprise.generation SET position = $3, events = $4
+            UPDATE reprise.generation SET position = $3, events = $4, round_at = NULL,
+                round_xid = pg_catalog.pg_current_xact_id()::pg_catalog.text::pg_catalog.int8
             WHERE projection = $1 AND generation = $2
             """,
             [

@@ -12,6 +12,8 @@ struct Swap: Sendable {
     let readied: SwapReadiness
     /// What keeps the generation up with the ledger; nil when nothing does.
     let feed: ShadowFeed?
+    /// Makes sure that the ledger still holds what the generation was made of.
+    let confirm: @Sendable () async throws -> Void
 
     /// One attempt, in one transaction.
     ///
@@ -63,14 +65,53 @@ struct Swap: Sendable {
     /// stands still and readers go on.
     private func fence(on connection: PostgresConnection) async throws -> Fence {
         let fence = try await Fence.take(of: projection, in: database, run: run, on: connection)
-        guard let feed, let live = fence.checkpoint?.position,
+        var reached = fence
+        if let feed, let live = fence.checkpoint?.position,
             let target = fence.records.first(where: { $0.number == readied.generation }),
             (target.position ?? "") < live
-        else { return fence }
-        try await feed.reach(live)
-        var reached = try await Fence.look(at: projection, in: database, on: connection)
-        reached.checkpoint = fence.checkpoint
+        {
+            try await feed.reach(live)
+            reached = try await Fence.look(at: projection, in: database, on: connection)
+            reached.checkpoint = fence.checkpoint
+            try await awaitSnapshots(live: fence.live.oids, on: connection)
+        }
+        // What was committed late since the last look would be in no generation.
+        try await confirm()
         return reached
+    }
+
+    /// Waits for those snapshots to end that are older than the round that was just written; most do
+    /// at once. The projector waits as well, so it is not for long.
+    private func awaitSnapshots(
+        live: [UInt32],
+        on connection: PostgresConnection
+    ) async throws {
+        let marks = try await Gates.LoadMark.find(
+            of: readied.generation,
+            of: projection.name,
+            on: connection
+        )
+        let gates = Gates(
+            run: run,
+            patience: patience,
+            live: live,
+            loadMark: marks.load,
+            roundMark: marks.round,
+            readyGeneration: readied.generation
+        )
+        let end = ContinuousClock.now + .seconds(1)
+        while true {
+            do {
+                _ = try await gates.lookAtSnapshots(on: connection)
+                return
+            } catch let blocked as LockLadder.Blocked {
+                guard ContinuousClock.now < end else { throw blocked }
+            }
+            // The server shows a transaction the same sessions until it is asked for new ones.
+            try await connection.execute(
+                "SELECT pg_catalog.pg_stat_clear_snapshot(), pg_catalog.pg_sleep(0.02)"
+            )
+        }
     }
 
     /// How far an attempt has come.
@@ -90,11 +131,17 @@ struct Swap: Sendable {
         var seen = try await Fence.look(at: projection, in: database, on: connection)
         seen.checkpoint = try await database.checkpoint(of: projection.name, on: connection)
         let target = try chosen(in: seen, isFinal: feed == nil)
+        let marks = try await Gates.LoadMark.find(
+            of: target.number,
+            of: projection.name,
+            on: connection
+        )
         return try await Gates(
             run: run,
             patience: patience,
             live: seen.live.oids,
-            loadMark: try await .find(of: target.number, of: projection.name, on: connection),
+            loadMark: marks.load,
+            roundMark: marks.round,
             readyGeneration: target.number
         ).pass(watch: watch, on: connection)
     }

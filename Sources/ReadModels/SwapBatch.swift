@@ -242,6 +242,9 @@ struct SwapBatch: Sendable {
                 WHERE projection = \(name) AND generation = \(old.number)
                 """
             )
+            statements.append(
+                Bookkeeping.provenanceWrite(of: run.projection, generation: old.number)
+            )
             statements += foreignKeyRecords(of: old.number)
             statements += materializedViewRecords(of: old.number)
         }
@@ -292,12 +295,7 @@ struct SwapBatch: Sendable {
             WHERE projection = \(name) AND generation = \(target.number)
             """,
             "UPDATE reprise.run SET generation = \(target.number) WHERE run_id = \(run.id)",
-            """
-            INSERT INTO reprise.checkpoint (projection, generation, position)
-            VALUES (\(name), \(target.number), \(after))
-            ON CONFLICT (projection) DO UPDATE SET generation = excluded.generation,
-                position = excluded.position, updated_at = excluded.updated_at
-            """,
+            Bookkeeping.checkpointWrite(of: run.projection, generation: target.number),
         ] + positionWrite + [
             """
             INSERT INTO reprise.swap (run_id, projection, kind, from_generation, to_generation,

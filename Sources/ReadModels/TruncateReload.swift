@@ -26,8 +26,7 @@ extension ReadModelDatabase {
     /// - Parameters:
     ///   - projection: What to reload.
     ///   - fold: The new rows.
-    ///   - position: Where they stand in the ledger.
-    ///   - events: How many events they are made of.
+    ///   - origin: What they are made of.
     ///   - run: The run that holds the projection's lock.
     ///   - guards: How much the tables may shrink.
     ///   - patience: How long to wait for locks.
@@ -37,8 +36,7 @@ extension ReadModelDatabase {
     package func reload(
         _ projection: ProjectionTables,
         from fold: any Fold,
-        position: Position?,
-        events: Int,
+        origin: RowOrigin,
         run: Run,
         guards: RowGuards,
         patience: CutOverPatience,
@@ -70,8 +68,7 @@ extension ReadModelDatabase {
         let attempt = ReloadAttempt(
             reload: reload,
             encoded: encoded,
-            position: position.map { "\($0)" },
-            events: events,
+            origin: origin,
             began: began,
             run: run,
             patience: patience

@@ -64,36 +64,39 @@ actor CatchUp {
     func reach(_ position: String) async throws {
         // What is no position of this ledger is left to the guard of the cut-over, which names both.
         guard let position = Position(position), await fold.isAhead(position),
-            let end = try await fold.end(), position <= end
+            let end = try await fold.end(), position <= end, try await fold.ledgerHolds(position)
         else { return }
-        while await fold.isAhead(position) { _ = try await round(to: position) }
+        while await fold.isAhead(position) { _ = try await round(to: position, isHurried: true) }
     }
 
     /// Writes what was applied behind the others.
     func writeLateEvents() async throws {
         guard await fold.lateEvents != lateEventsWritten else { return }
-        try await write()
+        try await write(origin: try await fold.origin())
     }
 
+    /// - Parameter isHurried: Whether somebody waits for it: the ledger's digest is left to others
+    ///   then, which takes a look at each bucket.
     /// - Returns: Seconds that it took.
-    private func round(to end: Position) async throws -> Double {
+    private func round(to end: Position, isHurried: Bool = false) async throws -> Double {
         let began = ContinuousClock.now
         let events = try await fold.advance(to: end)
-        try await write()
+        try await write(origin: isHurried ? nil : try await fold.origin())
         rounds += 1
         let seconds = (ContinuousClock.now - began) / .seconds(1)
         if events > 0 { rate = Double(events) / max(seconds, 0.000_001) }
         return seconds
     }
 
-    private func write() async throws {
+    private func write(origin: RowOrigin?) async throws {
         guard let position = await fold.position else { return }
         let late = await fold.lateEvents
         let changes = try await shadow.write(
             fold.fold,
             from: written,
             to: position,
-            events: await fold.events
+            events: await fold.events,
+            origin: origin
         )
         written = position
         lateEventsWritten = late

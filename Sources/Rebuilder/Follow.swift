@@ -14,6 +14,8 @@ package struct FollowOptions: Sendable {
     package var pause = 0.05
     /// Whether to end at the end of the ledger.
     package var endsAtEnd = false
+    /// Whether rows that another program made are continued.
+    package var acceptsOtherProgram = false
 
     /// The defaults.
     package init() {
@@ -114,7 +116,7 @@ package struct Follow: Sendable {
         while true {
             let attachment = try await attach(
                 follower,
-                after: events ?? 0,
+                after: events,
                 holdsAllRows: holdsAllRows
             )
             if events == nil { try await attachment.warnOfMissedEvents(progress) }
@@ -130,12 +132,14 @@ package struct Follow: Sendable {
 
     private func attach(
         _ follower: Follower,
-        after events: Int,
+        after events: Int?,
         holdsAllRows: Bool
     ) async throws -> Attachment {
-        let live = try await follower.attach()
+        let live = try await follower.attach(
+            acceptingOtherProgram: options.acceptsOtherProgram && events == nil
+        )
         let checkpoint = live.checkpoint
-        try await assertLedgerReaches(checkpoint)
+        let base = try await compare(live)
         let fold = LedgerFold(
             of: projection.makeFold(),
             from: ledger,
@@ -159,33 +163,41 @@ package struct Follow: Sendable {
             tables: live,
             fold: fold,
             checkpoint: checkpoint,
-            events: events,
+            baseEvents: base,
+            events: events ?? 0,
             options: options
         )
     }
 
-    /// Fails when the tables hold events that are not in the ledger: what was appended to it up to
-    /// the tables' position would be skipped.
-    private func assertLedgerReaches(_ checkpoint: LiveCheckpoint) async throws {
-        guard let position = checkpoint.position else { return }
-        let ledger = ledger
-        let (end, holds) = try await onThread { _ in
-            (try ledger.safePosition(), try ledger.holds(position))
-        }
-        if let end, end.words.0 >= position.words.0, !holds {
-            throw RebuildError.eventIsAnother(
-                projection: projection.name,
+    /// Fails when the ledger is not what the rows were made of.
+    ///
+    /// Of events that were committed late nobody knows any more which they are; they are told of, and
+    /// where late events are accepted following goes on without them.
+    ///
+    /// - Returns: Events in the rows.
+    private func compare(_ live: FollowedTables) async throws -> Int {
+        let checkpoint = live.checkpoint
+        do {
+            try await LedgerMatch(
+                projection: tables.name,
                 generation: checkpoint.generation,
-                position: position
-            )
+                ledger: ledger,
+                command: .follow
+            ).assert(live.provenance, at: checkpoint.position)
+        } catch RebuildError.ledgerMismatch(let mismatch)
+            where mismatch.isLateness && options.lateness.policy == .accept
+        {
+            progress(.warning("\(mismatch.fact) \(mismatch.advice)"))
         }
-        if let end, end >= position { return }
-        throw RebuildError.ledgerEndsEarly(
-            projection: tables.name,
-            generation: checkpoint.generation,
-            position: position,
-            end: end
-        )
+        guard let position = checkpoint.position else { return 0 }
+        let (ledger, count) = (ledger, live.provenance?.count)
+        return try await onThread { _ in
+            guard let count else { return try ledger.extent(through: position).events }
+            // A projector of another kind has moved the position alone.
+            guard count.position < position else { return count.events }
+            let span = PositionSpan(after: count.position, through: position)
+            return try count.events + ledger.buckets(in: span).map(\.events).reduce(0, +)
+        }
     }
 }
 
@@ -197,6 +209,9 @@ private actor Attachment {
     private let fold: LedgerFold
     private let options: FollowOptions
     private var checkpoint: LiveCheckpoint
+    /// Events that the rows were made of when it attached, and those that this process had applied
+    /// by then.
+    private let base: (rows: Int, applied: Int)
     /// Events applied since following began.
     private(set) var events: Int
     private var nextReport = ContinuousClock.now
@@ -208,6 +223,7 @@ private actor Attachment {
         tables: FollowedTables,
         fold: LedgerFold,
         checkpoint: LiveCheckpoint,
+        baseEvents: Int,
         events: Int,
         options: FollowOptions
     ) {
@@ -216,6 +232,7 @@ private actor Attachment {
         self.tables = tables
         self.fold = fold
         self.checkpoint = checkpoint
+        base = (baseEvents, events)
         self.events = events
         self.options = options
     }
@@ -311,9 +328,15 @@ private actor Attachment {
             buckets: try BucketRecord(await fold.bucketCounts).json
         )
         try await follower.report(report)
+        try await follower.record(try await origin(), at: checkpoint)
         progress(.report(report))
         // What is left is counted, which takes long where much is left.
         nextReport = .now + max(.seconds(1), (.now - began) * 10)
+    }
+
+    /// What the rows are made of now.
+    private func origin() async throws -> RowOrigin {
+        try await fold.origin(events: base.rows + events - base.applied)
     }
 
     /// Says when events were committed behind the position while nobody followed: they are in no

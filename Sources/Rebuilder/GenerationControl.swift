@@ -1,3 +1,4 @@
+package import LedgerKit
 package import ProjectionKit
 package import ReadModels
 import Wording
@@ -6,33 +7,53 @@ import Wording
 package struct GenerationControl: Sendable {
     private let tables: ProjectionTables
     private let database: ReadModelDatabase
+    private let ledger: (any Ledger)?
 
     /// Prepares; nothing is opened yet.
-    package init(of projection: any Projection.Type, in database: ReadModelDatabase) {
+    ///
+    /// - Parameters:
+    ///   - projection: Whose generations.
+    ///   - database: Where they are.
+    ///   - ledger: What a generation that goes live is compared with; nil compares it with nothing.
+    package init(
+        of projection: any Projection.Type,
+        in database: ReadModelDatabase,
+        from ledger: (any Ledger)? = nil
+    ) {
         tables = ProjectionTables(projection)
         self.database = database
+        self.ledger = ledger
     }
 
     /// Puts a built generation live: the newest one that is newer than the live one, or the one
     /// asked for.
     ///
-    /// - Throws: ``ReadModelError``; the live tables are unchanged then. ``HookError`` says itself
-    ///   how they stand.
+    /// - Throws: ``ReadModelError``, ``RebuildError/ledgerMismatch(_:)``; the live tables are unchanged
+    ///   then. ``HookError`` says itself how they stand.
     package func swap(
         to generation: Int? = nil,
         patience: CutOverPatience,
         consent: CarryOverConsent = CarryOverConsent(),
+        acceptingOtherProgram: Bool = false,
         hooks: Hooks = Hooks(),
         notice: @escaping @Sendable (String) -> Void = { _ in }
     ) async throws -> CutOverResult {
-        let terms = Terms(patience: patience, consent: consent, hooks: hooks, notice: notice)
+        let terms = Terms(
+            patience: patience,
+            consent: consent,
+            acceptsOtherProgram: acceptingOtherProgram,
+            hooks: hooks,
+            notice: notice
+        )
         return try await move(.swap, to: generation, terms)
     }
 
     /// Brings the previous generation back, with the position it stood at.
     ///
-    /// - Throws: ``ReadModelError``; the live tables are unchanged then. ``HookError`` says itself
-    ///   how they stand.
+    /// Also one that another program built, because that is what a rollback is for; a notice tells it.
+    ///
+    /// - Throws: ``ReadModelError``, ``RebuildError/ledgerMismatch(_:)``; the live tables are unchanged
+    ///   then. ``HookError`` says itself how they stand.
     package func rollback(
         to generation: Int? = nil,
         patience: CutOverPatience,
@@ -40,7 +61,13 @@ package struct GenerationControl: Sendable {
         hooks: Hooks = Hooks(),
         notice: @escaping @Sendable (String) -> Void = { _ in }
     ) async throws -> CutOverResult {
-        let terms = Terms(patience: patience, consent: consent, hooks: hooks, notice: notice)
+        let terms = Terms(
+            patience: patience,
+            consent: consent,
+            acceptsOtherProgram: true,
+            hooks: hooks,
+            notice: notice
+        )
         return try await move(.rollback, to: generation, terms)
     }
 
@@ -59,13 +86,14 @@ package struct GenerationControl: Sendable {
     ///
     /// - Throws: ``ReadModelError``.
     package func status() async throws -> ProjectionStatus {
-        try await database.status(of: tables.name)
+        try await database.status(of: tables)
     }
 
     /// What a move is asked with.
     private struct Terms: Sendable {
         let patience: CutOverPatience
         let consent: CarryOverConsent
+        let acceptsOtherProgram: Bool
         let hooks: Hooks
         let notice: @Sendable (String) -> Void
     }
@@ -80,40 +108,84 @@ package struct GenerationControl: Sendable {
             command: kind.rawValue,
             strategy: Strategy.swap.rawValue
         ) { run in
-            let announced =
-                terms.hooks.isEmpty
-                ? nil : try await announce(kind, generation, terms.patience, run)
-            if let announced { try await self.run(terms.hooks, .before, announced, run) }
+            let destination = try await database.destination(
+                of: kind,
+                generation: generation,
+                projection: tables,
+                run: run,
+                patience: terms.patience
+            )
+            let confirm = try await compare(destination, kind, terms)
+            let announced = announce(kind, destination, run)
+            try await self.run(terms.hooks, .before, announced, run)
             try await run.enter(stage: RebuildStage.cuttingOver.rawValue)
             var result = try await database.cutOver(
                 tables,
                 kind: kind,
-                generation: announced?.generation ?? generation,
+                generation: destination.generation,
                 run: run,
                 patience: terms.patience,
                 consent: terms.consent,
+                confirm: confirm,
                 notice: terms.notice
             )
             result.warnings = run.notes + result.warnings
             let recorded = await record(result, of: kind, terms.patience, run)
-            if let announced { try await self.run(terms.hooks, .after, announced, run) }
+            try await self.run(terms.hooks, .after, announced, run)
             return recorded
         }
     }
 
+    /// Makes sure that the generation is this program's, and made of what the ledger holds.
+    ///
+    /// - Returns: What compares it with the ledger again.
+    private func compare(
+        _ destination: CutOverDestination,
+        _ kind: CutOverKind,
+        _ terms: Terms
+    ) async throws -> @Sendable () async throws -> Void {
+        if destination.isOfOtherProgram {
+            guard terms.acceptsOtherProgram else {
+                throw ReadModelError.otherProgram(
+                    OtherProgram(
+                        projection: tables.name,
+                        generation: destination.generation,
+                        command: kind.rawValue
+                    )
+                )
+            }
+            terms.notice(
+                "Another program made generation \(destination.generation) of '\(tables.name)': follow it "
+                    + "with that one, or rebuild with this one before you follow with it."
+            )
+        }
+        guard let ledger, !database.keepsOwnPosition(tables.name) else { return {} }
+        let match = LedgerMatch(
+            projection: tables.name,
+            generation: destination.generation,
+            ledger: ledger,
+            command: kind == .rollback ? .rollback : .swap
+        )
+        let confirm: @Sendable () async throws -> Void = {
+            try await match.assert(
+                destination.provenance,
+                at: destination.position.flatMap { Position($0) }
+            )
+        }
+        let began = ContinuousClock.now
+        try await confirm()
+        // The live projector waits for it: what takes long is not done twice.
+        let isQuick = ContinuousClock.now - began < .seconds(1)
+        guard ledger.arrival == .late, isQuick else { return {} }
+        return confirm
+    }
+
     private func announce(
         _ kind: CutOverKind,
-        _ generation: Int?,
-        _ patience: CutOverPatience,
+        _ destination: CutOverDestination,
         _ run: Run
-    ) async throws -> AnnouncedCutOver {
-        let destination = try await database.destination(
-            of: kind,
-            generation: generation,
-            run: run,
-            patience: patience
-        )
-        return AnnouncedCutOver(
+    ) -> AnnouncedCutOver {
+        AnnouncedCutOver(
             projection: tables.name,
             kind: kind,
             generation: destination.generation,

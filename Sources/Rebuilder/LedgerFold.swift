@@ -1,6 +1,7 @@
 import Foundation
 import LedgerKit
 import ProjectionKit
+import ReadModels
 
 /// A fold on its way through a ledger: how far it is, and what it has read.
 ///
@@ -49,6 +50,24 @@ actor LedgerFold {
 
     /// Events that were folded.
     var events: Int { (earlierEvents ?? 0) + tally.events }
+
+    /// What the rows are made of, with the ledger's digest.
+    ///
+    /// - Parameter number: Events in the rows; nil for those of this fold.
+    /// - Returns: The origin; without a digest where the ledger holds more or fewer events by now.
+    /// - Throws: What the ledger throws.
+    func origin(events number: Int? = nil) async throws -> RowOrigin {
+        let (ledger, position, events) = (ledger, position, number ?? events)
+        let (identity, extent) = try await onThread { _ in
+            (try ledger.identity(), try position.map { try ledger.extent(through: $0) })
+        }
+        return RowOrigin(
+            ledger: identity,
+            position: position,
+            events: events,
+            digest: extent.flatMap { $0.events == events ? $0.digest : nil }
+        )
+    }
 
     /// Folds from the beginning what the tables hold already.
     ///
@@ -138,6 +157,12 @@ actor LedgerFold {
         ends.reach(position)
         ends.see(end)
         return end.flatMap { isAhead($0) ? $0 : nil }
+    }
+
+    /// Whether the ledger has the event of a position.
+    func ledgerHolds(_ position: Position) async throws -> Bool {
+        let ledger = ledger
+        return try await onThread { _ in try ledger.holds(position) }
     }
 
     /// Whether anything may have been committed to the ledger since this was asked last.
@@ -266,11 +291,8 @@ actor LedgerFold {
 
     /// Makes sure that what was read follows what was folded before.
     private func assertNotReplaced() async throws {
-        guard let position else { return }
-        let ledger = ledger
-        guard try await onThread({ _ in try ledger.holds(position) }) else {
-            throw replaced(position)
-        }
+        guard let position, try await !ledgerHolds(position) else { return }
+        throw replaced(position)
     }
 
     private func replaced(_ position: Position) -> RebuildError {
@@ -343,6 +365,15 @@ actor LedgerFold {
         tally.add(late)
         lateEvents += late.count
         return late.count
+    }
+
+    /// Makes sure, while the live projector stands still, that the ledger still is what was folded.
+    ///
+    /// - Returns: Whether it can be counted again as well: not where that takes long. Who continues
+    ///   from the rows compares the number of events.
+    func isQuicklyConfirmed() async throws -> Bool {
+        try await assertNotReplaced()
+        return (lastCount?.duration ?? .zero) < .seconds(1)
     }
 
     /// Whether the ledger is to be counted again: not all the time, where that takes long.

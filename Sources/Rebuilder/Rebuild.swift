@@ -29,6 +29,10 @@ package struct RebuildOptions: Sendable {
     package var catchUpLimit = 600.0
     /// Whether to go on with what a dead run has built, where there is such a generation.
     package var resumes = false
+    /// Whether a generation that another program built is continued.
+    package var acceptsOtherProgram = false
+    /// Whether the live tables may be replaced by those of another ledger.
+    package var acceptsOtherLedger = false
     /// Whether to fold twice, and to stop when the two give different rows.
     package var checksDeterminism = false
 
@@ -304,29 +308,34 @@ extension Rebuild {
     /// Why the ledger is not the one that the live tables were made of, or an older state of it; nil when
     /// it is the one, and where that is consented to.
     private func misfit(of plan: ReadModelPlan) async throws -> RebuildError? {
-        // What a projector writes itself need not be all of a position.
-        guard !options.patience.allowsOlder, database.positionTemplates[tables.name] == nil,
-            let generation = plan.liveGeneration,
-            let position = plan.livePosition.flatMap({ Position($0) })
-        else { return nil }
-        let ledger = ledger
-        let (end, holds) = try await onThread { _ in
-            (try ledger.safePosition(), try ledger.holds(position))
-        }
-        if holds { return nil }
-        guard let end, end >= position else {
-            return .ledgerEndsEarly(
-                projection: tables.name,
-                generation: generation,
-                position: position,
-                end: end
-            )
-        }
-        return .eventIsAnother(
+        guard let generation = plan.liveGeneration else { return nil }
+        let match = LedgerMatch(
             projection: tables.name,
             generation: generation,
-            position: position
+            ledger: ledger,
+            command: .rebuild
         )
+        do {
+            if !options.acceptsOtherLedger {
+                try await match.assert(plan.liveProvenance?.ledger)
+            }
+            // What a projector writes itself need not be all of a position.
+            if !patience.allowsOlder, !database.keepsOwnPosition(tables.name),
+                let position = plan.livePosition.flatMap({ Position($0) })
+            {
+                try await match.assert(position)
+            }
+            return nil
+        } catch let error as RebuildError {
+            return error
+        }
+    }
+
+    /// Positions of two ledgers do not compare.
+    private var patience: CutOverPatience {
+        var patience = options.patience
+        if options.acceptsOtherLedger { patience.allowsOlder = true }
+        return patience
     }
 
     private func safePosition() async throws -> Position? {
@@ -386,18 +395,25 @@ extension Rebuild {
     /// The generation to go on with, when that was asked for and there is one.
     private func resumable(_ run: Run) async throws -> ResumableGeneration? {
         guard options.resumes else { return nil }
-        switch try await database.resumption(of: tables, run: run) {
+        let found = try await database.resumption(
+            of: tables,
+            run: run,
+            acceptingOtherProgram: options.acceptsOtherProgram
+        )
+        switch found {
         case .generation(let generation):
-            guard let position = generation.position else { return generation }
-            let ledger = ledger
-            if try await onThread({ _ in try ledger.holds(position) }) { return generation }
-            progress(
-                .warning(
-                    "Generation \(generation.number) stands at an event that this ledger does not have. "
-                        + "The rebuild begins from the beginning."
-                )
-            )
-            return nil
+            do {
+                try await LedgerMatch(
+                    projection: tables.name,
+                    generation: generation.number,
+                    ledger: ledger,
+                    command: .rebuild
+                ).assert(generation.provenance, at: generation.position)
+                return generation
+            } catch RebuildError.ledgerMismatch(let mismatch) {
+                progress(.warning("\(mismatch.fact) The rebuild begins from the beginning."))
+                return nil
+            }
         case .nothing(let reason):
             progress(.warning("\(reason) The rebuild begins from the beginning."))
             return nil
@@ -583,8 +599,7 @@ extension Rebuild {
         let built = try await database.build(
             tables,
             from: folded.fold,
-            position: await folded.position,
-            events: await folded.events,
+            origin: try await folded.origin(),
             run: run,
             jobs: options.jobs
         )
@@ -694,7 +709,7 @@ extension Rebuild {
             kind: .swap,
             generation: generation,
             run: run,
-            patience: options.patience,
+            patience: patience,
             consent: options.consent,
             feed: ShadowFeed(
                 approach: {
@@ -707,6 +722,11 @@ extension Rebuild {
                 },
                 reach: { try await catchUp.reach($0) }
             ),
+            confirm: {
+                guard try await folded.isQuicklyConfirmed() else { return }
+                try await settleLateEvents(folded, generation: generation)
+                try await catchUp.writeLateEvents()
+            },
             notice: { progress(.warning($0)) }
         )
         report.add(result, options.patience)
@@ -736,11 +756,10 @@ extension Rebuild {
         let result = try await database.reload(
             tables,
             from: folded.fold,
-            position: position,
-            events: events,
+            origin: try await folded.origin(),
             run: run,
             guards: options.guards,
-            patience: options.patience,
+            patience: patience,
             notice: { progress(.warning($0)) }
         )
         clock.lap(\.cutOver)

@@ -6,16 +6,9 @@ package enum RebuildError: Error, Equatable, Sendable {
     /// The ledger holds other events in the part that was folded than were folded: some were
     /// committed behind the fold, or taken away.
     case ledgerChangedBehind(projection: String, differences: [BucketDifference])
-    /// The live tables hold events that stand behind the ledger's end: it is another ledger, or an
-    /// older state of it.
-    case ledgerEndsEarly(
-        projection: String,
-        generation: Int,
-        position: Position,
-        end: Position?
-    )
-    /// The event that a generation stands at is not in the ledger any more, or is another one.
-    case eventIsAnother(projection: String, generation: Int, position: Position)
+    /// The ledger does not hold what a generation was made of: it is another one, or was restored or
+    /// changed.
+    case ledgerMismatch(LedgerMismatch)
     /// The event up to which a projection was folded is not in the ledger any more: the ledger was
     /// replaced while it was read.
     case ledgerReplaced(projection: String, position: Position)
@@ -41,21 +34,11 @@ extension RebuildError: CustomStringConvertible {
             Run 'reprise rebuild \(projection)' again, or say what is to be done about late events \
             (--late-events restart or accept); 'reprise ledger verify' looks for the cause.
             """
-        case .ledgerEndsEarly(let projection, let generation, let position, let end):
+        case .ledgerMismatch(let mismatch):
             """
-            The ledger ends \(end.map { "at \($0)" } ?? "before its first event"), before \
-            generation \(generation) of '\(projection)', which is live and stands at \(position).
+            \(mismatch.fact)
             The live tables are unchanged.
-            Name the ledger that they were made of (--ledger); if this is what is left of it, run \
-            'reprise rebuild \(projection) --allow-older'.
-            """
-        case .eventIsAnother(let projection, let generation, let position):
-            """
-            Generation \(generation) of '\(projection)' stands at \(position), where the ledger has \
-            another event: it is another ledger, or one that was restored and written again.
-            The live tables are unchanged.
-            Name the ledger that they were made of (--ledger); if this is the one that counts, run \
-            'reprise rebuild \(projection) --allow-older'.
+            \(mismatch.advice)
             """
         case .ledgerReplaced(let projection, let position):
             """

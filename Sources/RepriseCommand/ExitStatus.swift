@@ -42,6 +42,7 @@ enum ExitStatus: Int32, CaseIterable {
     init?(of error: any Error) {
         switch error {
         case let error as CommandError: self = error.status
+        case let error as LedgerNeeded: self = ExitStatus(of: error.cause) ?? .unexpected
         case let error as LaterFailure: self = ExitStatus(of: error.cause) ?? .unexpected
         case let error as ReadModelError: self.init(of: error)
         case let error as LedgerError: self.init(of: error)
@@ -54,7 +55,8 @@ enum ExitStatus: Int32, CaseIterable {
         case let error as RebuildError:
             switch error {
             case .ledgerChangedBehind, .outrun, .stoppedByAnother: self = .tryAgain
-            case .ledgerEndsEarly, .eventIsAnother, .ledgerReplaced: self = .ledger
+            case .ledgerMismatch: self = .refused
+            case .ledgerReplaced: self = .ledger
             case .copiesOverlap: self = .rejected
             }
         case is UnrepeatableFold: self = .checkFailed
@@ -70,7 +72,7 @@ enum ExitStatus: Int32, CaseIterable {
                 .behindLive, .bookkeepingBlocked, .followerStale, .lockedOut:
                 .tryAgain
             case .refusedByPlan, .nothingToMove, .changedMeanwhile, .newerBookkeeping,
-                .untrustedBookkeeping, .bookkeepingOfAnother, .untrustedEventTriggers,
+                .untrustedBookkeeping, .bookkeepingOfAnother, .untrustedEventTriggers, .otherProgram,
                 .positionUnreadable, .positionMisfit, .positionUnknown, .positionUnwritten:
                 .refused
             case .checkFailed: .checkFailed

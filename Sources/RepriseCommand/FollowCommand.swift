@@ -55,6 +55,7 @@ struct FollowCommand: AsyncParsableCommand {
     )
     var latenessHorizon = 60.0
 
+    @OptionGroup var program: ProgramOptions
     @OptionGroup var ledger: LedgerOptions
     @OptionGroup var database: DatabaseOptions
     @OptionGroup var general: GeneralOptions
@@ -76,6 +77,7 @@ struct FollowCommand: AsyncParsableCommand {
         let projection = try Registry.projection(named: projection)
         var options = FollowOptions()
         options.endsAtEnd = untilCaughtUp
+        options.acceptsOtherProgram = program.otherProgram
         options.lateness.policy = lateEvents == .accept ? .accept : .fail
         options.lateness.horizon = latenessHorizon
         let meter = FollowMeter(projection: projection.name, logger: general.logger)

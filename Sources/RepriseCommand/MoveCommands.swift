@@ -33,6 +33,8 @@ struct SwapCommand: AsyncParsableCommand {
     @Flag(help: "Print JSON.")
     var json = false
 
+    @OptionGroup var program: ProgramOptions
+    @OptionGroup var comparison: ComparisonOptions
     @OptionGroup var cutOver: CutOverOptions
     @OptionGroup var consent: ConsentOptions
     @OptionGroup var database: DatabaseOptions
@@ -42,17 +44,20 @@ struct SwapCommand: AsyncParsableCommand {
         let settings = try general.settings()
         let control = GenerationControl(
             of: try Registry.projection(named: projection),
-            in: try database.database(settings)
+            in: try database.database(settings),
+            from: try await comparison.open(settings, for: projection)
         )
         let patience = try cutOver.patience(settings, allowsOlder: allowOlder)
         let consent = try consent.consent(settings)
         let hooks = try settings.hooks()
+        let acceptsOtherProgram = program.otherProgram
         let logger = general.logger
         let result = try await interruptible(projection) {
             try await control.swap(
                 to: generation,
                 patience: patience,
                 consent: consent,
+                acceptingOtherProgram: acceptsOtherProgram,
                 hooks: hooks,
                 notice: { logger.warning("\($0)") }
             )
@@ -94,6 +99,7 @@ struct RollbackCommand: AsyncParsableCommand {
     @Flag(help: "Print JSON.")
     var json = false
 
+    @OptionGroup var comparison: ComparisonOptions
     @OptionGroup var cutOver: CutOverOptions
     @OptionGroup var consent: ConsentOptions
     @OptionGroup var database: DatabaseOptions
@@ -103,7 +109,8 @@ struct RollbackCommand: AsyncParsableCommand {
         let settings = try general.settings()
         let control = GenerationControl(
             of: try Registry.projection(named: projection),
-            in: try database.database(settings)
+            in: try database.database(settings),
+            from: try await comparison.open(settings, for: projection)
         )
         // Going back to an earlier position is what a rollback is.
         let patience = try cutOver.patience(settings, allowsOlder: true)
@@ -140,5 +147,15 @@ private func interruptible<Result>(
             state: "The live tables are one generation or the other, whole.",
             next: "Run 'reprise status \(projection)' to see which."
         )
+    }
+}
+
+/// The ledger that a generation is to be compared with cannot be opened.
+struct LedgerNeeded: Error, CustomStringConvertible {
+    let cause: any Error
+
+    var description: String {
+        "\(cause)\nA generation is compared with the ledger before it goes live; --without-ledger puts it "
+            + "live as it is."
     }
 }

@@ -94,6 +94,34 @@ struct LedgerOptions: ParsableArguments {
     }
 }
 
+/// Whose generations are continued.
+struct ProgramOptions: ParsableArguments {
+    @Flag(
+        help: """
+            Continue a generation that another program built: its reducer folds as this one's does.
+            """
+    )
+    var otherProgram = false
+}
+
+/// What a generation that goes live is compared with.
+struct ComparisonOptions: ParsableArguments {
+    @OptionGroup var ledger: LedgerOptions
+
+    @Flag(help: "Put the generation live as it is, without a look at the ledger.")
+    var withoutLedger = false
+
+    /// The ledger; nil where none is asked for.
+    func open(_ settings: Settings, for projection: String) async throws -> (any Ledger)? {
+        guard !withoutLedger else { return nil }
+        do {
+            return try await ledger.open(settings, for: projection)
+        } catch {
+            throw LedgerNeeded(cause: error)
+        }
+    }
+}
+
 /// How patient a cut-over is, and what it does about those who stand in its way.
 struct CutOverOptions: ParsableArguments {
     @Option(

@@ -96,9 +96,13 @@ struct RebuildCommand: AsyncParsableCommand {
     @Flag(help: "Let readers step back to an earlier position of the ledger.")
     var allowOlder = false
 
+    @Flag(help: "Let the tables of another ledger replace the live ones.")
+    var otherLedger = false
+
     @Flag(help: "Print JSON: an object for one named projection, otherwise an array.")
     var json = false
 
+    @OptionGroup var program: ProgramOptions
     @OptionGroup var catchUp: CatchUpOptions
     @OptionGroup var cutOver: CutOverOptions
     @OptionGroup var consent: ConsentOptions
@@ -115,6 +119,11 @@ struct RebuildCommand: AsyncParsableCommand {
         guard !(resume && strategy == .truncate) else {
             throw ValidationError(
                 "--resume goes on with a generation that was built aside; --strategy truncate has none."
+            )
+        }
+        guard resume || !program.otherProgram else {
+            throw ValidationError(
+                "--other-program continues what another program has built: it goes with --resume."
             )
         }
         guard !(resume && checkDeterminism) else {
@@ -214,6 +223,8 @@ struct RebuildCommand: AsyncParsableCommand {
         options.lateness = try catchUp.lateness(settings)
         options.catchUpLimit = try catchUp.limit(settings)
         options.resumes = resume
+        options.acceptsOtherProgram = program.otherProgram
+        options.acceptsOtherLedger = otherLedger
         options.checksDeterminism = checkDeterminism
         return options
     }

@@ -93,6 +93,7 @@ private struct StatusOutline: Encodable {
 
     let projection: String
     let liveGeneration: Int?
+    let isOfOtherProgram: Bool
     let position: String?
     let generations: [Generation]
     let lastSwap: Swap?
@@ -102,6 +103,7 @@ private struct StatusOutline: Encodable {
     init(_ status: ProjectionStatus) {
         projection = status.projection
         liveGeneration = status.live?.number
+        isOfOtherProgram = status.isOfOtherProgram
         position = status.position
         generations = status.generations.map { generation in
             Generation(
@@ -162,6 +164,12 @@ extension StatusOutline {
     var text: String {
         var fields = FieldList()
         if let position { fields.add("position", position) }
+        if let liveGeneration, isOfOtherProgram {
+            fields.add(
+                "reducer",
+                "changed since generation \(liveGeneration): another program made its rows"
+            )
+        }
         fields.add("generations", generationLines)
         if let lastSwap { fields.add("last swap", lastSwap.lines) }
         if let follower { fields.add("follower", follower.lines) }
@@ -207,6 +215,7 @@ extension StatusOutline {
         if generations.contains(where: { $0.state == "ready" && $0.generation > live }) {
             return "Next: reprise swap \(projection)"
         }
+        if isOfOtherProgram { return "Next: reprise rebuild \(projection)" }
         if generations.contains(where: { $0.state == "retired" && $0.generation < live }) {
             return "Next, to go back: reprise rollback \(projection)"
         }

@@ -175,7 +175,9 @@ struct BackdatedEventTests {
                         into: scene.target
                     ).run()
                 }
-                guard case .eventIsAnother("arrivals", 1, _) = error else {
+                guard case .ledgerMismatch(let mismatch) = error,
+                    case .otherLedger = mismatch.difference
+                else {
                     Issue.record("got \(error as Any)")
                     return
                 }

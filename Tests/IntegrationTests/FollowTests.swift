@@ -126,8 +126,12 @@ struct FollowTests {
                     let error = await #expect(throws: RebuildError.self) {
                         try await follow(Tally.self, in: shorter)
                     }
-                    guard case .ledgerEndsEarly("tally", 1, _, _) = error else {
+                    guard case .ledgerMismatch(let mismatch) = error else {
                         Issue.record("got \(error as Any)")
+                        return
+                    }
+                    guard case .otherLedger = mismatch.difference else {
+                        Issue.record("got \(mismatch)")
                         return
                     }
                 }

@@ -247,8 +247,7 @@ extension RebuildScene {
             let built = try await target.build(
                 tables,
                 from: projection.makeFold(),
-                position: nil,
-                events: 0,
+                origin: RowOrigin(ledger: "none", position: nil, events: 0, digest: nil),
                 run: run,
                 jobs: 2
             )

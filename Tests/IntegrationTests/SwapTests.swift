@@ -256,8 +256,9 @@ struct SwapTests {
             let early = await #expect(throws: RebuildError.self) {
                 _ = try await scene.rebuild(Tally.self, options: options)
             }
-            guard case .ledgerEndsEarly = early else {
-                Issue.record("expected ledgerEndsEarly, got \(String(describing: early))")
+            guard case .ledgerMismatch(let mismatch) = early, case .endsEarly = mismatch.difference
+            else {
+                Issue.record("expected an early end, got \(String(describing: early))")
                 return
             }
             let forced = try await scene.control(Tally.self).swap(

@@ -133,6 +133,50 @@ package struct SQLiteLedger: Ledger {
         }
     }
 
+    /// The digest chains the checksums of the buckets, the last one as far as the position.
+    package func extent(through position: Position) throws -> LedgerExtent {
+        try withDatabase { database in
+            let statement = try database.prepare(
+                """
+                SELECT first_sequence, events, checksum FROM main.buckets
+                WHERE first_sequence <= ?1 ORDER BY first_sequence
+                """
+            )
+            statement.bind(position.sequence, at: 1)
+            var (events, digest) = (Int64(0), Int64(0))
+            while try statement.step() {
+                let (first, count) = (statement.integer(0), statement.integer(1))
+                let last = first + count - 1
+                let isWhole = last <= position.sequence
+                let checksum =
+                    isWhole
+                    ? statement.integer(2)
+                    : try chain(from: first, through: position.sequence, in: database)
+                digest = EventChecksum.chained(digest, checksum)
+                events += isWhole ? count : position.sequence - first + 1
+            }
+            return LedgerExtent(events: Int(events), digest: UInt64(bitPattern: digest))
+        }
+    }
+
+    /// The checksum that a bucket has which ends at an event.
+    private func chain(
+        from first: Int64,
+        through last: Int64,
+        in database: SQLiteDatabase
+    ) throws -> Int64 {
+        let statement = try database.prepare(
+            "SELECT checksum FROM main.events WHERE sequence BETWEEN ?1 AND ?2 ORDER BY sequence"
+        )
+        statement.bind(first, at: 1)
+        statement.bind(last, at: 2)
+        var checksum: Int64 = 0
+        while try statement.step() {
+            checksum = EventChecksum.chained(checksum, statement.integer(0))
+        }
+        return checksum
+    }
+
     package func withReader<Result>(
         of span: PositionSpan,
         _ body: (any LedgerReader) throws -> Result
