@@ -34,7 +34,7 @@ struct Gates: Sendable {
     /// - Throws: ``LockLadder/Blocked``.
     func pass(watch: BlockerWatch, on connection: PostgresConnection) async throws -> [String] {
         try await lookBeforeLocking(watch, on: connection)
-        let warnings = try await lookAtSnapshots(on: connection)
+        let warnings = try await awaitSnapshots(on: connection)
         try await flush(on: connection)
         return warnings
     }
@@ -90,57 +90,94 @@ struct Gates: Sendable {
     /// for empty or for what they were not. One that is older than the last round of the catch-up
     /// finds them as they were before it, which may be older than what it has seen.
     ///
-    /// `backend_xmin` alone would accuse every session that began while an older transaction was
-    /// still writing; one whose transaction began after the load knows the rows. Rounds go on as long
-    /// as events do, and somewhere a statement runs at any moment: so of a round only snapshots count
-    /// that outlive their statement. Those of a transaction that begins with its statement end with it,
-    /// and 20 ms are what the messages of one statement are apart at most.
-    func lookAtSnapshots(on connection: PostgresConnection) async throws -> [String] {
+    /// Rounds go on as long as events do, and at any moment somebody has a snapshot: so those that are
+    /// older than a round are waited for, and most end at once.
+    ///
+    /// - Parameter connection: Where to ask; in a transaction or not.
+    /// - Returns: What should be known of a gate that stays open by policy.
+    /// - Throws: ``LockLadder/Blocked``.
+    func awaitSnapshots(on connection: PostgresConnection) async throws -> [String] {
         // Where there were no tables nobody can have expected other rows in them.
         guard let loadMark, !live.isEmpty else { return [] }
+        let end = ContinuousClock.now + .seconds(1)
+        while true {
+            let old = try await snapshots(olderThan: loadMark, on: connection)
+            guard !old.isEmpty else { return [] }
+            if patience.oldSnapshots == .proceed {
+                return old.map {
+                    "A snapshot is older than the new rows, and may find other rows than it knows: "
+                        + "\($0.session)."
+                }
+            }
+            guard !old.contains(where: \.isBeforeLoad), ContinuousClock.now < end else {
+                throw LockLadder.Blocked(
+                    reasons: old.map {
+                        "a snapshot that is older than the new rows: \($0.session) "
+                            + "('--old-snapshots proceed' does not wait for it)"
+                    },
+                    readyGeneration: readyGeneration
+                )
+            }
+            // The server shows a transaction the same sessions until it is asked for new ones.
+            try await connection.execute(
+                "SELECT pg_catalog.pg_stat_clear_snapshot(), pg_catalog.pg_sleep(0.02)"
+            )
+        }
+    }
+
+    /// A session whose snapshot is old, as people look for it.
+    private struct OldSnapshot {
+        let session: String
+        let isBeforeLoad: Bool
+    }
+
+    /// Finds them.
+    ///
+    /// `backend_xmin` alone would accuse every session that began while an older transaction was
+    /// still writing; one whose transaction began after the load knows the rows. Of a round a long
+    /// statement does not count whose transaction began with it, because its snapshot ends with it,
+    /// and on a server for reports there is always one; 20 ms are what the messages of one statement
+    /// are apart at most.
+    private func snapshots(
+        olderThan loadMark: LoadMark,
+        on connection: PostgresConnection
+    ) async throws -> [OldSnapshot] {
         let roundMark = roundMark ?? loadMark
         let found = try await connection.query(
             """
-            SELECT a.pid, a.usename, a.application_name,
-                extract(epoch FROM pg_catalog.clock_timestamp() - a.xact_start) AS age
-            FROM pg_catalog.pg_stat_activity AS a
-            CROSS JOIN (SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())
-                ::pg_catalog.text::pg_catalog.int8 AS xmax) AS s
-            WHERE a.datname = pg_catalog.current_database() AND a.usesysid IS NOT NULL
-                AND coalesce(a.backend_type, 'client backend') = 'client backend'
-                AND a.pid <> pg_catalog.pg_backend_pid() AND a.backend_xmin IS NOT NULL
-                AND a.application_name !~ $3
-                AND (\(Self.isOlder(than: "$1", "$2"))
-                    OR \(Self.isOlder(than: "$4", "$5"))
+            SELECT o.pid, o.usename, o.application_name, o.is_before_load,
+                extract(epoch FROM pg_catalog.clock_timestamp() - o.xact_start) AS age
+            FROM (
+                SELECT a.*, \(Self.isOlder(than: "$1", "$2")) AS is_before_load,
+                    \(Self.isOlder(than: "$4", "$5"))
                         AND (a.state LIKE 'idle in transaction%'
-                            OR a.query_start - a.xact_start > interval '20 ms'))
-            ORDER BY a.pid
+                            OR a.query_start - a.xact_start > interval '20 ms'
+                            OR pg_catalog.clock_timestamp() - a.query_start < interval '1 s')
+                        AS is_before_round
+                FROM pg_catalog.pg_stat_activity AS a
+                CROSS JOIN (SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())
+                    ::pg_catalog.text::pg_catalog.int8 AS xmax) AS s
+                WHERE a.datname = pg_catalog.current_database() AND a.usesysid IS NOT NULL
+                    AND coalesce(a.backend_type, 'client backend') = 'client backend'
+                    AND a.pid <> pg_catalog.pg_backend_pid() AND a.backend_xmin IS NOT NULL
+                    AND a.application_name !~ $3
+            ) AS o
+            WHERE o.is_before_load OR o.is_before_round
+            ORDER BY o.pid
             """,
             [
                 .int(loadMark.transaction), .text(loadMark.completedAt), .text(Self.loaders),
                 .int(roundMark.transaction), .text(roundMark.completedAt),
             ]
         )
-        let sessions = try found.rows.map { row in
+        return try found.rows.map { row in
             let age = try row.optionalDouble("age").map {
                 ", its transaction open for \(Blocker.seconds($0))"
             }
-            return "pid \(try row.string("pid")), user \(row["usename"] ?? "unknown"), application "
-                + "'\(row["application_name"] ?? "")'\(age ?? "")"
-        }
-        guard !sessions.isEmpty else { return [] }
-        switch patience.oldSnapshots {
-        case .proceed:
-            return sessions.map {
-                "A snapshot is older than the new rows, and may find other rows than it knows: \($0)."
-            }
-        case .wait:
-            throw LockLadder.Blocked(
-                reasons: sessions.map {
-                    "a snapshot that is older than the new rows: \($0) ('--old-snapshots proceed' "
-                        + "does not wait for it)"
-                },
-                readyGeneration: readyGeneration
+            return OldSnapshot(
+                session: "pid \(try row.string("pid")), user \(row["usename"] ?? "unknown"), "
+                    + "application '\(row["application_name"] ?? "")'\(age ?? "")",
+                isBeforeLoad: try row.bool("is_before_load")
             )
         }
     }

@@ -73,45 +73,14 @@ struct Swap: Sendable {
             try await feed.reach(live)
             reached = try await Fence.look(at: projection, in: database, on: connection)
             reached.checkpoint = fence.checkpoint
-            try await awaitSnapshots(live: fence.live.oids, on: connection)
+            // They count from the round on that was just written.
+            _ = try await gates(live: fence.live.oids, on: connection).awaitSnapshots(
+                on: connection
+            )
         }
         // What was committed late since the last look would be in no generation.
         try await confirm()
         return reached
-    }
-
-    /// Waits for those snapshots to end that are older than the round that was just written; most do
-    /// at once. The projector waits as well, so it is not for long.
-    private func awaitSnapshots(
-        live: [UInt32],
-        on connection: PostgresConnection
-    ) async throws {
-        let marks = try await Gates.LoadMark.find(
-            of: readied.generation,
-            of: projection.name,
-            on: connection
-        )
-        let gates = Gates(
-            run: run,
-            patience: patience,
-            live: live,
-            loadMark: marks.load,
-            roundMark: marks.round,
-            readyGeneration: readied.generation
-        )
-        let end = ContinuousClock.now + .seconds(1)
-        while true {
-            do {
-                _ = try await gates.lookAtSnapshots(on: connection)
-                return
-            } catch let blocked as LockLadder.Blocked {
-                guard ContinuousClock.now < end else { throw blocked }
-            }
-            // The server shows a transaction the same sessions until it is asked for new ones.
-            try await connection.execute(
-                "SELECT pg_catalog.pg_stat_clear_snapshot(), pg_catalog.pg_sleep(0.02)"
-            )
-        }
     }
 
     /// How far an attempt has come.
@@ -130,20 +99,30 @@ struct Swap: Sendable {
     ) async throws -> [String] {
         var seen = try await Fence.look(at: projection, in: database, on: connection)
         seen.checkpoint = try await database.checkpoint(of: projection.name, on: connection)
-        let target = try chosen(in: seen, isFinal: feed == nil)
+        _ = try chosen(in: seen, isFinal: feed == nil)
+        return try await gates(live: seen.live.oids, on: connection).pass(
+            watch: watch,
+            on: connection
+        )
+    }
+
+    private func gates(
+        live: [UInt32],
+        on connection: PostgresConnection
+    ) async throws -> Gates {
         let marks = try await Gates.LoadMark.find(
-            of: target.number,
+            of: readied.generation,
             of: projection.name,
             on: connection
         )
-        return try await Gates(
+        return Gates(
             run: run,
             patience: patience,
-            live: seen.live.oids,
+            live: live,
             loadMark: marks.load,
             roundMark: marks.round,
-            readyGeneration: target.number
-        ).pass(watch: watch, on: connection)
+            readyGeneration: readied.generation
+        )
     }
 
     /// What to throw after an error of the server.

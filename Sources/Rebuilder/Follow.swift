@@ -119,7 +119,7 @@ package struct Follow: Sendable {
                 after: events,
                 holdsAllRows: holdsAllRows
             )
-            if events == nil { try await attachment.warnOfMissedEvents(progress) }
+            try await warn(of: attachment, isFirst: events == nil)
             succeeded()
             do {
                 guard try await attachment.follow(progress) else { return }
@@ -139,7 +139,7 @@ package struct Follow: Sendable {
             acceptingOtherProgram: options.acceptsOtherProgram && events == nil
         )
         let checkpoint = live.checkpoint
-        let base = try await compare(live)
+        let (base, lateness) = try await compare(live)
         let fold = LedgerFold(
             of: projection.makeFold(),
             from: ledger,
@@ -158,6 +158,7 @@ package struct Follow: Sendable {
         try await fold.rememberNewestBuckets()
         progress(.attached(checkpoint, obstacle: obstacle))
         return Attachment(
+            lateness: lateness,
             projection: tables.name,
             follower: follower,
             tables: live,
@@ -169,14 +170,19 @@ package struct Follow: Sendable {
         )
     }
 
+    /// Of events that were committed late nobody knows any more which they are, at most their bucket.
+    private func warn(of attachment: Attachment, isFirst: Bool) async throws {
+        if isFirst, try await attachment.warnOfMissedEvents(progress) { return }
+        guard let lateness = attachment.lateness else { return }
+        progress(.warning("\(lateness.fact) \(lateness.advice)"))
+    }
+
     /// Fails when the ledger is not what the rows were made of.
     ///
-    /// Of events that were committed late nobody knows any more which they are; they are told of, and
-    /// where late events are accepted following goes on without them.
-    ///
-    /// - Returns: Events in the rows.
-    private func compare(_ live: FollowedTables) async throws -> Int {
+    /// - Returns: Events in the rows, and what came late, where following goes on without it.
+    private func compare(_ live: FollowedTables) async throws -> (Int, LedgerMismatch?) {
         let checkpoint = live.checkpoint
+        var lateness: LedgerMismatch?
         do {
             try await LedgerMatch(
                 projection: tables.name,
@@ -187,22 +193,25 @@ package struct Follow: Sendable {
         } catch RebuildError.ledgerMismatch(let mismatch)
             where mismatch.isLateness && options.lateness.policy == .accept
         {
-            progress(.warning("\(mismatch.fact) \(mismatch.advice)"))
+            lateness = mismatch
         }
-        guard let position = checkpoint.position else { return 0 }
+        guard let position = checkpoint.position else { return (0, lateness) }
         let (ledger, count) = (ledger, live.provenance?.count)
-        return try await onThread { _ in
+        let events = try await onThread { _ in
             guard let count else { return try ledger.extent(through: position).events }
             // A projector of another kind has moved the position alone.
             guard count.position < position else { return count.events }
             let span = PositionSpan(after: count.position, through: position)
             return try count.events + ledger.buckets(in: span).map(\.events).reduce(0, +)
         }
+        return (events, lateness)
     }
 }
 
 /// A follower at work on one generation.
 private actor Attachment {
+    /// What came late before it attached, and is in no row.
+    let lateness: LedgerMismatch?
     private let projection: String
     private let follower: Follower
     private let tables: FollowedTables
@@ -218,6 +227,7 @@ private actor Attachment {
     private var nextRecount = ContinuousClock.now + .seconds(5)
 
     init(
+        lateness: LedgerMismatch?,
         projection: String,
         follower: Follower,
         tables: FollowedTables,
@@ -227,6 +237,7 @@ private actor Attachment {
         events: Int,
         options: FollowOptions
     ) {
+        self.lateness = lateness
         self.projection = projection
         self.follower = follower
         self.tables = tables
@@ -341,18 +352,22 @@ private actor Attachment {
 
     /// Says when events were committed behind the position while nobody followed: they are in no
     /// row, and it cannot be told any more which they are.
-    func warnOfMissedEvents(_ progress: @Sendable (FollowProgress) -> Void) async throws {
+    ///
+    /// - Returns: Whether there are such events.
+    func warnOfMissedEvents(
+        _ progress: @Sendable (FollowProgress) -> Void
+    ) async throws -> Bool {
         let generation = checkpoint.generation
         guard let text = try await follower.recordedBuckets(of: generation),
             let record = try? BucketRecord(json: text)
-        else { return }
+        else { return false }
         let counts = await fold.bucketCounts
         // The newest one may have got events in their order since then.
         let newest = record.counts.keys.max()
         let missed = record.counts.filter { start, events in
             start != newest && (counts[start] ?? events) > events
         }
-        guard let bucket = missed.keys.min() else { return }
+        guard let bucket = missed.keys.min() else { return false }
         progress(
             .warning(
                 "Events were committed late, into the bucket that begins at "
@@ -361,6 +376,7 @@ private actor Attachment {
                     + "right."
             )
         )
+        return true
     }
 }
 

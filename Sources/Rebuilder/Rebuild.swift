@@ -411,6 +411,8 @@ extension Rebuild {
                 ).assert(generation.provenance, at: generation.position)
                 return generation
             } catch RebuildError.ledgerMismatch(let mismatch) {
+                // What is done about late events is a policy, which is applied later.
+                if mismatch.isLateness { return generation }
                 progress(.warning("\(mismatch.fact) The rebuild begins from the beginning."))
                 return nil
             }

@@ -8,6 +8,15 @@ import Testing
 struct BookkeepingTests {
     /// What the migrations after the first one made.
     private static let undone = """
+        CREATE OR REPLACE VIEW reprise.live AS
+        SELECT g.projection, g.generation, g.live_schema, g.live_since, c.position,
+            c.updated_at AS position_updated_at
+        FROM reprise.generation AS g LEFT JOIN reprise.checkpoint AS c USING (projection)
+        WHERE g.state = 'live';
+        ALTER TABLE reprise.generation DROP ledger, DROP counted_position, DROP counted_events,
+            DROP digest, DROP round_xid, DROP round_at;
+        ALTER TABLE reprise.checkpoint DROP ledger, DROP program, DROP counted_position,
+            DROP counted_events, DROP digest;
         DROP TABLE reprise.session_lock, reprise.session_mark;
         DROP TABLE reprise.follow_up;
         DROP TABLE reprise.follower;

@@ -15,6 +15,8 @@ package struct RebuildScene: Sendable {
     package var memory: MemoryLedger?
     /// The schema of the live tables.
     package var liveSchema = "public"
+    /// Which program rebuilds and follows; nil for this one.
+    package var program: String?
 
     /// The same scene, where everything connects as `database` says.
     package func connecting(to database: ScratchDatabase) -> RebuildScene {
@@ -28,7 +30,9 @@ package struct RebuildScene: Sendable {
 
     /// The same database as a rebuild sees it.
     package var target: ReadModelDatabase {
-        ReadModelDatabase(conninfo: database.url, liveSchema: liveSchema)
+        var target = ReadModelDatabase(conninfo: database.url, liveSchema: liveSchema)
+        if let program { target.program = program }
+        return target
     }
 
     /// A scene.
@@ -72,7 +76,7 @@ package struct RebuildScene: Sendable {
 
     /// Moves and drops generations.
     package func control(_ projection: any Projection.Type) -> GenerationControl {
-        GenerationControl(of: projection, in: target)
+        GenerationControl(of: projection, in: target, from: try? ledger())
     }
 
     /// What a plan says.

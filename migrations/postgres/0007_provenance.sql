@@ -31,7 +31,7 @@ COMMENT ON COLUMN reprise.checkpoint.digest IS 'The ledger''s digest of these ev
 -- looked up in the present. So this view takes the generation from where the tables are now
 -- (pg_identify_object looks there as well), and the position that goes with its rows in the snapshot.
 CREATE OR REPLACE VIEW reprise.live AS
-SELECT
+SELECT DISTINCT ON (g.projection)
     g.projection,
     g.generation,
     g.live_schema,
@@ -41,10 +41,14 @@ SELECT
         AS position_updated_at
 FROM reprise.generation AS g
 LEFT JOIN reprise.checkpoint AS c USING (projection)
-WHERE g.state NOT IN ('replaced', 'dropped') AND EXISTS (
-    SELECT FROM reprise.generation_table AS t
-    CROSS JOIN LATERAL pg_catalog.pg_identify_object(
-        'pg_catalog.pg_class'::pg_catalog.regclass, t.table_oid, 0) AS i
-    WHERE t.projection = g.projection AND t.generation = g.generation AND t.kind = 'table'
-        AND i.schema = pg_catalog.quote_ident(g.live_schema)
-        AND i.name = pg_catalog.quote_ident(t.table_name));
+CROSS JOIN LATERAL (
+    SELECT EXISTS (
+        SELECT FROM reprise.generation_table AS t
+        CROSS JOIN LATERAL pg_catalog.pg_identify_object(
+            'pg_catalog.pg_class'::pg_catalog.regclass, t.table_oid, 0) AS i
+        WHERE t.projection = g.projection AND t.generation = g.generation AND t.kind = 'table'
+            AND i.schema = pg_catalog.quote_ident(g.live_schema)
+            AND i.name = pg_catalog.quote_ident(t.table_name)) AS is_in_place
+) AS p
+WHERE g.state NOT IN ('replaced', 'dropped') AND (p.is_in_place OR g.state = 'live')
+ORDER BY g.projection, p.is_in_place DESC, g.state = 'live' DESC, g.generation DESC;
