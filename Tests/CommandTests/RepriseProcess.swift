@@ -8,6 +8,8 @@ struct RepriseProcess {
     let folder: String
     /// What it is given as `DATABASE_URL`; nil leaves the variable out.
     var databaseURL: String?
+    /// The program; nil for the one that was built.
+    var program: String?
     /// Settings that every command gets by the environment.
     var settings: [String: String] = [:]
 
@@ -94,7 +96,7 @@ struct RepriseProcess {
                 || databaseURL == nil && ($0 == "DATABASE_URL" || $0.hasPrefix("PG")))
                 && kept[$0] == nil && settings[$0] == nil
         }
-        return ["-C", folder] + foreign.flatMap { ["-u", $0] } + [try BuiltProgram("reprise").path]
+        return ["-C", folder] + foreign.flatMap { ["-u", $0] } + [try program ?? BuiltProgram("reprise").path]
     }
 }
 

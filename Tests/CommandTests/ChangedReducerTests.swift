@@ -1,0 +1,137 @@
+import Foundation
+import TestSupport
+import Testing
+
+@Suite("A changed reducer is deployed beside a running follower")
+struct ChangedReducerTests {
+    /// `docs/guide/change-a-reducer.md`'s commands, as they stand there, without program and comment.
+    private static func commands() throws -> [String] {
+        let page = URL(filePath: #filePath).deletingLastPathComponent()
+            .appending(path: "../../docs/guide/change-a-reducer.md")
+        let lines = try String(contentsOf: page, encoding: .utf8).split(separator: "\n")
+        return lines.filter { $0.hasPrefix("./reprise-new ") }.map { line in
+            line.dropFirst("./reprise-new ".count).prefix { $0 != "#" }
+                .trimmingCharacters(in: .whitespaces)
+        }
+    }
+
+    /// Another program: the same with a byte more, which the loader passes over.
+    private static func newProgram(in folder: String) throws -> String {
+        let path = "\(folder)/reprise-new"
+        let program = URL(filePath: try BuiltProgram("reprise").path)
+        try (Data(contentsOf: program) + [0]).write(to: URL(filePath: path))
+        try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: path)
+        return path
+    }
+
+    @Test("O1: the four commands of the guide, and the way back")
+    func deploy() async throws {
+        let commands = try Self.commands()
+        try #require(
+            commands == ["plan shop", "rebuild shop", "follow shop", "status shop"]
+        )
+        try await withRebuildScene { scene in
+            try scene.appendShop(events: 500, seed: 1)
+            let old = RepriseProcess(scene)
+            var new = old
+            new.program = try Self.newProgram(in: old.folder)
+            expect(try await old.run("rebuild shop"), exits: 0)
+            let (_, ended) = try await old.withRunning("follow shop") { follower in
+                try await scene.database.waitUntil(
+                    "it follows",
+                    "SELECT FROM reprise.follower WHERE generation = 1"
+                )
+                expect(try await new.run(commands[0]), exits: 0)
+                let before = try await new.run("status shop")
+                #expect(before.standardOutput.contains("changed since generation 1"))
+                expect(try await new.run(commands[1]), exits: 0)
+                try scene.appendShop(events: 300, seed: 2)
+                try await follower.waitForText("Another program made generation 2")
+            }
+            expect(
+                ended,
+                exits: 3,
+                saying: [
+                    "Another program made generation 2 of 'shop'",
+                    "\nThe live tables are unchanged.\n", "--other-program",
+                ]
+            )
+            let (_, followed) = try await new.withRunning(commands[2]) { follower in
+                try await scene.waitUntilCaughtUp()
+                let status = try await new.run(commands[3])
+                expect(status, exits: 0)
+                #expect(!status.standardOutput.contains("changed since"))
+                follower.signal(SIGTERM)
+            }
+            expect(followed, exits: 0)
+            expect(
+                try await new.run("rollback shop"),
+                exits: 0,
+                saying: ["Another program made generation 1"]
+            )
+            expect(try await new.run("follow shop --until-caught-up"), exits: 3)
+            expect(try await old.run("follow shop --until-caught-up"), exits: 0)
+            expect(try await new.run("follow shop --until-caught-up --other-program"), exits: 0)
+            expect(try await old.run("follow shop --until-caught-up"), exits: 3)
+        }
+    }
+
+    @Test("O4, O8: what the messages about a ledger advise works in the state in which they come")
+    func ledgers() async throws {
+        try await withRebuildScene { scene in
+            try scene.appendShop(events: 200, seed: 3)
+            let reprise = RepriseProcess(scene)
+            let (ledger, backup) = (scene.ledgerPath, "\(scene.ledgerPath).backup")
+            expect(try await reprise.run("ledger backup \(backup)"), exits: 0)
+            try scene.appendShop(events: 200, seed: 4)
+            expect(try await reprise.run("rebuild shop"), exits: 0)
+            expect(try await reprise.run("rebuild shop --no-swap"), exits: 0)
+            // The backup of before.
+            for command in ["plan shop", "rebuild shop", "follow shop"] {
+                let refused = try await reprise.run("\(command) --ledger \(backup)")
+                #expect(refused.status == 3, "\(command): \(refused.standardError)")
+                guard !command.hasPrefix("plan") else { continue }
+                expect(
+                    refused,
+                    exits: 3,
+                    saying: ["The ledger ends at ", unchanged, "'reprise rebuild shop --allow-older'"]
+                )
+            }
+            expect(
+                try await reprise.run("swap shop --ledger \(backup)"),
+                exits: 3,
+                saying: ["The ledger ends at ", unchanged, "'reprise rebuild shop'", "--without-ledger"]
+            )
+            expect(
+                try await reprise.run("swap shop --ledger nowhere.db"),
+                exits: 4,
+                saying: ["There is no ledger at 'nowhere.db'", "--without-ledger"]
+            )
+            expect(try await reprise.run("swap shop --ledger nowhere.db --without-ledger"), exits: 0)
+            expect(try await reprise.run("rollback shop --ledger \(ledger)"), exits: 0)
+            expect(
+                try await reprise.run("rebuild shop --ledger \(backup) --allow-older"),
+                exits: 0
+            )
+            expect(try await reprise.run("follow shop --until-caught-up --ledger \(backup)"), exits: 0)
+            // Another ledger.
+            expect(try await reprise.run("ledger create other.db"), exits: 0)
+            for command in ["rebuild shop", "follow shop"] {
+                expect(
+                    try await reprise.run("\(command) --ledger other.db"),
+                    exits: 3,
+                    saying: [
+                        "was made of another ledger than 'other.db'", unchanged,
+                        "'reprise rebuild shop --other-ledger'",
+                    ]
+                )
+            }
+            expect(
+                try await reprise.run(
+                    "rebuild shop --ledger other.db --other-ledger --allow-empty --max-shrink 100"
+                ),
+                exits: 0
+            )
+        }
+    }
+}
