@@ -86,8 +86,10 @@ struct Gates: Sendable {
         ).rows.map { UInt32(try $0.int("oid")) }
     }
 
-    /// Snapshots that are older than the load do not know its rows, and would take the new tables
-    /// for empty or for what they were not. One that is older than the last round of the catch-up
+    /// Waits for snapshots that are older than the new rows.
+    ///
+    /// Those older than the load do not know its rows, and would take the new tables for empty or for
+    /// what they were not. One that is older than the last round of the catch-up
     /// finds them as they were before it, which may be older than what it has seen.
     ///
     /// Rounds go on as long as events do, and at any moment somebody has a snapshot: so those that are

@@ -47,9 +47,11 @@ struct GenerationRecord: Sendable {
     var loadXID: Int64?
     /// ``LiveShape/digest(of:on:)`` of the live tables it was built beside; nil when there were none.
     var liveShape: String?
-    /// The program that builds it; nil when it was adopted. Only to be stored.
+    /// The program that builds it; nil when it was adopted.
+    ///
+    /// Only to be stored, as the next one.
     var builtBy: String?
-    /// What it is built from; nil when it was adopted. Only to be stored.
+    /// What it is built from; nil when it was adopted.
     var origin: RowOrigin?
     var liveSince: String?
     /// 1 for the one that was retired last.

@@ -191,7 +191,8 @@ private struct Planning {
         _ records: [GenerationRecord],
         on connection: PostgresConnection
     ) async throws -> Provenance? {
-        guard let number = live.generation?.number, records.contains(where: { $0.number == number }),
+        guard let number = live.generation?.number,
+            records.contains(where: { $0.number == number }),
             try await Bookkeeping.version(on: connection) >= 7
         else { return nil }
         return try await Bookkeeping.provenance(

@@ -75,9 +75,12 @@ actor CatchUp {
         try await write(origin: try await fold.origin())
     }
 
-    /// - Parameter isHurried: Whether somebody waits for it: the ledger's digest is left to others
-    ///   then, which takes a look at each bucket.
+    /// - Parameters:
+    ///   - end: Where to.
+    ///   - isHurried: Whether somebody waits for it: the ledger's digest is left to others then,
+    ///     which takes a look at each bucket.
     /// - Returns: Seconds that it took.
+    /// - Throws: What the ledger throws, ``EventRejection``, ``ReadModelError``.
     private func round(to end: Position, isHurried: Bool = false) async throws -> Double {
         let began = ContinuousClock.now
         let events = try await fold.advance(to: end)

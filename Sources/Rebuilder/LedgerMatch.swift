@@ -12,8 +12,10 @@ struct LedgerMatch: Sendable {
     /// Who asks.
     let command: LedgerMismatch.Command
 
-    /// Compares the ledger with what is recorded: its identity, the event of the position, number and
-    /// digest of the events up to there. What nobody recorded is not compared.
+    /// Compares the ledger with what is recorded.
+    ///
+    /// That is its identity, the event of the position, number and digest of the events up to there;
+    /// what nobody recorded is not compared.
     ///
     /// - Parameters:
     ///   - provenance: What is recorded.
@@ -130,7 +132,8 @@ package struct LedgerMismatch: Equatable, Sendable {
                 + "is another ledger, or one that was restored and written again."
         case .otherPast(let through, let events, let found):
             "\(subject.capitalizedFirst) was made of \(events) events up to \(through). The ledger holds "
-                + (found == events ? "others" : "\(found)") + " there: it was changed, or restored and "
+                + (found == events ? "others" : "\(found)")
+                + " there: it was changed, or restored and "
                 + "written again."
         case .lacksEvents(let events, let through):
             "The ledger holds \(events) events up to \(through) that \(subject) does not have: they "

@@ -53,7 +53,7 @@ package struct RebuildPlan: Sendable {
     /// What would happen in the database.
     package let readModel: ReadModelPlan
     /// Why the ledger is not the one that the live tables were made of; nil when it is.
-    package let misfit: RebuildError?
+    package let misfit: LedgerMismatch?
     /// What the last rebuild took; nil when there was none.
     package let lastRebuild: PastRebuild?
     /// What the next one is expected to take; nil for an empty ledger, and where a sample of it is
@@ -301,13 +301,13 @@ extension Rebuild {
         guard plan.refusals.isEmpty else {
             throw ReadModelError.refusedByPlan(projection: tables.name, reasons: plan.refusals)
         }
-        if let error = try await misfit(of: plan) { throw error }
+        if let misfit = try await misfit(of: plan) { throw RebuildError.ledgerMismatch(misfit) }
         return plan
     }
 
     /// Why the ledger is not the one that the live tables were made of, or an older state of it; nil when
     /// it is the one, and where that is consented to.
-    private func misfit(of plan: ReadModelPlan) async throws -> RebuildError? {
+    private func misfit(of plan: ReadModelPlan) async throws -> LedgerMismatch? {
         guard let generation = plan.liveGeneration else { return nil }
         let match = LedgerMatch(
             projection: tables.name,
@@ -326,8 +326,8 @@ extension Rebuild {
                 try await match.assert(position)
             }
             return nil
-        } catch let error as RebuildError {
-            return error
+        } catch RebuildError.ledgerMismatch(let mismatch) {
+            return mismatch
         }
     }
 

@@ -72,7 +72,8 @@ enum ExitStatus: Int32, CaseIterable {
                 .behindLive, .bookkeepingBlocked, .followerStale, .lockedOut:
                 .tryAgain
             case .refusedByPlan, .nothingToMove, .changedMeanwhile, .newerBookkeeping,
-                .untrustedBookkeeping, .bookkeepingOfAnother, .untrustedEventTriggers, .otherProgram,
+                .untrustedBookkeeping, .bookkeepingOfAnother, .untrustedEventTriggers,
+                .otherProgram,
                 .positionUnreadable, .positionMisfit, .positionUnknown, .positionUnwritten:
                 .refused
             case .checkFailed: .checkFailed

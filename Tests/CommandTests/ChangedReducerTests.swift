@@ -94,26 +94,38 @@ struct ChangedReducerTests {
                 expect(
                     refused,
                     exits: 3,
-                    saying: ["The ledger ends at ", unchanged, "'reprise rebuild shop --allow-older'"]
+                    saying: [
+                        "The ledger ends at ", unchanged, "'reprise rebuild shop --allow-older'",
+                    ]
                 )
             }
             expect(
                 try await reprise.run("swap shop --ledger \(backup)"),
                 exits: 3,
-                saying: ["The ledger ends at ", unchanged, "'reprise rebuild shop'", "--without-ledger"]
+                saying: [
+                    "The ledger ends at ", unchanged, "'reprise rebuild shop'", "--without-ledger",
+                ]
             )
             expect(
                 try await reprise.run("swap shop --ledger nowhere.db"),
                 exits: 4,
                 saying: ["There is no ledger at 'nowhere.db'", "--without-ledger"]
             )
-            expect(try await reprise.run("swap shop --ledger nowhere.db --without-ledger"), exits: 0)
-            expect(try await reprise.run("rollback shop --ledger \(ledger)"), exits: 0)
             expect(
-                try await reprise.run("rebuild shop --ledger \(backup) --allow-older"),
+                try await reprise.run("swap shop --ledger nowhere.db --without-ledger"),
                 exits: 0
             )
-            expect(try await reprise.run("follow shop --until-caught-up --ledger \(backup)"), exits: 0)
+            expect(try await reprise.run("rollback shop --ledger \(ledger)"), exits: 0)
+            expect(
+                try await reprise.run(
+                    "rebuild shop --ledger \(backup) --allow-older --max-shrink 100"
+                ),
+                exits: 0
+            )
+            expect(
+                try await reprise.run("follow shop --until-caught-up --ledger \(backup)"),
+                exits: 0
+            )
             // Another ledger.
             expect(try await reprise.run("ledger create other.db"), exits: 0)
             for command in ["rebuild shop", "follow shop"] {

@@ -96,7 +96,8 @@ struct RepriseProcess {
                 || databaseURL == nil && ($0 == "DATABASE_URL" || $0.hasPrefix("PG")))
                 && kept[$0] == nil && settings[$0] == nil
         }
-        return ["-C", folder] + foreign.flatMap { ["-u", $0] } + [try program ?? BuiltProgram("reprise").path]
+        let program = try program ?? BuiltProgram("reprise").path
+        return ["-C", folder] + foreign.flatMap { ["-u", $0] } + [program]
     }
 }
 

@@ -135,11 +135,11 @@ extension PlanOutline.Expectation {
 
 extension PlanOutline.FindingLine {
     /// A ledger that a rebuild would refuse.
-    init(_ misfit: RebuildError) {
+    init(_ misfit: LedgerMismatch) {
         self.init(
-            level: Finding.Level.warn.rawValue,
+            level: Finding.Level.refuse.rawValue,
             subject: "the ledger",
-            note: misfit.description.split(separator: "\n").first.map(String.init) ?? ""
+            note: "\(misfit.fact) \(misfit.advice)"
         )
     }
 

@@ -52,7 +52,9 @@ struct ProvenanceTests {
         return mismatch.difference
     }
 
-    @Test("O1: a follower ends when the generation of another program goes live, and writes nothing")
+    @Test(
+        "O1: a follower ends when the generation of another program goes live, and writes nothing"
+    )
     func runningFollower() async throws {
         try await withRebuildScene { scene in
             try scene.append(counted([1, 1, 2]))
@@ -164,7 +166,9 @@ struct ProvenanceTests {
         }
     }
 
-    @Test("O3: a generation without a late event that live has is not swapped in, nor rolled back to")
+    @Test(
+        "O3: a generation without a late event that live has is not swapped in, nor rolled back to"
+    )
     func lateBehindGeneration() async throws {
         try await withLateScene { scene, _ in
             try scene.append(counted([1, 2]))
@@ -250,7 +254,9 @@ struct ProvenanceTests {
         }
     }
 
-    @Test("O4: a ledger that was restored from a backup is not followed, whatever was appended to it")
+    @Test(
+        "O4: a ledger that was restored from a backup is not followed, whatever was appended to it"
+    )
     func restored() async throws {
         try await withRebuildScene { scene in
             try scene.append(counted(1...10))
@@ -272,7 +278,9 @@ struct ProvenanceTests {
         }
     }
 
-    @Test("O4: another event far behind the position is found, although that of the position is the same")
+    @Test(
+        "O4: another event far behind the position is found, although that of the position is the same"
+    )
     func otherPast() async throws {
         try await withRebuildScene { scene in
             let events = (1...10).map { number in
@@ -451,7 +459,9 @@ private struct TardyLedger: Ledger {
     func identity() throws -> String { ledger.identity() }
     func safePosition() throws -> Position? { ledger.safePosition() }
     func holds(_ position: Position) throws -> Bool { ledger.holds(position) }
-    func lastPosition(before time: Timestamp) throws -> Position? { ledger.lastPosition(before: time) }
+    func lastPosition(before time: Timestamp) throws -> Position? {
+        ledger.lastPosition(before: time)
+    }
     func watch() throws -> any LedgerWatch { ledger.watch() }
 
     func buckets(in span: PositionSpan) throws -> [BucketCount] {

@@ -76,7 +76,9 @@ struct SnapshotTests {
             let total = Int64(built + 10)
             try await scene.database.withConnection { reader in
                 try await reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1")
-                let error = await #expect(throws: ReadModelError.self) { _ = try await resume(scene) }
+                let error = await #expect(throws: ReadModelError.self) {
+                    _ = try await resume(scene)
+                }
                 guard case .cutOverBlocked(_, _, let blockers, 2) = error else {
                     Issue.record("got \(String(describing: error))")
                     return
@@ -92,7 +94,9 @@ struct SnapshotTests {
         }
     }
 
-    @Test("O2: a snapshot between the last round and the swap sees the position of the rows that it sees")
+    @Test(
+        "O2: a snapshot between the last round and the swap sees the position of the rows that it sees"
+    )
     func betweenRoundAndSwap() async throws {
         try await withRebuildScene { scene in
             try scene.append(counted(0..<5))
@@ -118,7 +122,9 @@ struct SnapshotTests {
         }
     }
 
-    @Test("O2: whenever a snapshot is taken, rows and position agree in it, and are not older than it")
+    @Test(
+        "O2: whenever a snapshot is taken, rows and position agree in it, and are not older than it"
+    )
     func everyMoment() async throws {
         let seed = UInt64.random(in: 0...UInt64.max)
         print("seed \(seed)")
