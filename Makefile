@@ -85,7 +85,7 @@ test/race: packages ## Run what has threads under the thread sanitizer
 
 .PHONY: soak
 soak: build/tests ## Rebuild under traffic, kills and crashes, the long form
-	REPRISE_TEST_SOAK=1 $(SANDBOX) $(TEST) --filter 'SoakTests|TrafficTests'
+	REPRISE_TEST_SOAK=1 $(SANDBOX) $(TEST) --filter 'SoakTests|TrafficTests|ScheduleTests'
 
 # Some targets, for another time each: make fuzz TARGETS='json csv' FUZZ_SECONDS=60
 FUZZ_SECONDS ?= 600

@@ -255,6 +255,13 @@ let package = Package(
             ],
             swiftSettings: houseRules
         ),
+        .executableTarget(
+            name: "Weighing",
+            dependencies: ["ProjectionKit", "RepriseCommand"],
+            path: "Tests/Weighing",
+            exclude: ["schedule.py"],
+            swiftSettings: houseRules
+        ),
         .testTarget(
             name: "CommandTests",
             dependencies: [

@@ -1,6 +1,7 @@
 import LedgerKit
 package import ProjectionKit
 import ReadModels
+import Wording
 
 /// Whether a ledger still holds what a generation's rows were made of.
 ///
@@ -123,7 +124,7 @@ package struct LedgerMismatch: Equatable, Sendable {
         let subject = "generation \(generation) of '\(projection)'"
         return switch difference {
         case .otherLedger(let place):
-            "\(subject.capitalizedFirst) was made of another ledger than '\(place)'."
+            "\(subject.capitalizedFirst) was made of another ledger than \(TextForPeople.path(place))."
         case .endsEarly(let position, let end):
             "The ledger ends \(end.map { "at \($0)" } ?? "before its first event"), before \(subject), "
                 + "which stands at \(position)."

@@ -36,6 +36,7 @@ struct MessageTests {
         (.refusedByPlan(projection: "p", reasons: []), 3),
         (.nothingToMove(projection: "p", reason: "r"), 3),
         (.changedMeanwhile(projection: "p", reason: "r"), 3),
+        (.otherProgram(OtherProgram(projection: "p", generation: 1, command: "follow")), 3),
         (.newerBookkeeping(found: 2, supported: 1), 3),
         (.bookkeepingOfAnother(owner: "o", role: "r"), 3),
         (.untrustedBookkeeping(reasons: ["r"]), 3), (.untrustedEventTriggers(reasons: ["r"]), 3),
@@ -66,6 +67,30 @@ struct MessageTests {
     )
     func ledgers(error: LedgerError, status: Int32) {
         #expect(ExitStatus(of: error)?.rawValue == status)
+    }
+
+    @Test("a ledger that does not match refuses in three lines", arguments: LedgerMismatch.Command.allCases)
+    func mismatch(command: LedgerMismatch.Command) {
+        let position = Position(1)
+        let differences: [LedgerMismatch.Difference] = [
+            .otherLedger(place: "a\nb"), .endsEarly(position, end: nil), .otherEvent(position),
+            .otherPast(through: position, 2, found: 2), .lacksEvents(1, through: position),
+        ]
+        for difference in differences {
+            let error = RebuildError.ledgerMismatch(
+                LedgerMismatch(
+                    projection: "p",
+                    generation: 1,
+                    command: command,
+                    difference: difference
+                )
+            )
+            #expect(ExitStatus(of: error) == .refused)
+            let lines = error.description.split(separator: "\n")
+            #expect(lines.count == 3, "\(error)")
+            #expect(lines[1] == "The live tables are unchanged.")
+            #expect(lines[2].contains("reprise rebuild p"))
+        }
     }
 
     @Test("a fold that does not repeat is a check that says no, in three lines")
