@@ -95,13 +95,18 @@ struct Gates: Sendable {
     /// Rounds go on as long as events do, and at any moment somebody has a snapshot: so those that are
     /// older than a round are waited for, and most end at once.
     ///
-    /// - Parameter connection: Where to ask; in a transaction or not.
+    /// - Parameters:
+    ///   - limit: How long to wait for those that are older than a round only.
+    ///   - connection: Where to ask; in a transaction or not.
     /// - Returns: What should be known of a gate that stays open by policy.
     /// - Throws: ``LockLadder/Blocked``.
-    func awaitSnapshots(on connection: PostgresConnection) async throws -> [String] {
+    func awaitSnapshots(
+        for limit: Duration = .seconds(1),
+        on connection: PostgresConnection
+    ) async throws -> [String] {
         // Where there were no tables nobody can have expected other rows in them.
         guard let loadMark, !live.isEmpty else { return [] }
-        let end = ContinuousClock.now + .seconds(1)
+        let end = ContinuousClock.now + limit
         while true {
             let old = try await snapshots(olderThan: loadMark, on: connection)
             guard !old.isEmpty else { return [] }

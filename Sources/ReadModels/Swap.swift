@@ -73,8 +73,10 @@ struct Swap: Sendable {
             try await feed.reach(live)
             reached = try await Fence.look(at: projection, in: database, on: connection)
             reached.checkpoint = fence.checkpoint
-            // They count from the round on that was just written.
+            // They count from the round on that was just written. The projector waits as well; the
+            // next attempt would need another round, and wait for others.
             _ = try await gates(live: fence.live.oids, on: connection).awaitSnapshots(
+                for: .seconds(3),
                 on: connection
             )
         }

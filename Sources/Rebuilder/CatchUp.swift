@@ -20,6 +20,8 @@ actor CatchUp {
     private(set) var rounds = 0
     /// Rows that were written after the load.
     private(set) var rows = 0
+    /// Whether it has been near the end of the ledger.
+    private var hasApproached = false
     /// Events a second, folded and written; nil before the first round.
     private var rate: Double?
 
@@ -42,16 +44,19 @@ actor CatchUp {
 
     /// Goes on in rounds until the rest fits the outage budget.
     ///
+    /// Before another attempt of the cut-over there is no round for what fits already: the snapshots that
+    /// are older than the last one would be others each time.
+    ///
     /// - Throws: ``RebuildError/outrun(_:)`` when that is not reached in the time that is allowed.
     func approach() async throws {
         let began = ContinuousClock.now
-        var isFirst = true
+        defer { hasApproached = true }
         while let end = try await fold.end() {
             let lag = try await fold.lag(to: end)
             progress(.behind(lag, eventsPerSecond: rate))
-            if !isFirst && fits(lag) { return }
+            if hasApproached && fits(lag) { return }
             let seconds = try await round(to: end)
-            isFirst = false
+            hasApproached = true
             guard (ContinuousClock.now - began) / .seconds(1) > terms.limit else { continue }
             try await assertNear(after: seconds)
         }

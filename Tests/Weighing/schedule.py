@@ -59,7 +59,8 @@ class Schedule:
     def find(self, what):
         with self.lock:
             self.findings.append(what)
-            print(f"finding: {what}", flush=True)
+            if len(self.findings) <= 20:
+                print(f"finding: {what}", flush=True)
 
     def count(self, what):
         with self.lock:
@@ -119,6 +120,7 @@ class Schedule:
                     id = chance.randint(1, 40)
                     line = {
                         "id": f"{number}/{batch}/{event}/{self.options.seed}",
+                        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                         "stream": f"thing-{id}",
                         "type": "Weighed",
                         "data": {"id": id},
