@@ -76,23 +76,22 @@ extension ReadModelDatabase {
         try await withConnection(as: "plan", doing: "planning '\(projection.name)'") { connection in
             try await EventTriggerTrust.assert(on: connection)
             try await Bookkeeping.bringUpToDate(forReader: false, on: connection)
-            try await connection.execute("BEGIN")
-            do {
-                try await connection.execute("SET LOCAL lock_timeout = '2s'")
-                let plan = try await Planning(
-                    database: self,
-                    projection: projection,
-                    strategy: strategy,
-                    consent: consent,
-                    patience: patience,
-                    ledgerEnd: ledgerEnd
-                ).plan(on: connection)
-                try await connection.executeShielded("ROLLBACK")
-                return plan
-            } catch {
-                // The connection is closed next, and closing it rolls back as well.
-                _ = try? await connection.executeShielded("ROLLBACK")
-                throw error
+            let planning = Planning(
+                database: self,
+                projection: projection,
+                strategy: strategy,
+                consent: consent,
+                patience: patience,
+                ledgerEnd: ledgerEnd
+            )
+            var tries = 3
+            while true {
+                do {
+                    return try await planning.rehearse(on: connection)
+                } catch let error as ServerError where error.isNameTaken && tries > 1 {
+                    // A run has made the home of its generation meanwhile; the next number is another.
+                    tries -= 1
+                }
             }
         }
     }
@@ -114,7 +113,22 @@ private struct Planning {
     let patience: CutOverPatience
     let ledgerEnd: Position?
 
-    func plan(on connection: PostgresConnection) async throws -> ReadModelPlan {
+    /// Plans in a transaction that is rolled back.
+    func rehearse(on connection: PostgresConnection) async throws -> ReadModelPlan {
+        try await connection.execute("BEGIN")
+        do {
+            try await connection.execute("SET LOCAL lock_timeout = '2s'")
+            let plan = try await plan(on: connection)
+            try await connection.executeShielded("ROLLBACK")
+            return plan
+        } catch {
+            // Where that fails the connection is closed next, and closing it rolls back as well.
+            _ = try? await connection.executeShielded("ROLLBACK")
+            throw error
+        }
+    }
+
+    private func plan(on connection: PostgresConnection) async throws -> ReadModelPlan {
         let records =
             try await Bookkeeping.version(on: connection) == 0
             ? [] : try await Bookkeeping.generations(of: projection.name, on: connection)

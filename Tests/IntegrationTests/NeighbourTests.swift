@@ -26,6 +26,29 @@ struct NeighbourTests {
         }
     }
 
+    @Test("a plan beside a run that makes the home of its generation is made for the next one")
+    func planBesideRun() async throws {
+        try await withRebuildScene { scene in
+            try scene.append(counted([1]))
+            _ = try await scene.rebuild(Tally.self)
+            try await scene.database.withConnection { other in
+                try await other.execute("BEGIN; CREATE SCHEMA tally__g2")
+                async let planned = scene.plan(Tally.self)
+                try await scene.database.waitUntil(
+                    "the plan waits for the name",
+                    """
+                    SELECT FROM pg_stat_activity WHERE datname = current_database()
+                        AND application_name = 'reprise plan' AND wait_event_type = 'Lock'
+                    """
+                )
+                try await other.execute("COMMIT")
+                let plan = try await planned
+                #expect(plan.refusals == [])
+                #expect(plan.homeSchema != "tally__g2")
+            }
+        }
+    }
+
     @Test("a generation that a reader has locked is kept, and no reader waits behind the drop")
     func dropBesideReader() async throws {
         try await withBuiltTally { scene in
