@@ -7,6 +7,9 @@ package struct ProjectionStatus: Sendable {
         package let number: Int
         package let state: GenerationState
         package let homeSchema: String
+        package let liveSchema: String
+        /// Its bytes on disk, indexes included; nil where somebody keeps a table locked.
+        package let bytes: Int64?
         package let position: String?
         package let events: Int?
         package let since: String?
@@ -91,7 +94,7 @@ package struct ProjectionStatus: Sendable {
 extension ReadModelDatabase {
     /// Reads how a projection stands.
     ///
-    /// Changes nothing, needs no lock.
+    /// Changes nothing, and waits for nobody.
     ///
     /// - Returns: Without generations when the bookkeeping is not there yet.
     package func status(of projection: String) async throws -> ProjectionStatus {
@@ -108,10 +111,11 @@ extension ReadModelDatabase {
                 )
             }
             let records = try await Bookkeeping.generations(of: projection, on: connection)
+            let bytes = try await GenerationDisk.bytesIfFree(of: records, on: connection)
             return ProjectionStatus(
                 projection: projection,
-                generations: records.filter { $0.state != .dropped && $0.state != .replaced }
-                    .map { ProjectionStatus.Generation($0) },
+                generations: records.filter(\.hasTables)
+                    .map { ProjectionStatus.Generation($0, bytes: bytes[$0.number]) },
                 position: try await Bookkeeping.checkpoint(of: projection, on: connection)?
                     .position,
                 run: try await runLine(of: projection, on: connection),
@@ -214,7 +218,9 @@ extension ReadModelDatabase {
 }
 
 extension ProjectionStatus.Generation {
-    init(_ record: GenerationRecord) {
+    init(_ record: GenerationRecord, bytes: Int64?) {
+        self.bytes = bytes
+        liveSchema = record.liveSchema
         number = record.number
         state = record.state
         homeSchema = record.homeSchema

@@ -34,6 +34,8 @@ package struct ReadModelPlan: Sendable {
     package let livePosition: String?
     /// The tables, in the order the projection declares them.
     package let tables: [Table]
+    /// Bytes that generations take which are not live, by their numbers.
+    package let heldBytes: [Int: Int64]
     /// Views that would be pointed at the new tables, outermost first, qualified and quoted.
     package let views: [String]
     /// What was looked at, a line each, in the order in which it is told.
@@ -116,6 +118,10 @@ private struct Planning {
         let records =
             try await Bookkeeping.version(on: connection) == 0
             ? [] : try await Bookkeeping.generations(of: projection.name, on: connection)
+        let held = try await GenerationDisk.bytes(
+            of: records.filter { $0.state != .live },
+            on: connection
+        )
         var refusals = projection.complaints
         var live = LiveTables(generation: nil, tables: [], isAdopted: false)
         do {
@@ -176,6 +182,7 @@ private struct Planning {
             adoptsLive: live.isAdopted,
             livePosition: position.checkpoint?.position,
             tables: tables(live: live),
+            heldBytes: held,
             views: findings.views.map(\.name.sql),
             findings: findings.lines,
             cutOverSQL: findings.sql

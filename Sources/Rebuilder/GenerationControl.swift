@@ -53,6 +53,15 @@ package struct GenerationControl: Sendable {
         }
     }
 
+    /// Drops generations by their numbers.
+    ///
+    /// - Throws: ``ReadModelError``.
+    package func prune(generations: [Int]) async throws -> PruneResult {
+        try await database.withRun(of: tables.name, command: "prune", strategy: "none") { run in
+            try await database.prune(run, generations: generations)
+        }
+    }
+
     /// Says how the projection stands.
     ///
     /// Needs no lock.

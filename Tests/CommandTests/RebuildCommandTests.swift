@@ -144,7 +144,8 @@ struct RebuildCommandTests {
             let plan = try object(try await reprise.run("plan shop --json"))
             #expect(
                 Set(plan.keys) == [
-                    "adoptsLive", "bucketWidthMs", "buckets", "events", "expected", "findings",
+                    "adoptsLive", "bucketWidthMs", "buckets", "disk", "events", "expected",
+                    "findings",
                     "from",
                     "generation", "homeSchema", "projection", "strategy", "tables", "to", "types",
                 ]
@@ -188,7 +189,7 @@ struct RebuildCommandTests {
             )
             #expect(stored as? NSDictionary == move as NSDictionary)
             let prune = try object(try await reprise.run("prune shop --json"))
-            #expect(Set(prune.keys) == ["dropped", "postponed", "projection"])
+            #expect(Set(prune.keys) == ["dropped", "kept", "postponed", "projection"])
             #expect(try array(try await reprise.run("plan --json")).count == 3)
             #expect(try array(try await reprise.run("status --json")).count == 3)
         }

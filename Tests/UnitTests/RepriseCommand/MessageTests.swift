@@ -174,7 +174,7 @@ struct MessageTests {
             CommandError.unknownProjection(name: "a", nearest: nil, known: ["shop"]),
             .unclearProjections(known: ["shop"]), .badSetting(source: "--keep", reason: "is odd"),
             .badSettingsFile(path: "f", reason: "is odd"), .planRefused(projections: ["shop"]),
-            .noCutOverSQL(projection: "shop"), .ledgerUnsound(path: "f", findings: 1),
+            .noCutOverSQL(projection: "shop"), .consentMissing(command: "reset"), .ledgerUnsound(path: "f", findings: 1),
         ]
     )
     func threeLines(error: CommandError) {
