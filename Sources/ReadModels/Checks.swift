@@ -15,14 +15,13 @@ package struct RowGuards: Sendable {
         self.allowsEmpty = allowsEmpty
     }
 
-    /// Compares the new row counts with those of the live tables.
+    /// Compares the row counts of a truncate with those of the live tables.
     ///
-    /// - Throws: ``ReadModelError/checkFailed(projection:generation:reasons:)``.
+    /// - Throws: ``ReadModelError/reloadFailsCheck(projection:reasons:)``.
     func check(
         _ rows: [(name: String, count: Int)],
         against live: LiveTables,
         projection: String,
-        generation: Int,
         on connection: PostgresConnection
     ) async throws {
         var reasons: [String] = []
@@ -36,11 +35,7 @@ package struct RowGuards: Sendable {
             if let complaint { reasons.append(complaint) }
         }
         guard reasons.isEmpty else {
-            throw ReadModelError.checkFailed(
-                projection: projection,
-                generation: generation,
-                reasons: reasons
-            )
+            throw ReadModelError.reloadFailsCheck(projection: projection, reasons: reasons)
         }
     }
 
@@ -79,13 +74,12 @@ package struct RowGuards: Sendable {
 struct SQLChecks: Sendable {
     let text: String
 
-    /// Runs them in the open transaction, read-only.
+    /// Runs them in the open transaction of a truncate, read-only.
     ///
-    /// - Throws: ``ReadModelError/checkFailed(projection:generation:reasons:)`` with the number of
+    /// - Throws: ``ReadModelError/reloadFailsCheck(projection:reasons:)`` with the number of
     ///   the query and its columns; never a value.
     func run(
         projection: String,
-        generation: Int,
         searchPath: [String],
         on connection: PostgresConnection
     ) async throws {
@@ -95,11 +89,7 @@ struct SQLChecks: Sendable {
             on: connection
         )
         guard reasons.isEmpty else {
-            throw ReadModelError.checkFailed(
-                projection: projection,
-                generation: generation,
-                reasons: reasons
-            )
+            throw ReadModelError.reloadFailsCheck(projection: projection, reasons: reasons)
         }
     }
 

@@ -51,6 +51,9 @@ enum GenerationDisk {
 }
 
 extension GenerationRecord {
+    /// Whether readers see another one, or none.
+    var isNotLive: Bool { state != .live }
+
     /// Whether its tables are there.
     var hasTables: Bool { state != .dropped && state != .replaced }
 }

@@ -41,6 +41,7 @@ enum GenerationDrop {
     ///   - generation: Whose tables.
     ///   - place: The schema in which all of them must be.
     ///   - connection: Where to drop them, outside of a transaction.
+    /// - Throws: As ``drop(_:on:)``.
     private static func dropTables(
         of generation: GenerationRecord,
         in place: UInt32?,

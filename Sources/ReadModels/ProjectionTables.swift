@@ -14,6 +14,8 @@ package struct ProjectionTables: Sendable {
     package let checks: String?
     /// The tables for readers, empty, in the order the projection declares them.
     package let tables: [any LoadableTable]
+    /// Names of its working tables.
+    private let workingTables: [String]
 
     /// Takes what a projection type declares.
     package init(_ projection: any Projection.Type) {
@@ -21,7 +23,9 @@ package struct ProjectionTables: Sendable {
         schema = projection.schema
         setup = projection.setup
         checks = projection.checks
-        tables = projection.makeFold().tables
+        let fold = projection.makeFold()
+        tables = fold.tables
+        workingTables = fold.workingTables.map(\.name)
     }
 
     /// Why the projection cannot be used at all, whatever the database holds.
@@ -34,7 +38,13 @@ package struct ProjectionTables: Sendable {
             )
         }
         if tables.isEmpty {
-            complaints.append("It declares no table: none of its stored properties is a Table.")
+            complaints.append(
+                workingTables.isEmpty
+                    ? "It declares no table: none of its stored properties is a Table."
+                    : "It declares working tables only, which no reader sees: "
+                        + workingTables.map { "'\($0)'" }.joined(separator: ", ")
+                        + ". What readers are to see is a stored property of the type Table."
+            )
         }
         for (name, twins) in Dictionary(grouping: tables, by: \.name) where twins.count > 1 {
             complaints.append("It declares the table '\(name)' \(twins.count) times.")

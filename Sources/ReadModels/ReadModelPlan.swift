@@ -118,10 +118,7 @@ private struct Planning {
         let records =
             try await Bookkeeping.version(on: connection) == 0
             ? [] : try await Bookkeeping.generations(of: projection.name, on: connection)
-        let held = try await GenerationDisk.bytes(
-            of: records.filter { $0.state != .live },
-            on: connection
-        )
+        let held = try await GenerationDisk.bytes(of: records.filter(\.isNotLive), on: connection)
         var refusals = projection.complaints
         var live = LiveTables(generation: nil, tables: [], isAdopted: false)
         do {
@@ -164,15 +161,7 @@ private struct Planning {
             if strategy == .swap { findings.lines += homes(of: (number, home), live) }
         }
         findings.lines += position.lines + gone(from: live)
-        if strategy != self.strategy {
-            findings.lines.append(
-                Finding(
-                    .warn,
-                    nil,
-                    "There are no live tables yet, so the first generation is moved in."
-                )
-            )
-        }
+        if strategy != self.strategy { findings.lines.append(Self.movedIn) }
         return ReadModelPlan(
             projection: projection.name,
             strategy: strategy,
@@ -188,6 +177,12 @@ private struct Planning {
             cutOverSQL: findings.sql
         )
     }
+
+    private static let movedIn = Finding(
+        .warn,
+        nil,
+        "There are no live tables yet, so the first generation is moved in."
+    )
 
     /// Tables that were live and are not there any more.
     private func gone(from live: LiveTables) -> [Finding] {

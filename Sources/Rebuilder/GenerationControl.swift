@@ -92,7 +92,11 @@ package struct GenerationControl: Sendable {
             let announced =
                 terms.hooks.isEmpty
                 ? nil : try await announce(kind, generation, terms.patience, run)
-            if let announced { try await self.run(terms.hooks, .before, announced, run) }
+            if let announced, !terms.hooks.commands(.before).isEmpty {
+                let rows = try await database.rowsAtRest(of: announced.generation, run: run)
+                try await self.run(terms.hooks, .before, announced, run)
+                try await database.assertAtRest(rows, run: run)
+            }
             try await run.enter(stage: RebuildStage.cuttingOver.rawValue)
             var result = try await database.cutOver(
                 tables,

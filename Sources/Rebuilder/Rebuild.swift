@@ -695,7 +695,11 @@ extension Rebuild {
     ) async throws {
         let generation = report.generation
         let announced = report.announced(.swap, previous: plan.liveGeneration)
-        try await runHooks(.before, announced, run, clock)
+        if !options.hooks.commands(.before).isEmpty {
+            let rows = try await database.rowsAtRest(of: generation, run: run)
+            try await runHooks(.before, announced, run, clock)
+            try await database.assertAtRest(rows, run: run)
+        }
         try await enter(.cuttingOver, run)
         let result = try await database.cutOver(
             tables,

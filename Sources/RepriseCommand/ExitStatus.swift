@@ -91,7 +91,7 @@ enum ExitStatus: Int32, CaseIterable {
                 .untrustedBookkeeping, .bookkeepingOfAnother, .untrustedEventTriggers,
                 .positionUnreadable, .positionMisfit, .positionUnknown, .positionUnwritten:
                 .refused
-            case .checkFailed: .checkFailed
+            case .checkFailed, .reloadFailsCheck: .checkFailed
             case .unreachable, .refused, .unsuitableServer, .rightMissing, .server, .rowRejected,
                 .otherRows, .outcomeUnknown:
                 .database

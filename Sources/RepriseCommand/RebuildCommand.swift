@@ -298,8 +298,8 @@ private struct WatchedRebuild {
             .cuttingOver where buildsAside:
             Interrupted(
                 state: "The live tables are unchanged.",
-                next: "The new generation is built: run 'reprise rebuild \(name) --resume' to continue "
-                    + "it. Without --resume the next run drops it before it loads another one."
+                next: "The new generation is built: run 'reprise rebuild \(name) --resume' to "
+                    + "continue it. Without --resume the next run drops it before it loads another one."
             )
         default:
             Interrupted(

@@ -184,6 +184,27 @@ struct RebuildGuardTests {
         }
     }
 
+    @Test("after a failed check of a truncate the advice helps, and names no home (M7)")
+    func truncateAdvice() async throws {
+        try await withNotes { scene in
+            try await GivenSQL.$checks.withValue("SELECT id FROM note") {
+                let message = await complaint(of: scene, strategy: .truncate)
+                #expect(!message.contains("home schema"))
+                #expect(message.contains("'reprise rebuild notes --no-swap'"))
+                var options = RebuildOptions()
+                options.swaps = false
+                await #expect(throws: ReadModelError.self) {
+                    _ = try await scene.rebuild(Notes.self, options: options)
+                }
+                let rejected = try await scene.database.query(
+                    "SELECT home_schema FROM reprise.generation WHERE state = 'rejected'"
+                ).first?.string("home_schema")
+                let rows = try await scene.database.count("\(rejected ?? "none").note")
+                #expect(rows == 2)
+            }
+        }
+    }
+
     @Test(
         "the rows of a check are counted on the server (M4)",
         arguments: ["", "SET LOCAL statement_timeout = '5min';"]

@@ -1,5 +1,6 @@
 internal import Ledgers
 internal import Postgres
+internal import ProjectionKit
 internal import ReadModels
 internal import Rebuilder
 internal import TestSupport
@@ -72,6 +73,97 @@ struct SchemaFileTests {
                 let report = try await scene.rebuild(Notes.self)
                 #expect(report.isLive)
             }
+        }
+    }
+
+    @Test(
+        "what a schema.sql makes outside of its tables is refused by the first plan (M5)",
+        arguments: [
+            BadFile(
+                "CREATE FUNCTION public.once() RETURNS integer LANGUAGE sql AS 'SELECT 1'",
+                "function once()"
+            ),
+            BadFile(
+                "CREATE OR REPLACE FUNCTION public.touched() RETURNS trigger LANGUAGE plpgsql AS "
+                    + "'BEGIN RETURN NEW; END'",
+                "function touched()"
+            ),
+            BadFile("CREATE TYPE public.mood AS ENUM ('calm')", "type mood"),
+            BadFile("CREATE DOMAIN public.small AS integer", "type small"),
+            BadFile("CREATE SCHEMA elsewhere", "schema elsewhere"),
+            BadFile("CREATE ROLE made_by_a_schema_file", "role made_by_a_schema_file"),
+            BadFile("CREATE EXTENSION IF NOT EXISTS pg_trgm SCHEMA public", "extension pg_trgm"),
+            BadFile("CREATE COLLATION public.mine (locale = 'C')", "collation mine"),
+            BadFile("CREATE CAST (bigint AS bytea) WITH INOUT", "cast from bigint to bytea"),
+            BadFile("CREATE PUBLICATION everything", "publication everything"),
+            BadFile(
+                "DO $$ BEGIN CREATE TYPE public.mood AS ENUM ('calm'); EXCEPTION WHEN "
+                    + "duplicate_object THEN NULL; END $$",
+                "type mood"
+            ),
+        ]
+    )
+    func unrepeatable(_ file: BadFile) async throws {
+        try await withRebuildScene { scene in
+            try scene.append([Note.event(1)])
+            try await scene.database.execute(
+                """
+                CREATE FUNCTION public.touched() RETURNS trigger LANGUAGE plpgsql AS
+                    'BEGIN RETURN NULL; END'
+                """
+            )
+            let catalogue = try await scene.database.catalogue()
+            try await GivenSQL.$schema.withValue(Self.note + "; " + file.statement) {
+                let plan = try await scene.plan(Notes.self)
+                for part in file.said {
+                    #expect(
+                        plan.refusals.contains { $0.contains(part) && $0.contains("setup.sql") },
+                        "\(plan.refusals)"
+                    )
+                }
+                await #expect(throws: ReadModelError.self) {
+                    _ = try await scene.rebuild(Notes.self)
+                }
+            }
+            #expect(try await scene.database.count("pg_class WHERE relname = 'note'") == 0)
+            #expect(try await scene.strayHomes() == 0)
+            #expect(!catalogue.isEmpty)
+        }
+    }
+
+    @Test("setup.sql runs before every build, and what it makes is not schema.sql's (M5)")
+    func setupEveryTime() async throws {
+        let setup = """
+            CREATE TABLE IF NOT EXISTS public.times (id bigint GENERATED ALWAYS AS IDENTITY);
+            INSERT INTO public.times DEFAULT VALUES;
+            CREATE OR REPLACE FUNCTION public.fresh() RETURNS integer LANGUAGE sql AS 'SELECT 1'
+            """
+        try await withRebuildScene { scene in
+            try scene.append([Note.event(1)])
+            try await GivenSQL.$schema.withValue(Self.note) {
+                try await GivenSQL.$setup.withValue(setup) {
+                    for times in 1...2 as ClosedRange<Int64> {
+                        let plan = try await scene.plan(Notes.self)
+                        #expect(plan.refusals == [])
+                        _ = try await scene.rebuild(Notes.self)
+                        let kept = try await scene.database.count("public.times")
+                        #expect(kept == times)
+                    }
+                }
+            }
+        }
+    }
+
+    @Test("a projection with working tables only is told what they are (M5)")
+    func workingTablesOnly() async throws {
+        try await withRebuildScene { scene in
+            let plan = try await scene.plan(Unseen.self)
+            #expect(
+                plan.refusals.contains {
+                    $0.hasPrefix("It declares working tables only, which no reader sees: 'note'.")
+                },
+                "\(plan.refusals)"
+            )
         }
     }
 
@@ -371,4 +463,13 @@ struct BadFile: Sendable, CustomTestStringConvertible {
     }
 
     var testDescription: String { statement }
+}
+
+/// Shows its readers nothing.
+private struct Unseen: Projection {
+    static let name = "unseen"
+    static let schema: String? = nil
+    var rows = WorkingTable<Note>()
+
+    mutating func reduce(_ event: borrowing Event) throws {}
 }
