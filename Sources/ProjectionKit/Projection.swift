@@ -20,8 +20,11 @@ public protocol Projection: Sendable {
     /// names. Nil clones the live tables instead.
     static var schema: String? { get }
 
-    /// The text of `setup.sql`: types, functions and extensions the tables need, idempotent, run in
-    /// the live schema before the first build. Nil when there is none.
+    /// The text of `setup.sql`: types, functions and extensions the tables need, run in the live schema.
+    ///
+    /// Every rebuild runs it before it plans, and keeps what it does. Every plan runs it as well, a
+    /// rebuild's own included, and undoes it. So it has to be repeatable (`IF NOT EXISTS`,
+    /// `OR REPLACE`). It may change no table of a generation or of the bookkeeping. Nil when there is none.
     static var setup: String? { get }
 
     /// The text of `checks.sql`: queries over the new generation, unqualified names; one that

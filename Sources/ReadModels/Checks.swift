@@ -15,14 +15,13 @@ package struct RowGuards: Sendable {
         self.allowsEmpty = allowsEmpty
     }
 
-    /// Compares the new row counts with those of the live tables.
+    /// Compares the row counts of a truncate with those of the live tables.
     ///
-    /// - Throws: ``ReadModelError/checkFailed(projection:generation:reasons:)``.
+    /// - Throws: ``ReadModelError/reloadFailsCheck(projection:reasons:)``.
     func check(
         _ rows: [(name: String, count: Int)],
         against live: LiveTables,
         projection: String,
-        generation: Int,
         on connection: PostgresConnection
     ) async throws {
         var reasons: [String] = []
@@ -36,11 +35,7 @@ package struct RowGuards: Sendable {
             if let complaint { reasons.append(complaint) }
         }
         guard reasons.isEmpty else {
-            throw ReadModelError.checkFailed(
-                projection: projection,
-                generation: generation,
-                reasons: reasons
-            )
+            throw ReadModelError.reloadFailsCheck(projection: projection, reasons: reasons)
         }
     }
 
@@ -79,13 +74,12 @@ package struct RowGuards: Sendable {
 struct SQLChecks: Sendable {
     let text: String
 
-    /// Runs them in the open transaction, read-only.
+    /// Runs them in the open transaction of a truncate, read-only.
     ///
-    /// - Throws: ``ReadModelError/checkFailed(projection:generation:reasons:)`` with the number of
+    /// - Throws: ``ReadModelError/reloadFailsCheck(projection:reasons:)`` with the number of
     ///   the query and its columns; never a value.
     func run(
         projection: String,
-        generation: Int,
         searchPath: [String],
         on connection: PostgresConnection
     ) async throws {
@@ -95,11 +89,7 @@ struct SQLChecks: Sendable {
             on: connection
         )
         guard reasons.isEmpty else {
-            throw ReadModelError.checkFailed(
-                projection: projection,
-                generation: generation,
-                reasons: reasons
-            )
+            throw ReadModelError.reloadFailsCheck(projection: projection, reasons: reasons)
         }
     }
 
@@ -129,15 +119,12 @@ struct SQLChecks: Sendable {
         try await connection.setSearchPath(searchPath)
         var reasons: [String] = []
         do {
-            let results = try await SQLFile(name: "checks.sql", text: text).run(
-                for: projection,
-                on: connection
-            )
-            for (index, result) in results.enumerated() where !result.rows.isEmpty {
-                let columns = result.columns.joined(separator: ", ")
+            for (index, statement) in try statements(for: projection).enumerated() {
+                let (rows, columns) = try await answer(to: statement, projection, on: connection)
+                guard rows > 0 else { continue }
                 reasons.append(
-                    "query \(index + first) of checks.sql returns \(result.rows.count) rows "
-                        + "(\(columns))"
+                    "query \(index + first) of checks.sql returns \(rows) rows "
+                        + "(\(columns.joined(separator: ", ")))"
                 )
             }
         } catch ReadModelError.refusedByPlan(_, let complaints) {
@@ -146,6 +133,32 @@ struct SQLChecks: Sendable {
         // Read-only ends with the savepoint.
         try await connection.execute("ROLLBACK TO checks")
         return reasons
+    }
+
+    /// - Throws: ``ReadModelError/refusedByPlan(projection:reasons:)`` for one that ends the transaction.
+    private func statements(for projection: String) throws -> [SQLFile.Statement] {
+        let file = SQLFile(name: "checks.sql", text: text)
+        if let complaint = file.transactionComplaint {
+            throw ReadModelError.refusedByPlan(projection: projection, reasons: [complaint])
+        }
+        return file.statements
+    }
+
+    /// Runs one, and has its rows counted on the server: a check that goes wrong can have as many as the
+    /// table.
+    private func answer(
+        to statement: SQLFile.Statement,
+        _ projection: String,
+        on connection: PostgresConnection
+    ) async throws -> (rows: Int, columns: [String]) {
+        func run(_ sql: String) async throws -> QueryResult? {
+            try await SQLFile(name: "checks.sql", text: sql).run(for: projection, on: connection)
+                .first
+        }
+        let result = try await run(statement.counting)
+        guard statement.isQuery else { return (result?.rows.count ?? 0, result?.columns ?? []) }
+        let rows = Int(try result?.first?.int("count") ?? 0)
+        return (rows, rows > 0 ? try await run(statement.columns)?.columns ?? [] : [])
     }
 
     /// Runs them as the owner of tables on whose indexes the owner's own functions are, and leaves no
@@ -247,7 +260,7 @@ struct SQLChecks: Sendable {
         try await connection.setSearchPath(searchPath)
         var complaints: [String] = []
         do {
-            _ = try await connection.executeEach(text)
+            for statement in file.statements { try await connection.execute(statement.counting) }
         } catch let error as ServerError {
             let kind = error.sqlState.prefix(2)
             if ["0A", "25", "2D", "42"].contains(kind) {

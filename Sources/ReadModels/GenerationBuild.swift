@@ -16,9 +16,10 @@ package struct BuiltGeneration: Sendable {
 }
 
 extension ReadModelDatabase {
-    /// Runs the projection's `setup.sql` in the live schema.
+    /// Runs the projection's `setup.sql` in the live schema, and keeps what it does.
     ///
-    /// - Throws: ``ReadModelError/refusedByPlan(projection:reasons:)`` with the server's complaint.
+    /// - Throws: ``ReadModelError/refusedByPlan(projection:reasons:)`` with the server's complaint, or
+    ///   with the tables that the file may not change.
     package func setUp(_ projection: ProjectionTables) async throws {
         guard projection.setup != nil else { return }
         try await withConnection(as: "setup", doing: "running setup.sql") { connection in
@@ -41,11 +42,12 @@ extension ReadModelDatabase {
                 reasons: ["setup.sql runs in the schema '\(liveSchema)', where \(reason)"]
             )
         }
-        try await connection.setSearchPath([liveSchema])
-        try await SQLFile(name: "setup.sql", text: setup).run(
-            for: projection.name,
-            on: connection
-        )
+        try await SetupFile(
+            text: setup,
+            projection: projection.name,
+            liveSchema: liveSchema,
+            declared: projection.tables.map(\.name)
+        ).run(on: connection)
     }
 
     /// Builds a generation in its home schema from folded tables.

@@ -16,14 +16,45 @@ enum GenerationDrop {
         on connection: PostgresConnection
     ) async throws {
         precondition(generation.state != .live, "a live generation cannot be dropped")
+        try await dropTables(of: generation, in: generation.homeSchemaOID, on: connection)
+    }
+
+    /// Drops the tables of the live generation, because somebody has said so.
+    ///
+    /// - Throws: As ``drop(_:on:)``.
+    private static func dropLive(
+        _ generation: GenerationRecord,
+        on connection: PostgresConnection
+    ) async throws {
+        let schema = try await connection.query(
+            "SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1",
+            [.text(generation.liveSchema)]
+        ).first
+        try await dropTables(
+            of: generation,
+            in: try schema.map { UInt32(try $0.int("oid")) },
+            on: connection
+        )
+    }
+
+    /// - Parameters:
+    ///   - generation: Whose tables.
+    ///   - place: The schema in which all of them must be.
+    ///   - connection: Where to drop them, outside of a transaction.
+    /// - Throws: As ``drop(_:on:)``.
+    private static func dropTables(
+        of generation: GenerationRecord,
+        in place: UInt32?,
+        on connection: PostgresConnection
+    ) async throws {
         try await connection.withTransaction { connection in
             // A foreign key to a table of others is dropped with an exclusive lock on that table:
             // its readers wait behind this session, and not for longer than behind a cut-over.
             try await connection.execute("SET LOCAL lock_timeout = '400ms'")
             try await EventTriggerTrust.assert(on: connection)
-            let relations = try await relationsAtHome(generation, on: connection)
+            let relations = try await relations(of: generation, in: place, on: connection)
             try await assertRecorded(generation, on: connection)
-            let others = try await companions(of: generation, on: connection)
+            let others = try await companions(of: generation, in: place, on: connection)
             guard others.isEmpty else { throw Kept(reason: others.joined(separator: ", ")) }
             for (noun, names) in relations where noun == "TABLE" && !names.isEmpty {
                 // A reader that asks with NOWAIT, as pg_dump does, would fail behind a lock that waits.
@@ -54,8 +85,24 @@ enum GenerationDrop {
         _ generation: GenerationRecord,
         on connection: PostgresConnection
     ) async throws -> String? {
+        try await reasonNot(to: drop, generation, on: connection)
+    }
+
+    /// The same of the live generation, whose tables readers lose.
+    static func dropLiveIfFree(
+        _ generation: GenerationRecord,
+        on connection: PostgresConnection
+    ) async throws -> String? {
+        try await reasonNot(to: dropLive, generation, on: connection)
+    }
+
+    private static func reasonNot(
+        to drop: (GenerationRecord, PostgresConnection) async throws -> Void,
+        _ generation: GenerationRecord,
+        on connection: PostgresConnection
+    ) async throws -> String? {
         do {
-            try await drop(generation, on: connection)
+            try await drop(generation, connection)
             return nil
         } catch let kept as Kept {
             return kept.reason
@@ -99,9 +146,10 @@ enum GenerationDrop {
     /// home schema.
     private static func companions(
         of generation: GenerationRecord,
+        in place: UInt32?,
         on connection: PostgresConnection
     ) async throws -> [String] {
-        guard let home = generation.homeSchemaOID else { return [] }
+        guard let home = place else { return [] }
         try await connection.setSearchPath([])
         return try await connection.query(
             """
@@ -140,8 +188,9 @@ enum GenerationDrop {
     }
 
     /// Materialized views first: they read the tables.
-    private static func relationsAtHome(
-        _ generation: GenerationRecord,
+    private static func relations(
+        of generation: GenerationRecord,
+        in place: UInt32?,
         on connection: PostgresConnection
     ) async throws -> [(noun: String, names: [QualifiedName])] {
         let result = try await connection.query(
@@ -156,15 +205,16 @@ enum GenerationDrop {
         let views = try result.rows.filter { try $0.string("relkind") == "m" }
         let tables = try result.rows.filter { try $0.string("relkind") != "m" }
         return [
-            ("MATERIALIZED VIEW", try names(of: views, in: generation)),
-            ("TABLE", try names(of: tables, in: generation)),
+            ("MATERIALIZED VIEW", try names(of: views, in: place, generation)),
+            ("TABLE", try names(of: tables, in: place, generation)),
         ]
     }
 
-    /// Their names, once it is sure that they are where a generation that is not live has them.
+    /// Their names, once it is sure that they are where the generation has them.
     private static func names(
         of rows: [QueryRow],
-        in generation: GenerationRecord
+        in place: UInt32?,
+        _ generation: GenerationRecord
     ) throws -> [QualifiedName] {
         try rows.map { row in
             let name = QualifiedName(
@@ -172,15 +222,17 @@ enum GenerationDrop {
                 name: try row.string("relname")
             )
             guard
-                let home = generation.homeSchemaOID,
-                try row.int("relnamespace") == Int64(home),
-                name.schema != generation.liveSchema
+                let place,
+                try row.int("relnamespace") == Int64(place),
+                (name.schema == generation.liveSchema) == (generation.state == .live)
             else {
                 throw ReadModelError.changedMeanwhile(
                     projection: generation.projection,
                     reason: "generation \(generation.number) is recorded as "
                         + "\(generation.state.rawValue), and its table \(name.sql) is not in "
-                        + "\(generation.homeSchema); it was not dropped"
+                        + (generation.state == .live
+                            ? generation.liveSchema : generation.homeSchema)
+                        + "; it was not dropped"
                 )
             }
             return name
@@ -209,6 +261,29 @@ struct Leftovers {
 }
 
 extension ReadModelDatabase {
+    /// Drops what earlier rebuilds have built and nobody swapped in, before the run builds anew: a job
+    /// that tries again and again would fill the disk with copies.
+    ///
+    /// One that something depends on stays.
+    ///
+    /// - Returns: What was dropped.
+    /// - Throws: ``ReadModelError``.
+    package func dropUnswapped(_ run: Run) async throws -> [Int] {
+        try await withConnection(as: "discard", doing: "dropping generations never swapped in") {
+            connection in
+            var dropped: [Int] = []
+            for generation in try await Bookkeeping.generations(
+                of: run.projection,
+                on: connection
+            )
+            where generation.state == .ready {
+                let reason = try await GenerationDrop.dropIfFree(generation, on: connection)
+                if reason == nil { dropped.append(generation.number) }
+            }
+            return dropped.sorted()
+        }
+    }
+
     /// Drops a generation that the run has built and that is not to go live.
     ///
     /// One that something depends on stays, rejected; the next run tries again.

@@ -22,7 +22,7 @@ package enum ProgramIdentity {
 
 extension ReadModelDatabase {
     /// Whose reducer works here: the version that the projection declares, or the program.
-    func identity(of projection: ProjectionTables) -> String? {
+    package func identity(of projection: ProjectionTables) -> String? {
         projection.version.map { "version \($0)" } ?? program
     }
 }

@@ -7,6 +7,9 @@ package struct ProjectionStatus: Sendable {
         package let number: Int
         package let state: GenerationState
         package let homeSchema: String
+        package let liveSchema: String
+        /// Its bytes on disk, indexes included; nil where somebody keeps a table locked.
+        package let bytes: Int64?
         package let position: String?
         package let events: Int?
         package let since: String?
@@ -93,12 +96,17 @@ package struct ProjectionStatus: Sendable {
 extension ReadModelDatabase {
     /// Reads how a projection stands.
     ///
-    /// Changes nothing, needs no lock.
+    /// Changes nothing, and waits for nobody.
     ///
+    /// - Parameters:
+    ///   - projection: Its name; it need not be one that the program knows.
+    ///   - identity: The program or version that would continue its rows; nil for none.
     /// - Returns: Without generations when the bookkeeping is not there yet.
-    package func status(of tables: ProjectionTables) async throws -> ProjectionStatus {
-        let projection = tables.name
-        return try await withConnection(as: "status", doing: "reading the status") { connection in
+    package func status(
+        of projection: String,
+        continuedBy identity: String? = nil
+    ) async throws -> ProjectionStatus {
+        try await withConnection(as: "status", doing: "reading the status") { connection in
             try await Bookkeeping.bringUpToDate(forReader: true, on: connection)
             guard try await Bookkeeping.version(on: connection) > 0 else {
                 return ProjectionStatus(
@@ -112,16 +120,22 @@ extension ReadModelDatabase {
                 )
             }
             let records = try await Bookkeeping.generations(of: projection, on: connection)
+            let bytes = try await GenerationDisk.bytesIfFree(of: records, on: connection)
             return ProjectionStatus(
                 projection: projection,
-                generations: records.filter { $0.state != .dropped && $0.state != .replaced }
-                    .map { ProjectionStatus.Generation($0) },
+                generations: records.filter(\.hasTables)
+                    .map { ProjectionStatus.Generation($0, bytes: bytes[$0.number]) },
                 position: try await Bookkeeping.checkpoint(of: projection, on: connection)?
                     .position,
                 run: try await runLine(of: projection, on: connection),
                 lastSwap: try await swapLine(of: projection, on: connection),
                 follower: try await followerLine(of: projection, on: connection),
-                isOfOtherProgram: try await isOfOtherProgram(tables, records, on: connection)
+                isOfOtherProgram: try await isOf(
+                    anotherThan: identity,
+                    projection,
+                    records,
+                    on: connection
+                )
             )
         }
     }
@@ -158,12 +172,15 @@ extension ReadModelDatabase {
     }
 
     /// An older version of the bookkeeping does not say it.
-    private func isOfOtherProgram(
-        _ projection: ProjectionTables,
+    private func isOf(
+        anotherThan identity: String?,
+        _ projection: String,
         _ records: [GenerationRecord],
         on connection: PostgresConnection
     ) async throws -> Bool {
-        guard let live = records.first(where: { $0.state == .live })?.number else { return false }
+        guard let identity, let live = records.first(where: { $0.state == .live })?.number else {
+            return false
+        }
         let found = try await connection.query(
             """
             SELECT coalesce(pg_catalog.to_jsonb(c) ->> 'program',
@@ -171,10 +188,10 @@ extension ReadModelDatabase {
             FROM reprise.generation AS g LEFT JOIN reprise.checkpoint AS c USING (projection, generation)
             WHERE projection = $1 AND generation = $2
             """,
-            [.text(projection.name), .int(Int64(live))]
+            [.text(projection), .int(Int64(live))]
         ).first
         guard let program = found?["program"] else { return false }
-        return program != identity(of: projection)
+        return program != identity
     }
 
     private func followerLine(
@@ -239,7 +256,9 @@ extension ReadModelDatabase {
 }
 
 extension ProjectionStatus.Generation {
-    init(_ record: GenerationRecord) {
+    init(_ record: GenerationRecord, bytes: Int64?) {
+        self.bytes = bytes
+        liveSchema = record.liveSchema
         number = record.number
         state = record.state
         homeSchema = record.homeSchema

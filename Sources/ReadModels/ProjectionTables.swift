@@ -16,6 +16,8 @@ package struct ProjectionTables: Sendable {
     package let version: Int?
     /// The tables for readers, empty, in the order the projection declares them.
     package let tables: [any LoadableTable]
+    /// Names of its working tables.
+    private let workingTables: [String]
 
     /// Takes what a projection type declares.
     package init(_ projection: any Projection.Type) {
@@ -24,7 +26,9 @@ package struct ProjectionTables: Sendable {
         setup = projection.setup
         checks = projection.checks
         version = projection.version
-        tables = projection.makeFold().tables
+        let fold = projection.makeFold()
+        tables = fold.tables
+        workingTables = fold.workingTables.map(\.name)
     }
 
     /// Why the projection cannot be used at all, whatever the database holds.
@@ -37,7 +41,13 @@ package struct ProjectionTables: Sendable {
             )
         }
         if tables.isEmpty {
-            complaints.append("It declares no table: none of its stored properties is a Table.")
+            complaints.append(
+                workingTables.isEmpty
+                    ? "It declares no table: none of its stored properties is a Table."
+                    : "It declares working tables only, which no reader sees: "
+                        + workingTables.map { "'\($0)'" }.joined(separator: ", ")
+                        + ". What readers are to see is a stored property of the type Table."
+            )
         }
         for (name, twins) in Dictionary(grouping: tables, by: \.name) where twins.count > 1 {
             complaints.append("It declares the table '\(name)' \(twins.count) times.")

@@ -31,6 +31,8 @@ package enum ReadModelError: Error, Equatable, Sendable {
     case otherRows(projection: String, table: String, reason: String)
     /// The new generation does not pass a check.
     case checkFailed(projection: String, generation: Int, reasons: [String])
+    /// New rows that were to replace the live ones in place do not pass a check; nothing of them is kept.
+    case reloadFailsCheck(projection: String, reasons: [String])
     /// Other sessions hold locks on the live tables past the patience.
     case cutOverBlocked(
         projection: String,
@@ -186,6 +188,15 @@ extension ReadModelError: CustomStringConvertible {
                 "Generation \(generation) of '\(projection)' does not pass:\n" + Self.list(reasons),
                 Self.unchanged,
                 "Look at it in its home schema, fix the cause and rebuild"
+                    + (reasons.contains { $0.contains("(--") }
+                        ? ", or allow it with the option that is named." : ".")
+            )
+        case .reloadFailsCheck(let projection, let reasons):
+            (
+                "The new rows of '\(projection)' do not pass:\n" + Self.list(reasons),
+                Self.unchanged,
+                "A truncate keeps nothing of them. To look at them, run 'reprise rebuild \(projection) "
+                    + "--no-swap', which leaves them in a schema of their own. Fix the cause and rebuild"
                     + (reasons.contains { $0.contains("(--") }
                         ? ", or allow it with the option that is named." : ".")
             )

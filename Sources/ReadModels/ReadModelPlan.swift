@@ -36,6 +36,8 @@ package struct ReadModelPlan: Sendable {
     package let liveProvenance: Provenance?
     /// The tables, in the order the projection declares them.
     package let tables: [Table]
+    /// Bytes that generations take which are not live, by their numbers.
+    package let heldBytes: [Int: Int64]
     /// Views that would be pointed at the new tables, outermost first, qualified and quoted.
     package let views: [String]
     /// What was looked at, a line each, in the order in which it is told.
@@ -132,6 +134,7 @@ private struct Planning {
         let records =
             try await Bookkeeping.version(on: connection) == 0
             ? [] : try await Bookkeeping.generations(of: projection.name, on: connection)
+        let held = try await GenerationDisk.bytes(of: records.filter(\.isNotLive), on: connection)
         var refusals = projection.complaints
         var live = LiveTables(generation: nil, tables: [], isAdopted: false)
         do {
@@ -174,15 +177,7 @@ private struct Planning {
             if strategy == .swap { findings.lines += homes(of: (number, home), live) }
         }
         findings.lines += position.lines + gone(from: live)
-        if strategy != self.strategy {
-            findings.lines.append(
-                Finding(
-                    .warn,
-                    nil,
-                    "There are no live tables yet, so the first generation is moved in."
-                )
-            )
-        }
+        if strategy != self.strategy { findings.lines.append(Self.movedIn) }
         return ReadModelPlan(
             projection: projection.name,
             strategy: strategy,
@@ -193,6 +188,7 @@ private struct Planning {
             livePosition: position.checkpoint?.position,
             liveProvenance: try await provenance(of: live, records, on: connection),
             tables: tables(live: live),
+            heldBytes: held,
             views: findings.views.map(\.name.sql),
             findings: findings.lines,
             cutOverSQL: findings.sql
@@ -215,6 +211,12 @@ private struct Planning {
             on: connection
         )
     }
+
+    private static let movedIn = Finding(
+        .warn,
+        nil,
+        "There are no live tables yet, so the first generation is moved in."
+    )
 
     /// Tables that were live and are not there any more.
     private func gone(from live: LiveTables) -> [Finding] {

@@ -4,6 +4,30 @@ import Postgres
 struct RelationLocks: Sendable {
     /// The schema whose relations do not count.
     let besides: String
+    /// The modes that count.
+    let modes: [String]
+
+    init(besides: String, modes: [String] = RelationLocks.making) {
+        self.besides = besides
+        self.modes = modes
+    }
+
+    /// What is taken by a change of rows or of a definition.
+    ///
+    /// SHARE ROW EXCLUSIVE is not among them: a foreign key takes it on the other table.
+    private static let making = [
+        "RowExclusiveLock", "ShareUpdateExclusiveLock", "ShareLock", "ExclusiveLock",
+        "AccessExclusiveLock",
+    ]
+
+    /// The same for tables that are only to be looked at: a trigger or a key on them counts.
+    ///
+    /// SHARE is not among them: a constraint of a domain takes it on every table that has a column of the
+    /// domain, and what an index is made of is seen by the index's own lock.
+    static let changing = [
+        "RowExclusiveLock", "ShareUpdateExclusiveLock", "ShareRowExclusiveLock", "ExclusiveLock",
+        "AccessExclusiveLock",
+    ]
 
     struct Lock: Hashable {
         let relation: Int64
@@ -47,8 +71,6 @@ struct RelationLocks: Sendable {
 
     /// Locks of this session that a change of rows or of a definition leaves until the transaction
     /// ends.
-    ///
-    /// SHARE ROW EXCLUSIVE is not among them: a foreign key takes it on the other table.
     func strong(on connection: PostgresConnection) async throws -> Set<Lock> {
         let result = try await connection.query(
             """
@@ -58,11 +80,10 @@ struct RelationLocks: Sendable {
             FROM pg_catalog.pg_locks AS l
             LEFT JOIN pg_catalog.pg_class AS c ON c.oid = l.relation
             LEFT JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-            WHERE l.pid = pg_catalog.pg_backend_pid() AND l.locktype = 'relation' AND l.mode IN (
-                'RowExclusiveLock', 'ShareUpdateExclusiveLock', 'ShareLock', 'ExclusiveLock',
-                'AccessExclusiveLock')
+            WHERE l.pid = pg_catalog.pg_backend_pid() AND l.locktype = 'relation'
+                AND l.mode = ANY ($2::pg_catalog.text[])
             """,
-            [.text(besides)]
+            [.text(besides), .texts(modes)]
         )
         return Set(
             try result.rows.map {

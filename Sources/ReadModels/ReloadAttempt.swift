@@ -212,7 +212,6 @@ struct ReloadAttempt: Sendable {
         if let checks = projection.checks {
             try await SQLChecks(text: checks).run(
                 projection: projection.name,
-                generation: fence.nextGeneration,
                 searchPath: [reload.database.liveSchema],
                 on: connection
             )

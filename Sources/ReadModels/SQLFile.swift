@@ -43,14 +43,31 @@ struct SQLFile: Sendable {
     /// SQLSTATE of an enum's value that is used in the transaction that adds it.
     static let newEnumValue = "55P04"
 
-    /// The statements, where each is a query that stands by itself, so that they may run in any order
-    /// and on any connection; nil when one of them is something else, such as SET LOCAL.
-    var queries: [String]? {
+    /// A statement of the file.
+    struct Statement {
+        let text: String
+        /// Whether it is a query that can stand inside another one.
+        let isQuery: Bool
+
+        /// The query that counts its rows, or the statement itself.
+        var counting: String {
+            isQuery ? "SELECT pg_catalog.count(*) AS count FROM (\(text)\n) AS q" : text
+        }
+
+        /// The query that has its columns and no row.
+        var columns: String { "SELECT * FROM (\(text)\n) AS q LIMIT 0" }
+    }
+
+    /// The statements, parted by semicolons; a function's body in SQL syntax is taken for several.
+    var statements: [Statement] {
         var scanner = SQLScanner(text)
-        var queries: [String] = []
+        var statements: [Statement] = []
         var begin: String.Index?
+        var isQuery = false
         func end(at index: String.Index) {
-            if let begin { queries.append(String(text[begin..<index])) }
+            if let begin {
+                statements.append(Statement(text: String(text[begin..<index]), isQuery: isQuery))
+            }
             begin = nil
         }
         while let token = scanner.next() {
@@ -58,12 +75,21 @@ struct SQLFile: Sendable {
                 end(at: scanner.lastBegin)
             } else if begin == nil {
                 begin = scanner.lastBegin
-                guard case .word(let word) = token, SQLFile.queryWords.contains(word.lowercased())
-                else { return nil }
+                isQuery =
+                    if case .word(let word) = token {
+                        SQLFile.queryWords.contains(word.lowercased())
+                    } else { false }
             }
         }
         end(at: text.endIndex)
-        return queries
+        return statements
+    }
+
+    /// The statements, where each is a query that stands by itself, so that they may run in any order
+    /// and on any connection; nil when one of them is something else, such as SET LOCAL.
+    var queries: [String]? {
+        let statements = statements
+        return statements.allSatisfy(\.isQuery) ? statements.map(\.text) : nil
     }
 
     /// What a query begins with; one in parentheses is not worth telling from other things.

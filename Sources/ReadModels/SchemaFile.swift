@@ -33,6 +33,7 @@ struct SchemaFile: Sendable {
                 } ?? []
             )
         }
+        let others = try await made.objects(on: connection)
         try await runText(on: connection)
         let locks = try await traces.strong(on: connection).subtracting(known)
         let outside = try await traces.relationsOutside(among: locks, on: connection)
@@ -47,12 +48,30 @@ struct SchemaFile: Sendable {
             "schema.sql makes \($0); it may hold tables only. What the tables need belongs into "
                 + "setup.sql."
         }
+        // What event triggers make elsewhere is theirs.
+        if triggers.isEmpty {
+            let new = try await made.objects(on: connection).subtracting(others)
+            reasons += try await made.names(of: new, on: connection).map {
+                "schema.sql makes or changes \($0), outside of its tables, and every rebuild would do so "
+                    + "again. What the tables need belongs into setup.sql, which can be repeated."
+            }
+        }
         let (own, given) = try await marks(besides: triggers, on: connection)
         reasons += own.map {
             "schema.sql\(alternative(triggers)) makes \($0). Put it onto the live table: a swap "
                 + "carries it over to the new one."
         }
-        reasons += try await objects(Self.unloggedQuery, on: connection).map {
+        reasons += try await unfitTables(on: connection)
+        reasons += try await takenNames(on: connection)
+        guard reasons.isEmpty else {
+            throw ReadModelError.refusedByPlan(projection: projection, reasons: reasons)
+        }
+        return given
+    }
+
+    /// Tables of a kind that cannot go live, and those that have rows.
+    private func unfitTables(on connection: PostgresConnection) async throws -> [String] {
+        var reasons = try await objects(Self.unloggedQuery, on: connection).map {
             "schema.sql makes the unlogged table \($0): a crash of the server would empty it."
         }
         reasons += try await objects(Self.typedQuery, on: connection).map {
@@ -62,14 +81,12 @@ struct SchemaFile: Sendable {
         reasons += try await tablesWithRows(on: connection).map {
             "schema.sql puts rows into '\($0)'; only events make rows."
         }
-        reasons += try await takenNames(on: connection)
-        guard reasons.isEmpty else {
-            throw ReadModelError.refusedByPlan(projection: projection, reasons: reasons)
-        }
-        return given
+        return reasons
     }
 
     private var eventTriggers: EventTriggers { EventTriggers(homeSchema: homeSchema) }
+
+    private var made: ObjectTraces { ObjectTraces(besides: homeSchema) }
 
     private var traces: RelationLocks { RelationLocks(besides: homeSchema) }
 

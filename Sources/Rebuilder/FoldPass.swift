@@ -7,14 +7,16 @@ import Synchronization
 package struct FoldPass: Sendable {
     private let ledger: any Ledger
     private let folds: [any Fold]
+    private let keepsGoing: Bool
     private let progress: FoldProgress
 
     /// What a pass has come to.
     package struct Outcome: Sendable {
         /// What was read before, and in this pass.
         package let tally: BucketTally
-        /// For each fold the event that it refused; nil for one that took all.
-        package let rejections: [EventRejection?]
+        /// For each fold why it is of no use: an ``EventRejection``,
+        /// ``RebuildError/copiesOverlap(projection:table:)``; nil for one that took all.
+        package let failures: [(any Error)?]
     }
 
     /// Batches that go round: the reader can be ahead by that many, and memory is bounded.
@@ -24,11 +26,19 @@ package struct FoldPass: Sendable {
     ///
     /// - Parameters:
     ///   - ledger: What to read.
-    ///   - folds: One at least; the first one leads: when it refuses an event, the pass ends.
+    ///   - folds: One at least.
+    ///   - keepsGoing: Whether the pass goes on until every fold has refused an event; else the first
+    ///     fold leads, and the pass ends when it refuses one.
     ///   - progress: Called on the thread of the first fold after each batch.
-    package init(ledger: any Ledger, folds: [any Fold], progress: @escaping FoldProgress) {
+    package init(
+        ledger: any Ledger,
+        folds: [any Fold],
+        keepsGoing: Bool = false,
+        progress: @escaping FoldProgress
+    ) {
         self.ledger = ledger
         self.folds = folds
+        self.keepsGoing = keepsGoing
         self.progress = progress
     }
 
@@ -42,13 +52,12 @@ package struct FoldPass: Sendable {
     ///   - span: What to fold.
     ///   - tally: What was read before.
     /// - Returns: What the pass has come to.
-    /// - Throws: What the ledger throws, ``RebuildError/copiesOverlap(projection:table:)``,
-    ///   `CancellationError`.
+    /// - Throws: What the ledger throws, `CancellationError`.
     package func run(over span: PositionSpan, adding tally: BucketTally) async throws -> Outcome {
         try await onThread { checkCancellation in
             var tally = tally
             let before = tally.events
-            let refusals = Refusals(folds: folds.count)
+            let refusals = Refusals(folds: folds.count, endsWithAll: keepsGoing)
             let drains = folds.enumerated().flatMap { index, fold in
                 fold.copies.map { CopyDrain(copy: $0, fold: index, refusals: refusals) }
             }
@@ -70,22 +79,23 @@ package struct FoldPass: Sendable {
                         progress(tally.events - before, batch.share, bucketStart)
                     }
                 )
-            } catch is LeaderRefused {
+            } catch is NoFoldLeft {
                 // What was refused is in the outcome.
             }
-            let rejections = folds.indices.map { refusals.rejection(of: $0) }
-            for (fold, rejection) in zip(folds, rejections) where rejection == nil {
-                try unite(fold)
+            let failures = try folds.enumerated().map { index, fold in
+                try refusals.rejection(of: index) ?? unite(fold)
             }
-            return Outcome(tally: tally, rejections: rejections)
+            return Outcome(tally: tally, failures: failures)
         }
     }
 
-    private func unite(_ fold: any Fold) throws {
+    /// - Returns: Why that cannot be done.
+    private func unite(_ fold: any Fold) throws -> (any Error)? {
         do {
             try fold.unite()
+            return nil
         } catch let error as PartitionError {
-            throw RebuildError.copiesOverlap(projection: error.projection, table: error.table)
+            return RebuildError.copiesOverlap(projection: error.projection, table: error.table)
         }
     }
 }
@@ -96,7 +106,7 @@ package typealias FoldProgress =
     @Sendable (_ events: Int, _ share: Double?, _ bucketStart: Int64) -> Void
 
 /// The pass has no reason to go on.
-private struct LeaderRefused: Error {}
+private struct NoFoldLeft: Error {}
 
 /// The thread of one copy: it stops behind the batch in which its fold has refused an event.
 ///
@@ -119,7 +129,7 @@ private final class CopyDrain: @unchecked Sendable {
         // Other copies of the fold go on to the batch of the refusal, in which, or before which,
         // there may be an earlier one.
         if let last = refusals.lastBatch(of: fold), batches > last {
-            if fold == 0 { throw LeaderRefused() }
+            if refusals.endPass(of: fold, inBatch: batches) { throw NoFoldLeft() }
             return
         }
         guard !isDone else { return }
@@ -135,9 +145,21 @@ private final class CopyDrain: @unchecked Sendable {
 /// The earliest event that each fold has refused.
 private final class Refusals: Sendable {
     private let found: Mutex<[(batch: Int, rejection: EventRejection)?]>
+    private let endsWithAll: Bool
 
-    init(folds: Int) {
+    /// - Parameters:
+    ///   - folds: Their number.
+    ///   - endsWithAll: Whether the pass ends when every fold has refused an event, and not with the
+    ///     first one's.
+    init(folds: Int, endsWithAll: Bool) {
         found = Mutex(Array(repeating: nil, count: folds))
+        self.endsWithAll = endsWithAll
+    }
+
+    /// Whether the thread of a fold that has refused an event finds that the pass has no reason to go on.
+    func endPass(of fold: Int, inBatch batch: Int) -> Bool {
+        guard endsWithAll else { return fold == 0 }
+        return found.withLock { $0.allSatisfy { $0.map { $0.batch < batch } ?? false } }
     }
 
     func note(_ rejection: EventRejection, by fold: Int, inBatch batch: Int) {

@@ -80,13 +80,25 @@ package struct GenerationControl: Sendable {
         }
     }
 
+    /// Drops generations by their numbers.
+    ///
+    /// - Throws: ``ReadModelError``.
+    package func prune(generations: [Int]) async throws -> PruneResult {
+        try await database.withRun(of: tables.name, command: "prune", strategy: "none") { run in
+            try await database.prune(run, generations: generations)
+        }
+    }
+
     /// Says how the projection stands.
     ///
     /// Needs no lock.
     ///
     /// - Throws: ``ReadModelError``.
     package func status() async throws -> ProjectionStatus {
-        try await database.status(of: tables)
+        try await database.status(
+            of: tables.name,
+            continuedBy: database.identity(of: tables)
+        )
     }
 
     /// What a move is asked with.
@@ -117,7 +129,11 @@ package struct GenerationControl: Sendable {
             )
             let confirm = try await compare(destination, kind, terms)
             let announced = announce(kind, destination, run)
-            try await self.run(terms.hooks, .before, announced, run)
+            if !terms.hooks.commands(.before).isEmpty {
+                let rows = try await database.rowsAtRest(of: announced.generation, run: run)
+                try await self.run(terms.hooks, .before, announced, run)
+                try await database.assertAtRest(rows, run: run)
+            }
             try await run.enter(stage: RebuildStage.cuttingOver.rawValue)
             var result = try await database.cutOver(
                 tables,

@@ -14,8 +14,9 @@ actor LedgerFold {
     /// Events that were applied behind events of a later position.
     private(set) var lateEvents = 0
 
-    /// The event that its reducer refused.
-    private(set) var rejection: EventRejection?
+    /// Why it is of no use any more: an ``EventRejection``,
+    /// ``RebuildError/copiesOverlap(projection:table:)``.
+    private(set) var failure: (any Error)?
 
     private let ledger: any Ledger
     private let lateness: LatenessTerms
@@ -71,7 +72,7 @@ actor LedgerFold {
 
     /// Folds from the beginning what the tables hold already.
     ///
-    /// - Throws: As ``advance(to:progress:)``.
+    /// - Throws: As ``advance(to:together:keepsGoing:progress:)``.
     func refold(to position: Position?) async throws {
         if let position {
             let pass = FoldPass(ledger: ledger, folds: [fold]) { _, _, _ in }
@@ -79,7 +80,7 @@ actor LedgerFold {
                 over: PositionSpan(through: position),
                 adding: BucketTally(keepsPositions: false)
             )
-            if let rejection = outcome.rejections.first ?? nil { throw rejection }
+            if let failure = outcome.failures.first ?? nil { throw failure }
         }
         self.position = position
         fold.beginJournal(holdsAllRows: true)
@@ -200,6 +201,7 @@ actor LedgerFold {
     ///   - end: Where to stop, included.
     ///   - others: Folds that stand at the same position, to take along in the same pass: what one of
     ///     them refuses is thrown when it is used next.
+    ///   - keepsGoing: Whether the others go on when this one refuses an event, which is not thrown then.
     ///   - progress: Called on the reducer's thread with the events of this call.
     /// - Returns: Number of events.
     /// - Throws: What the ledger throws, ``EventRejection``, `CancellationError`,
@@ -208,17 +210,22 @@ actor LedgerFold {
     func advance(
         to end: Position,
         together others: [LedgerFold] = [],
+        keepsGoing: Bool = false,
         progress: @escaping FoldProgress = { _, _, _ in }
     ) async throws -> Int {
-        if let rejection { throw rejection }
+        if let failure, !keepsGoing { throw failure }
         guard source == nil else { return try await advanceOneBatch(to: end) }
         if watch == nil { watch = try await beginWatch() }
         for other in others { try await other.prepare() }
+        var going = failure == nil ? [self] : []
+        for other in others where await other.failure == nil { going.append(other) }
+        guard !going.isEmpty else { return 0 }
         try await assertNotReplaced()
         let before = tally.events
         let pass = FoldPass(
             ledger: ledger,
-            folds: [fold] + others.map(\.fold),
+            folds: going.map(\.fold),
+            keepsGoing: keepsGoing,
             progress: progress
         )
         let outcome = try await pass.run(
@@ -226,11 +233,12 @@ actor LedgerFold {
             adding: tally
         )
         try await assertNotReplaced()
-        adopt(outcome, of: 0, at: end)
-        for (index, other) in others.enumerated() {
-            await other.adopt(outcome, of: index + 1, at: end)
+        for (index, fold) in going.enumerated() {
+            await fold.adopt(outcome, failure: outcome.failures[index], at: end)
         }
-        if let rejection { throw rejection }
+        // It leads the others on, also when it is of no use itself.
+        adopt(outcome, failure: nil, at: end)
+        if let failure, !keepsGoing { throw failure }
         return tally.events - before
     }
 
@@ -238,18 +246,23 @@ actor LedgerFold {
     ///
     /// - Parameters:
     ///   - others: Folds that have read nothing either, to take along.
+    ///   - keepsGoing: As for ``advance(to:together:keepsGoing:progress:)``.
     ///   - progress: Events so far, roughly of how many, and the millisecond at which the bucket
     ///     begins that the pass is in.
-    /// - Throws: As ``advance(to:together:progress:)``.
+    /// - Throws: As ``advance(to:together:keepsGoing:progress:)``.
     func foldToEnd(
         together others: [LedgerFold] = [],
+        keepsGoing: Bool = false,
         progress: @escaping @Sendable (_ events: Int, _ total: Int, _ bucketStart: Int64) -> Void
     ) async throws {
         // A writer faster than the fold would keep it here for ever.
         let rounds = 5
         func advance(to end: Position) async throws {
             let before = events
-            try await self.advance(to: end, together: others) { events, share, bucketStart in
+            try await self.advance(to: end, together: others, keepsGoing: keepsGoing) {
+                events,
+                share,
+                bucketStart in
                 let total = share.map { $0 > 0 ? Int(Double(events) / $0) : events } ?? events
                 progress(before + events, before + max(events, total), bucketStart)
             }
@@ -268,16 +281,16 @@ actor LedgerFold {
         if watch == nil { watch = try await beginWatch() }
     }
 
-    private func adopt(_ outcome: FoldPass.Outcome, of index: Int, at end: Position) {
+    private func adopt(_ outcome: FoldPass.Outcome, failure: (any Error)?, at end: Position) {
         tally = outcome.tally
         position = end
-        rejection = rejection ?? outcome.rejections[index]
+        self.failure = self.failure ?? failure
     }
 
     /// Folds one batch of what stands behind the position.
     ///
     /// - Returns: Number of events.
-    /// - Throws: As ``advance(to:progress:)``; what the row source throws.
+    /// - Throws: As ``advance(to:together:keepsGoing:progress:)``; what the row source throws.
     func advanceOneBatch(to end: Position) async throws -> Int {
         if watch == nil { watch = try await beginWatch() }
         let batch = try await nextBatch(through: end)

@@ -521,9 +521,9 @@ extension Rebuild {
         return report
     }
 
-    /// A fold that was made in a pass with others, unless it has refused an event there.
+    /// A fold that was made in a pass with others, unless it is of no use since.
     private func checked(_ folded: LedgerFold) async throws -> LedgerFold {
-        if let rejection = await folded.rejection { throw rejection }
+        if let failure = await folded.failure { throw failure }
         return folded
     }
 
@@ -598,6 +598,14 @@ extension Rebuild {
         clock: StageClock
     ) async throws -> RebuildReport {
         try await enter(.loading, run)
+        for generation in try await database.dropUnswapped(run) {
+            progress(
+                .warning(
+                    "Generation \(generation), which was ready and never went live, was dropped: this "
+                        + "rebuild replaces it."
+                )
+            )
+        }
         let built = try await database.build(
             tables,
             from: folded.fold,
@@ -704,7 +712,11 @@ extension Rebuild {
     ) async throws {
         let generation = report.generation
         let announced = report.announced(.swap, previous: plan.liveGeneration)
-        try await runHooks(.before, announced, run, clock)
+        if !options.hooks.commands(.before).isEmpty {
+            let rows = try await database.rowsAtRest(of: generation, run: run)
+            try await runHooks(.before, announced, run, clock)
+            try await database.assertAtRest(rows, run: run)
+        }
         try await enter(.cuttingOver, run)
         let result = try await database.cutOver(
             tables,

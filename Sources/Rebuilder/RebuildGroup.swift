@@ -9,57 +9,75 @@ import Synchronization
 /// After the pass they are loaded and cut over one after the other. The rows of all are in memory
 /// from the pass on until each is loaded.
 package struct RebuildGroup: Sendable {
+    /// Hears what came of a rebuild, by its number in the group.
+    package typealias Listener =
+        @Sendable (_ index: Int, _ result: Result<RebuildReport, any Error>) -> Void
+
     private let rebuilds: [Rebuild]
+    private let keepsGoing: Bool
 
     /// Makes a group.
     ///
-    /// - Parameter rebuilds: At least one, of different projections.
-    package init(_ rebuilds: [Rebuild]) {
+    /// - Parameters:
+    ///   - rebuilds: At least one, of different projections.
+    ///   - keepsGoing: Whether a failure of one lets the others go on.
+    package init(_ rebuilds: [Rebuild], keepsGoing: Bool = false) {
         precondition(!rebuilds.isEmpty, "a group has at least one rebuild")
         self.rebuilds = rebuilds
+        self.keepsGoing = keepsGoing
     }
 
-    /// Rebuilds; the first failure stops those that come after it.
+    /// Rebuilds; the first failure stops those that come after it, unless the group keeps going.
     ///
-    /// - Parameter done: Called with each report as soon as its projection is done.
+    /// An interruption stops them always.
+    ///
+    /// - Parameter done: Called with what came of each projection as soon as that is known.
     /// - Returns: For each rebuild, in the order in which they were given, its report or why there is
     ///   none: what ``Rebuild/run()`` throws, or
     ///   ``RebuildError/stoppedByAnother(projection:failed:)``.
-    package func run(
-        done: @Sendable (RebuildReport) -> Void = { _ in }
-    ) async -> [Result<RebuildReport, any Error>] {
-        let outcomes = Outcomes(rebuilds.map(\.name))
+    package func run(done: @escaping Listener = { _, _ in }) async -> [Result<
+        RebuildReport, any Error
+    >] {
+        let outcomes = Outcomes(rebuilds.map(\.name), done: done)
         let order = rebuilds.indices.sorted { rebuilds[$0].name < rebuilds[$1].name }
-        await open(order[...], [:], outcomes, done)
-        return rebuilds.indices.map { index in Result { try outcomes.report(of: index) } }
+        await open(order[...], [:], outcomes)
+        return rebuilds.indices.map { outcomes.result(of: $0) }
     }
 
     /// Plans and locks one after the other, each inside the time of the one before.
     private func open(
         _ waiting: ArraySlice<Int>,
         _ opened: [Int: OpenRebuild],
-        _ outcomes: Outcomes,
-        _ done: @Sendable (RebuildReport) -> Void
+        _ outcomes: Outcomes
     ) async {
-        guard let index = waiting.first else { return await work(on: opened, outcomes, done) }
+        guard let index = waiting.first else {
+            await work(on: opened, outcomes)
+            return outcomes.settleAll()
+        }
         do {
             try await rebuilds[index].withOpened { rebuild in
+                outcomes.open(index)
                 var opened = opened
                 opened[index] = rebuild
-                await open(waiting.dropFirst(), opened, outcomes, done)
+                await open(waiting.dropFirst(), opened, outcomes)
                 // The run ends with what came of it.
-                _ = try outcomes.report(of: index)
+                _ = try outcomes.result(of: index).get()
             }
         } catch {
             outcomes.note(.failure(error), of: index)
+            // Those behind it had their turn inside of it, if it was opened.
+            guard goesOn(after: error), !outcomes.wasOpened(index) else {
+                return outcomes.settleAll()
+            }
+            await open(waiting.dropFirst(), opened, outcomes)
         }
     }
 
-    private func work(
-        on opened: [Int: OpenRebuild],
-        _ outcomes: Outcomes,
-        _ done: @Sendable (RebuildReport) -> Void
-    ) async {
+    private func goesOn(after error: any Error) -> Bool {
+        keepsGoing && !(error is CancellationError) && !Task.isCancelled
+    }
+
+    private func work(on opened: [Int: OpenRebuild], _ outcomes: Outcomes) async {
         let inOrder = opened.sorted { $0.key < $1.key }
         var ledgers: [String] = []
         for (_, rebuild) in inOrder where !ledgers.contains(rebuild.ledgerPlace) {
@@ -70,16 +88,17 @@ package struct RebuildGroup: Sendable {
             do {
                 try await fold(sharing.map(\.value))
             } catch {
-                return outcomes.note(.failure(error), of: sharing[0].key)
+                let failed = keepsGoing ? sharing.map(\.key) : [sharing[0].key]
+                for index in failed { outcomes.note(.failure(error), of: index) }
+                guard goesOn(after: error) else { return }
             }
         }
-        for (index, rebuild) in inOrder {
+        for (index, rebuild) in inOrder where !outcomes.isKnown(index) {
             do {
-                let report = try await rebuild.finish()
-                outcomes.note(.success(report), of: index)
-                done(report)
+                outcomes.note(.success(try await rebuild.finish()), of: index)
             } catch {
-                return outcomes.note(.failure(error), of: index)
+                outcomes.note(.failure(error), of: index)
+                guard goesOn(after: error) else { return }
             }
         }
     }
@@ -89,7 +108,10 @@ package struct RebuildGroup: Sendable {
         let folds = folding.compactMap(\.fold)
         guard let leader = folds.first else { return }
         for rebuild in folding { try await rebuild.enterFolding() }
-        try await leader.foldToEnd(together: Array(folds.dropFirst())) { events, total, bucket in
+        try await leader.foldToEnd(together: Array(folds.dropFirst()), keepsGoing: keepsGoing) {
+            events,
+            total,
+            bucket in
             for rebuild in folding {
                 rebuild.tell(.folded(events: events, total: total, bucketStart: bucket))
             }
@@ -100,26 +122,61 @@ package struct RebuildGroup: Sendable {
 
 /// What has come of each rebuild of a group.
 private final class Outcomes: Sendable {
-    private let names: [String]
-    private let results: Mutex<[Result<RebuildReport, any Error>?]>
-
-    init(_ names: [String]) {
-        self.names = names
-        results = Mutex(Array(repeating: nil, count: names.count))
+    private struct State {
+        var results: [Result<RebuildReport, any Error>?]
+        var opened: Set<Int> = []
+        /// The one whose failure stopped those that nothing is known of.
+        var stopper: Int?
     }
+
+    private let names: [String]
+    private let done: RebuildGroup.Listener
+    private let state: Mutex<State>
+
+    init(_ names: [String], done: @escaping RebuildGroup.Listener) {
+        self.names = names
+        self.done = done
+        state = Mutex(State(results: Array(repeating: nil, count: names.count)))
+    }
+
+    func open(_ index: Int) { state.withLock { _ = $0.opened.insert(index) } }
+
+    func wasOpened(_ index: Int) -> Bool { state.withLock { $0.opened.contains(index) } }
+
+    func isKnown(_ index: Int) -> Bool { state.withLock { $0.results[index] != nil } }
 
     /// Keeps the first that is said of a rebuild.
     func note(_ result: Result<RebuildReport, any Error>, of index: Int) {
-        results.withLock { $0[index] = $0[index] ?? result }
+        let isNews = state.withLock { state in
+            guard state.results[index] == nil else { return false }
+            state.results[index] = result
+            if case .failure(let error) = result, !error.isAnothers { state.stopper = index }
+            return true
+        }
+        if isNews { done(index, result) }
     }
 
-    func report(of index: Int) throws -> RebuildReport {
-        let results = results.withLock { $0 }
-        if let result = results[index] { return try result.get() }
-        let failed = results.firstIndex { if case .failure = $0 { true } else { false } }
-        throw RebuildError.stoppedByAnother(
-            projection: names[index],
-            failed: failed.map { names[$0] } ?? names[index]
-        )
+    /// What is known of a rebuild by now; that another one stopped it where nothing is.
+    func result(of index: Int) -> Result<RebuildReport, any Error> {
+        let (result, stopper) = state.withLock { ($0.results[index], $0.stopper) }
+        return result
+            ?? .failure(
+                RebuildError.stoppedByAnother(
+                    projection: names[index],
+                    failed: names[stopper ?? index]
+                )
+            )
+    }
+
+    /// Keeps for good what is known by now.
+    func settleAll() {
+        for index in names.indices { note(result(of: index), of: index) }
+    }
+}
+
+extension Error {
+    /// Whether it says only that another rebuild of the group failed.
+    fileprivate var isAnothers: Bool {
+        if case .stoppedByAnother? = self as? RebuildError { true } else { false }
     }
 }

@@ -17,6 +17,8 @@ enum CommandError: Error, Equatable {
     case planRefused(projections: [String])
     /// A plan has no SQL of a cut-over to show.
     case noCutOverSQL(projection: String)
+    /// What would go is listed on standard output, and nobody has agreed to it.
+    case consentMissing(command: String)
     /// A ledger's check, printed before, has findings.
     case ledgerUnsound(path: String, findings: Int)
     /// No event has the id that was asked for.
@@ -30,7 +32,9 @@ enum CommandError: Error, Equatable {
     /// The exit status that belongs to it.
     var status: ExitStatus {
         switch self {
-        case .unknownProjection, .unclearProjections, .badSetting, .badSettingsFile: .usage
+        case .unknownProjection, .unclearProjections, .badSetting, .badSettingsFile,
+            .consentMissing:
+            .usage
         case .planRefused, .noCutOverSQL: .refused
         case .ledgerUnsound, .noSuchEvent: .checkFailed
         case .outputFailed, .ledgerReplaced: .ledger
@@ -81,6 +85,11 @@ extension CommandError: CustomStringConvertible {
             (
                 "The plan of '\(projection)' has no SQL of a cut-over to show.",
                 "Run 'reprise plan \(projection)' to see what would happen."
+            )
+        case .consentMissing(let command):
+            (
+                "What is listed would go, and nothing was dropped yet.",
+                "Run 'reprise \(command) --yes' to drop it."
             )
         case .ledgerUnsound(let path, let findings):
             (

@@ -37,12 +37,30 @@ enum ExitStatus: Int32, CaseIterable {
           130  interrupted by SIGINT; 143 by SIGTERM
         """
 
+    /// How bad it is, of several that a command came to: what wants a person before what a hook or a later
+    /// try settles.
+    var severity: Int {
+        switch self {
+        case .done: 0
+        case .tryAgain: 1
+        case .hookFailed: 2
+        case .checkFailed: 3
+        case .refused: 4
+        case .rejected: 5
+        case .ledger: 6
+        case .database: 7
+        case .usage: 8
+        case .unexpected: 9
+        }
+    }
+
     /// The status of an error that this project throws; nil for one of ArgumentParser's, or one that
     /// nobody foresaw.
     init?(of error: any Error) {
         switch error {
         case let error as CommandError: self = error.status
         case let error as LedgerNeeded: self = ExitStatus(of: error.cause) ?? .unexpected
+        case let error as RebuildsFailed: self = error.status ?? .unexpected
         case let error as LaterFailure: self = ExitStatus(of: error.cause) ?? .unexpected
         case let error as ReadModelError: self.init(of: error)
         case let error as LedgerError: self.init(of: error)
@@ -76,7 +94,7 @@ enum ExitStatus: Int32, CaseIterable {
                 .otherProgram,
                 .positionUnreadable, .positionMisfit, .positionUnknown, .positionUnwritten:
                 .refused
-            case .checkFailed: .checkFailed
+            case .checkFailed, .reloadFailsCheck: .checkFailed
             case .unreachable, .refused, .unsuitableServer, .rightMissing, .server, .rowRejected,
                 .otherRows, .outcomeUnknown:
                 .database

@@ -17,7 +17,10 @@ struct PruneCommand: AsyncParsableCommand {
             named: drop by hand what depends on it, then prune again. There is no way back to what \
             was dropped, except a rebuild.
 
-            Exit status: 0 done, 2 usage, 5 database, 75 another run is at work.
+            With --generation it drops those of these numbers instead, also ones that are newer than \
+            the live one, as after a rollback. The live one is never dropped.
+
+            Exit status: 0 done, 2 usage, 3 no such generation, 5 database, 75 another run is at work.
             """
     )
 
@@ -27,11 +30,25 @@ struct PruneCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Retired generations to keep (default: 1).", valueName: "n"))
     var keep: Int?
 
+    @Option(
+        help: ArgumentHelp(
+            "Drop the generation of this number, and no other; may be repeated.",
+            valueName: "number"
+        )
+    )
+    var generation: [Int] = []
+
     @Flag(help: "Print JSON: an object for one named projection, otherwise an array.")
     var json = false
 
     @OptionGroup var database: DatabaseOptions
     @OptionGroup var general: GeneralOptions
+
+    func validate() throws {
+        guard generation.isEmpty || (projections.count == 1 && keep == nil) else {
+            throw ValidationError("--generation is of one projection, and goes without --keep.")
+        }
+    }
 
     func run() async throws {
         let chosen = try Registry.projections(named: projections, all: false, allowsNone: false)
@@ -40,9 +57,14 @@ struct PruneCommand: AsyncParsableCommand {
         let database = try database.database(settings)
         var outlines: [PruneOutline] = []
         for projection in chosen {
-            let result = try await GenerationControl(of: projection, in: database).prune(keep: keep)
+            let control = GenerationControl(of: projection, in: database)
+            let result =
+                try await generation.isEmpty
+                ? control.prune(keep: keep) : control.prune(generations: generation)
             result.warnings.forEach { general.logger.warning("\($0)") }
-            outlines.append(PruneOutline(projection: projection.name, result))
+            outlines.append(
+                PruneOutline(projection: projection.name, result, isByNumber: !generation.isEmpty)
+            )
         }
         guard json else {
             return try ResultStream.print(
@@ -65,12 +87,36 @@ private struct PruneOutline: Encodable {
         let reason: String
     }
 
+    struct Kept: Encodable {
+        let generation: Int
+        let state: String
+        let bytes: Int64?
+        let reason: String
+
+        var text: String {
+            let size = bytes.map { ", \(Figures.mebibytes(Int($0)))" } ?? ""
+            return "  kept        generation \(generation) (\(state)\(size)): \(reason)"
+        }
+    }
+
     let projection: String
     let dropped: [Int]
+    /// Tables that were dropped, where their generations were named.
+    let tables: [String]?
     let postponed: [Postponed]
+    let kept: [Kept]
 
-    init(projection: String, _ result: PruneResult) {
+    init(projection: String, _ result: PruneResult, isByNumber: Bool) {
         self.projection = projection
+        tables = isByNumber ? result.droppedTables.values.flatMap(\.self).sorted() : nil
+        kept = result.kept.map {
+            Kept(
+                generation: $0.number,
+                state: $0.state.rawValue,
+                bytes: $0.bytes,
+                reason: $0.reason
+            )
+        }
         dropped = result.dropped.sorted()
         postponed = result.postponed.sorted { $0.key < $1.key }.map {
             Postponed(generation: $0.key, reason: $0.value)
@@ -82,16 +128,26 @@ private struct PruneOutline: Encodable {
             dropped.isEmpty
             ? "\(projection): nothing was dropped."
             : "\(projection): dropped generation \(dropped.map(String.init).joined(separator: ", "))."
-        let kept = postponed.map {
+        let went = (tables ?? []).map { "  went        \(SQLName.plain($0))" }
+        let postponed = postponed.map {
             "  kept        generation \($0.generation): \(TextForPeople.line($0.reason))"
         }
-        let next =
-            kept.isEmpty
-            ? []
-            : [
+        // What a plain prune leaves as it should needs no word, unless it was all.
+        let others = dropped.isEmpty ? kept.map(\.text) : []
+        return ([what] + went + postponed + others + next).joined(separator: "\n")
+    }
+
+    private var next: [String] {
+        if !postponed.isEmpty {
+            return [
                 "Next: drop by hand what depends on it, or wait for who has it locked; then reprise "
                     + "prune \(projection)"
             ]
-        return ([what] + kept + next).joined(separator: "\n")
+        }
+        guard dropped.isEmpty, let first = kept.first else { return [] }
+        return [
+            "Next, to drop one by its number: reprise prune \(projection) --generation "
+                + "\(first.generation)"
+        ]
     }
 }

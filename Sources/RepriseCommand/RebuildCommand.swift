@@ -6,7 +6,6 @@ internal import Logging
 internal import ProjectionKit
 internal import ReadModels
 internal import Rebuilder
-internal import Synchronization
 
 /// `reprise rebuild`: the whole of it.
 struct RebuildCommand: AsyncParsableCommand {
@@ -29,7 +28,9 @@ struct RebuildCommand: AsyncParsableCommand {
 
             Several projections are folded in one pass over the ledger, which holds the rows of all \
             in memory, and then loaded and cut over one after the other. What the plan refuses \
-            stops all of them before the pass; after it the first failure stops those behind it.
+            stops all of them before the pass; after it the first failure stops those behind it. \
+            With --keep-going a failure stops only its own projection. Each projection is \
+            reported as live, failed or not begun, and the exit status is that of the worst.
 
             Exit status: 0 done, 1 a check or hook says no, 2 usage, 3 the plan refuses, 4 ledger, \
             5 database, 6 an event is rejected, 7 live but a hook after it failed, 75 try again \
@@ -42,6 +43,13 @@ struct RebuildCommand: AsyncParsableCommand {
 
     @Flag(help: "Rebuild every projection.")
     var all = false
+
+    @Flag(
+        help: ArgumentHelp(
+            "Let a projection that fails stop no other: what was folded and checked is swapped in."
+        )
+    )
+    var keepGoing = false
 
     @Flag(help: "Leave the new generation ready; 'reprise swap' makes it live.")
     var noSwap = false
@@ -99,7 +107,12 @@ struct RebuildCommand: AsyncParsableCommand {
     @Flag(help: "Let the tables of another ledger replace the live ones.")
     var otherLedger = false
 
-    @Flag(help: "Print JSON: an object for one named projection, otherwise an array.")
+    @Flag(
+        help: ArgumentHelp(
+            "Print JSON: an object for one named projection, otherwise an array with a line for each, "
+                + "also when it fails or is not begun."
+        )
+    )
     var json = false
 
     @OptionGroup var program: ProgramOptions
@@ -139,62 +152,61 @@ struct RebuildCommand: AsyncParsableCommand {
         let options = try options(settings)
         let database = try database.database(settings)
         let logger = general.logger
-        var opened: [WatchedRebuild] = []
-        for projection in chosen {
-            let ledger = try await ledger.open(settings, for: projection.name)
-            logger.info(
-                """
-                The ledger of '\(projection.name)' is '\(ledger.place)', its read model is in \
-                \(database.place).
-                """
-            )
-            opened.append(
-                WatchedRebuild(
+        let keep = options.keep
+        let records = RebuildRecords(chosen.count, json: json, isArray: projections.count != 1) {
+            ReportText($0, kept: keep).text
+        }
+        var opened: [(index: Int, rebuild: WatchedRebuild)] = []
+        for (index, projection) in chosen.enumerated() {
+            do {
+                let ledger = try await ledger.open(settings, for: projection.name)
+                logger.info(
+                    """
+                    The ledger of '\(projection.name)' is '\(ledger.place)', its read model is in \
+                    \(database.place).
+                    """
+                )
+                let rebuild = WatchedRebuild(
                     projection: projection,
                     ledger: ledger,
                     database: database,
                     options: options,
                     logger: logger
                 )
-            )
-        }
-        let watched = opened
-        // A report that is lost must not stop the others.
-        let lost = Mutex<(any Error)?>(nil)
-        let results = try await withProgress({ watched.line }) {
-            await RebuildGroup(watched.map(\.rebuild)).run { report in
-                if json { return }
-                Console.standardError.clearProgress()
-                do {
-                    try ResultStream.print(
-                        ReportText(report, kept: options.keep).text,
-                        done: "The rebuild is done."
+                opened.append((index, rebuild))
+            } catch {
+                let name = projection.name
+                records.take(RebuildRecord(of: name, failed: error, isLive: false), at: index)
+                if keepGoing { continue }
+                for (other, projection) in chosen.enumerated() where other != index {
+                    let stopped = RebuildError.stoppedByAnother(
+                        projection: projection.name,
+                        failed: name
                     )
-                } catch {
-                    lost.withLock { $0 = error }
+                    records.take(
+                        RebuildRecord(of: projection.name, failed: stopped, isLive: false),
+                        at: other
+                    )
                 }
+                return try records.finish()
             }
         }
-        let reports = results.compactMap { try? $0.get() }
-        if json && !reports.isEmpty {
-            do { try show(reports) } catch { lost.withLock { $0 = error } }
-        }
-        guard let failure = watched.failure(in: results) else {
-            if let error = lost.withLock({ $0 }) { throw error }
-            return
-        }
-        if !reports.isEmpty {
-            let done = reports.map(\.projection).joined(separator: ", ")
-            logger.notice("Rebuilt before the failure, and not undone: \(done).")
-        }
-        throw failure
+        try await rebuild(opened, records)
+        try records.finish()
     }
 
-    private func show(_ reports: [RebuildReport]) throws {
-        try ResultStream.print(
-            JSONOutput.list(try reports.map { try $0.json }, asArray: projections.count != 1),
-            done: "The rebuild is done."
-        )
+    private func rebuild(
+        _ opened: [(index: Int, rebuild: WatchedRebuild)],
+        _ records: RebuildRecords
+    ) async throws {
+        guard !opened.isEmpty else { return }
+        let watched = opened.map(\.rebuild)
+        let indices = opened.map(\.index)
+        try await withProgress({ watched.line }) {
+            _ = await RebuildGroup(watched.map(\.rebuild), keepsGoing: keepGoing).run {
+                records.take(watched[$0].record(of: $1), at: indices[$0])
+            }
+        }
     }
 
     private func options(_ settings: Settings) throws -> RebuildOptions {
@@ -235,6 +247,8 @@ private struct WatchedRebuild {
     let projection: any Projection.Type
     let rebuild: Rebuild
     let meter: RebuildMeter
+    /// Whether there is a generation to continue once it is loaded.
+    private let buildsAside: Bool
 
     init(
         projection: any Projection.Type,
@@ -246,13 +260,27 @@ private struct WatchedRebuild {
         let meter = RebuildMeter(projection: projection.name)
         self.projection = projection
         self.meter = meter
+        buildsAside = options.strategy != .truncate
         rebuild = Rebuild(of: projection, from: ledger, into: database, options: options) {
             take($0, meter, logger)
         }
     }
 
+    /// What came of it.
+    func record(of result: Result<RebuildReport, any Error>) -> RebuildRecord {
+        do {
+            return RebuildRecord(try result.get())
+        } catch {
+            return RebuildRecord(
+                of: projection.name,
+                failed: explained(error),
+                isLive: [.afterSwap, .pruning].contains(meter.stage)
+            )
+        }
+    }
+
     /// The failure with what it means in the stage it came in.
-    func explained(_ error: any Error) -> any Error {
+    private func explained(_ error: any Error) -> any Error {
         switch error {
         case is CancellationError: interruption(at: meter.stage)
         case is HookError: error
@@ -277,6 +305,13 @@ private struct WatchedRebuild {
                 state: newIsLive,
                 next: "Run 'reprise prune \(name)' to drop generations that are too old."
             )
+        case .catchingUp where buildsAside, .beforeSwap where buildsAside,
+            .cuttingOver where buildsAside:
+            Interrupted(
+                state: "The live tables are unchanged.",
+                next: "The new generation is built: run 'reprise rebuild \(name) --resume' to "
+                    + "continue it. Without --resume the next run drops it before it loads another one."
+            )
         default:
             Interrupted(
                 state: "The live tables are unchanged.",
@@ -293,21 +328,6 @@ extension [WatchedRebuild] {
         guard let last = map(\.meter).max(by: { $0.since < $1.since }) else { return nil }
         let names = filter { $0.meter.stage == last.stage }.map(\.meter.projection)
         return last.line(of: last.stage == .folding ? names : [last.projection])
-    }
-
-    /// The failure that stopped the others; nil when there is none.
-    fileprivate func failure(in results: [Result<RebuildReport, any Error>]) -> (any Error)? {
-        var stopped: (any Error)?
-        for (watched, result) in zip(self, results) {
-            do {
-                _ = try result.get()
-            } catch RebuildError.stoppedByAnother(let projection, let failed) {
-                stopped = RebuildError.stoppedByAnother(projection: projection, failed: failed)
-            } catch {
-                return watched.explained(error)
-            }
-        }
-        return stopped
     }
 }
 

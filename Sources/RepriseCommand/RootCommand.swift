@@ -18,7 +18,7 @@ struct RootCommand: AsyncParsableCommand {
         subcommands: [
             PlanCommand.self, RebuildCommand.self, SwapCommand.self, RollbackCommand.self,
             PruneCommand.self, FollowCommand.self, StatusCommand.self, ReplayCommand.self,
-            LedgerCommand.self,
+            RemoveCommand.self, ResetCommand.self, LedgerCommand.self,
         ]
     )
 }

@@ -8,8 +8,8 @@ struct StatusCommand: AsyncParsableCommand {
         commandName: "status",
         abstract: "Show what is live, what is kept and who is at work.",
         discussion: """
-            Reads the schema 'reprise' of the database and nothing else; it needs no ledger and no \
-            lock. Without a name it shows every projection. The views reprise.live and \
+            Reads the schema 'reprise' of the database and how much disk the generations take; it \
+            needs no ledger and waits for nobody. Without a name it shows every projection. The views reprise.live and \
             reprise.run_history answer the same in psql.
 
             Exit status: 0 done, 2 usage, 5 database.
@@ -47,6 +47,7 @@ private struct StatusOutline: Encodable {
         let generation: Int
         let state: String
         let homeSchema: String
+        let bytes: Int64?
         let position: String?
         let events: Int?
         let liveSince: String?
@@ -110,6 +111,7 @@ private struct StatusOutline: Encodable {
                 generation: generation.number,
                 state: generation.state.rawValue,
                 homeSchema: generation.homeSchema,
+                bytes: generation.bytes,
                 position: generation.position,
                 events: generation.events,
                 liveSince: generation.since,
@@ -198,11 +200,12 @@ extension StatusOutline {
                 [
                     String(generation.generation), generation.state,
                     generation.events.map { Figures.count($0, "event") } ?? "",
+                    generation.bytes.map { Figures.mebibytes(Int($0)) } ?? "",
                     generation.rows.sorted { $0.key < $1.key }
                         .map { "\($0.key) \(Figures.count($0.value))" }.joined(separator: ", "),
                 ]
             },
-            right: [0, 2]
+            right: [0, 2, 3]
         )
     }
 

@@ -144,7 +144,8 @@ struct RebuildCommandTests {
             let plan = try object(try await reprise.run("plan shop --json"))
             #expect(
                 Set(plan.keys) == [
-                    "adoptsLive", "bucketWidthMs", "buckets", "events", "expected", "findings",
+                    "adoptsLive", "bucketWidthMs", "buckets", "disk", "events", "expected",
+                    "findings",
                     "from",
                     "generation", "homeSchema", "projection", "strategy", "tables", "to", "types",
                 ]
@@ -188,7 +189,7 @@ struct RebuildCommandTests {
             )
             #expect(stored as? NSDictionary == move as NSDictionary)
             let prune = try object(try await reprise.run("prune shop --json"))
-            #expect(Set(prune.keys) == ["dropped", "postponed", "projection"])
+            #expect(Set(prune.keys) == ["dropped", "kept", "postponed", "projection"])
             #expect(try array(try await reprise.run("plan --json")).count == 3)
             #expect(try array(try await reprise.run("status --json")).count == 3)
         }
@@ -236,39 +237,119 @@ struct RebuildCommandTests {
             let before = try await live(scene)
             let none = try await reprise.run("rebuild --all --json")
             expect(none, exits: 3, saying: ["work_item", unchanged])
-            #expect(none.standardOutput.isEmpty)
+            #expect(
+                try outcomes(none) == [
+                    "fulfilment not begun loans", "loans failed 3", "shop not begun loans",
+                ]
+            )
             #expect(try await live(scene) == before)
         }
     }
 
-    @Test("of several projections the first failure after the pass stops those behind it")
+    /// Of each record in order: projection, outcome, exit status, and what stopped it.
+    private func outcomes(_ outcome: ChildProcess.Outcome) throws -> [String] {
+        try array(outcome).map { record in
+            let words: [Any?] = [
+                record["projection"], record["outcome"], record["exitStatus"], record["stoppedBy"],
+            ]
+            #expect((record["error"] == nil) == (record["exitStatus"] as? Int == 0))
+            #expect(record["isLive"] as? Bool == (record["outcome"] as? String == "live"))
+            return words.compactMap { $0.map { "\($0)" } }.joined(separator: " ")
+        }.sorted()
+    }
+
+    /// Appends an event that loans pass over, and nobody else.
+    private func appendRefused(to scene: RebuildScene) throws {
+        try scene.append([
+            NewEvent(
+                stream: "order-none",
+                type: "LineRemoved",
+                data: #"{"orderId":"00000000-0000-0000-0000-000000000000","line":1}"#
+            )
+        ])
+    }
+
+    @Test("of several projections each has a record: live, failed or not begun (M2)")
     func severalFailing() async throws {
         try await withShop { reprise, scene in
             expect(try await reprise.run("rebuild --all"), exits: 0)
-            // Loans pass such an event over, and so does nobody else.
-            try scene.append([
-                NewEvent(
-                    stream: "order-none",
-                    type: "LineRemoved",
-                    data: #"{"orderId":"00000000-0000-0000-0000-000000000000","line":1}"#
-                )
-            ])
+            try appendRefused(to: scene)
             let before = try await live(scene)
             let first = try await reprise.run("rebuild fulfilment loans --json")
             expect(first, exits: 6, saying: ["'fulfilment' refuses an event", unchanged])
-            #expect(first.standardOutput.isEmpty)
+            #expect(try outcomes(first) == ["fulfilment failed 6", "loans not begun fulfilment"])
             #expect(try await live(scene) == before)
             let second = try await reprise.run("rebuild loans fulfilment shop --json")
             expect(
                 second,
                 exits: 6,
                 saying: [
-                    "Notice: Rebuilt before the failure, and not undone: loans.",
                     "'fulfilment' refuses an event",
+                    """
+                    Of the 3 projections:
+                      loans       generation 2 is live
+                      fulfilment  failed (exit status 6); the live tables are unchanged
+                      shop        not begun, because 'fulfilment' failed; the live tables are unchanged
+                    Then run 'reprise rebuild fulfilment shop'; with --keep-going
+                    """,
                 ]
             )
-            #expect(try array(second).map { $0["projection"] as? String } == ["loans"])
+            #expect(
+                try outcomes(second) == [
+                    "fulfilment failed 6", "loans live 0", "shop not begun fulfilment",
+                ]
+            )
+            // A line for each, so that a command that is killed leaves those of what was done.
+            let lines = second.standardOutput.split(separator: "\n")
+            #expect(lines.count == 4 && lines[0].hasPrefix("[{") && lines[1].hasPrefix(",{"))
             #expect(try await live(scene) == ["fulfilment 1", "loans 2", "shop 1"])
+            let alone = try await reprise.run("rebuild shop --json")
+            #expect(try object(alone)["outcome"] as? String == "failed")
+            let noLedger = try await reprise.run("rebuild shop loans --json --ledger nowhere.db")
+            expect(noLedger, exits: 4, saying: ["nowhere.db"])
+            #expect(try outcomes(noLedger) == ["loans not begun shop", "shop failed 4"])
+        }
+    }
+
+    @Test("with --keep-going a failure stops no other projection; the worst status is told (M3)")
+    func keepGoing() async throws {
+        try await withShop { reprise, scene in
+            expect(try await reprise.run("rebuild --all"), exits: 0)
+            try appendRefused(to: scene)
+            // The one that leads the pass refuses an event, and so does the last.
+            let refused = try await reprise.run(
+                "rebuild fulfilment loans shop --keep-going --json"
+            )
+            expect(
+                refused,
+                exits: 6,
+                saying: ["'fulfilment' refuses an event", "'shop' refuses an event"]
+            )
+            #expect(
+                try outcomes(refused) == ["fulfilment failed 6", "loans live 0", "shop failed 6"]
+            )
+            #expect(try await live(scene) == ["fulfilment 1", "loans 2", "shop 1"])
+            // What the plan refuses stops nobody either.
+            try await scene.database.execute(
+                """
+                CREATE FUNCTION public.note(item public.fulfilment) RETURNS text LANGUAGE sql
+                    AS 'SELECT ''noted'''
+                """
+            )
+            let planned = try await reprise.run("rebuild --all --keep-going --json")
+            expect(
+                planned,
+                exits: 6,
+                saying: ["'shop' refuses an event", "The plan refuses 'fulfilment'"]
+            )
+            #expect(
+                try outcomes(planned) == ["fulfilment failed 3", "loans live 0", "shop failed 6"]
+            )
+            #expect(try await live(scene) == ["fulfilment 1", "loans 3", "shop 1"])
+            let runs = try await scene.database.query(
+                "SELECT DISTINCT state FROM reprise.run WHERE projection = 'loans'"
+            )
+            #expect(try runs.rows.map { try $0.string("state") } == ["done"])
         }
     }
 

@@ -1,3 +1,4 @@
+internal import Foundation
 internal import LedgerKit
 internal import Ledgers
 internal import Postgres
@@ -179,6 +180,52 @@ struct RebuildGuardTests {
                 }
                 for reason in reasons { #expect(message.contains(reason), "\(message)") }
                 #expect(!message.contains("query 1 "))
+            }
+        }
+    }
+
+    @Test("after a failed check of a truncate the advice helps, and names no home (M7)")
+    func truncateAdvice() async throws {
+        try await withNotes { scene in
+            try await GivenSQL.$checks.withValue("SELECT id FROM note") {
+                let message = await complaint(of: scene, strategy: .truncate)
+                #expect(!message.contains("home schema"))
+                #expect(message.contains("'reprise rebuild notes --no-swap'"))
+                var options = RebuildOptions()
+                options.swaps = false
+                await #expect(throws: ReadModelError.self) {
+                    _ = try await scene.rebuild(Notes.self, options: options)
+                }
+                let rejected = try await scene.database.query(
+                    "SELECT home_schema FROM reprise.generation WHERE state = 'rejected'"
+                ).first?.string("home_schema")
+                let rows = try await scene.database.count("\(rejected ?? "none").note")
+                #expect(rows == 2)
+            }
+        }
+    }
+
+    @Test(
+        "the rows of a check are counted on the server (M4)",
+        arguments: ["", "SET LOCAL statement_timeout = '5min';"]
+    )
+    func manyRows(before: String) async throws {
+        let rows = 3_000_000
+        let checks = """
+            \(before) SELECT g AS id, repeat('x', 200) AS words
+            FROM generate_series(1, \(rows)) AS g -- all of them
+            """
+        try await withNotes { scene in
+            for strategy in [Strategy.swap, .truncate] {
+                // Resets the high-water mark (proc(5)).
+                try "5".write(toFile: "/proc/self/clear_refs", atomically: false, encoding: .utf8)
+                let memory = Memory.peak
+                let message = await GivenSQL.$checks.withValue(checks) {
+                    await complaint(of: scene, strategy: strategy)
+                }
+                #expect(message.contains("returns \(rows) rows (id, words)"), "\(message)")
+                // Held by the client they would be 900 MB.
+                #expect(Memory.peak - memory < 300 << 20)
             }
         }
     }

@@ -19,6 +19,16 @@ struct PlanOutline: Encodable {
         let liveBytes: Int64?
     }
 
+    /// Bytes on disk, indexes included.
+    struct Disk: Encodable {
+        /// Of the generation that would be built; nil where nothing is live to reckon it from.
+        let expectedBytes: Int64?
+        /// Of generations that are not live.
+        let heldBytes: Int64
+        /// The numbers of these.
+        let heldBy: [Int]
+    }
+
     struct FindingLine: Encodable {
         let level: String
         let subject: String?
@@ -59,6 +69,7 @@ struct PlanOutline: Encodable {
     let to: String?
     let types: [TypeLine]
     let tables: [TableLine]
+    let disk: Disk
     let findings: [FindingLine]
     let lastRebuild: LastRebuild?
     let expected: Expectation?
@@ -86,6 +97,14 @@ struct PlanOutline: Encodable {
                 liveBytes: $0.liveBytes
             )
         }
+        // It grows with the events, as the rows do.
+        let growth = plan.lastRebuild.map { Double(plan.events) / Double(max(1, $0.events)) } ?? 1
+        let live = model.tables.compactMap(\.liveBytes).reduce(0, +)
+        disk = Disk(
+            expectedBytes: live > 0 ? Int64(Double(live) * growth) : nil,
+            heldBytes: model.heldBytes.values.reduce(0, +),
+            heldBy: model.heldBytes.keys.sorted()
+        )
         findings =
             model.findings.map {
                 FindingLine(level: $0.level.rawValue, subject: $0.subject, note: $0.note)
@@ -171,6 +190,7 @@ extension PlanOutline {
         fields.add("live", liveLine)
         fields.add("strategy", strategyLine)
         fields.add("tables", tableLines)
+        fields.add("disk", diskLines)
         fields.add("last run", lastRunLine)
         fields.add("expected", expected?.lines ?? [])
         return "\(headline)\n\(fields.text)\(findingText)\(next)"
@@ -227,6 +247,23 @@ extension PlanOutline {
             },
             right: [3]
         )
+    }
+
+    private var diskLines: [String] {
+        var lines: [String] = []
+        if let bytes = disk.expectedBytes {
+            let size = Figures.mebibytes(Int(bytes))
+            lines.append(
+                "about \(size) for generation \(generation), beside the live one until it is dropped"
+            )
+        }
+        if !disk.heldBy.isEmpty {
+            let numbers = disk.heldBy.map(String.init).joined(separator: ", ")
+            lines.append(
+                "\(Figures.mebibytes(Int(disk.heldBytes))) are held by generation \(numbers)"
+            )
+        }
+        return lines
     }
 
     private var lastRunLine: [String] {

@@ -91,7 +91,7 @@ struct LedgerAddressTests {
         }
     }
 
-    @Test("two projections are rebuilt from two ledgers in one run")
+    @Test("C10: two projections are rebuilt from two ledgers in one run")
     func twoLedgers() async throws {
         try await withRebuildScene { scene in
             let reprise = RepriseProcess(scene)

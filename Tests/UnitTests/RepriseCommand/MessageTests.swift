@@ -41,6 +41,7 @@ struct MessageTests {
         (.bookkeepingOfAnother(owner: "o", role: "r"), 3),
         (.untrustedBookkeeping(reasons: ["r"]), 3), (.untrustedEventTriggers(reasons: ["r"]), 3),
         (.checkFailed(projection: "p", generation: 1, reasons: []), 1),
+        (.reloadFailsCheck(projection: "p", reasons: []), 1),
         (.positionUnreadable(projection: "p", reason: "r"), 3),
         (.positionMisfit(projection: "p", generation: 1, position: "a", format: .number), 3),
         (.positionUnknown(projection: "p", generation: 0), 3),
@@ -199,7 +200,8 @@ struct MessageTests {
             CommandError.unknownProjection(name: "a", nearest: nil, known: ["shop"]),
             .unclearProjections(known: ["shop"]), .badSetting(source: "--keep", reason: "is odd"),
             .badSettingsFile(path: "f", reason: "is odd"), .planRefused(projections: ["shop"]),
-            .noCutOverSQL(projection: "shop"), .ledgerUnsound(path: "f", findings: 1),
+            .noCutOverSQL(projection: "shop"), .consentMissing(command: "reset"),
+            .ledgerUnsound(path: "f", findings: 1),
         ]
     )
     func threeLines(error: CommandError) {

@@ -1,0 +1,59 @@
+import Postgres
+
+/// What generations take on disk.
+enum GenerationDisk {
+    /// Bytes of the tables of each generation, indexes included, by its number.
+    ///
+    /// A table is counted where it has both the recorded number and the recorded name. The server takes a
+    /// reader's lock on it for a moment.
+    static func bytes(
+        of generations: [GenerationRecord],
+        on connection: PostgresConnection
+    ) async throws -> [Int: Int64] {
+        let parts = generations.filter(\.hasTables).flatMap { generation in
+            (generation.tables + generation.materializedViews).map { (generation.number, $0) }
+        }
+        let result = try await connection.query(
+            """
+            SELECT k.generation, sum(pg_catalog.pg_total_relation_size(c.oid))::pg_catalog.int8 AS bytes
+            FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.int8[]),
+                pg_catalog.unnest($2::pg_catalog.oid[]), pg_catalog.unnest($3::pg_catalog.text[]))
+                AS k (generation, oid, name)
+            JOIN pg_catalog.pg_class AS c ON c.oid = k.oid AND c.relname = k.name
+            GROUP BY k.generation
+            """,
+            [
+                .ints(parts.map { Int64($0.0) }), .ints(parts.map { Int64($0.1.oid) }),
+                .texts(parts.map(\.1.name)),
+            ]
+        )
+        return try Dictionary(
+            uniqueKeysWithValues: result.rows.compactMap { row in
+                try row.optionalInt("bytes").map { (Int(try row.int("generation")), $0) }
+            }
+        )
+    }
+
+    /// The same outside of a transaction; empty where somebody keeps a table locked.
+    static func bytesIfFree(
+        of generations: [GenerationRecord],
+        on connection: PostgresConnection
+    ) async throws -> [Int: Int64] {
+        do {
+            return try await connection.withTransaction { connection in
+                try await connection.execute("SET LOCAL lock_timeout = '200ms'")
+                return try await bytes(of: generations, on: connection)
+            }
+        } catch let error as ServerError where error.isLockFailure {
+            return [:]
+        }
+    }
+}
+
+extension GenerationRecord {
+    /// Whether readers see another one, or none.
+    var isNotLive: Bool { state != .live }
+
+    /// Whether its tables are there.
+    var hasTables: Bool { state != .dropped && state != .replaced }
+}
