@@ -104,6 +104,7 @@ let package = Package(
                 "postgres/0002_cut_over_records.md", "postgres/0003_followers.md",
                 "postgres/0004_foreign_keys.md", "postgres/0005_session_locks.md",
                 "postgres/0006_silent_sessions.md",
+                "postgres/0008_follower_errors.md",
             ],
             resources: [
                 .embedInCode("ledger/0001_events.sql"),
@@ -114,6 +115,7 @@ let package = Package(
                 .embedInCode("postgres/0004_foreign_keys.sql"),
                 .embedInCode("postgres/0005_session_locks.sql"),
                 .embedInCode("postgres/0006_silent_sessions.sql"),
+                .embedInCode("postgres/0008_follower_errors.sql"),
             ],
             swiftSettings: houseRules
         ),

@@ -41,6 +41,11 @@ package enum Migrations {
                 name: "silent_sessions",
                 bytes: PackageResources._006_silent_sessions_sql
             ),
+            Migration(
+                number: 8,
+                name: "follower_errors",
+                bytes: PackageResources._008_follower_errors_sql
+            ),
         ]
     }
 }

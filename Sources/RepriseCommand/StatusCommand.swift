@@ -89,6 +89,7 @@ private struct StatusOutline: Encodable {
         let lateEvents: Int
         let lagEvents: Int?
         let lagSeconds: Double?
+        let error: String?
     }
 
     let projection: String
@@ -138,7 +139,8 @@ private struct StatusOutline: Encodable {
                 events: follower.events,
                 lateEvents: follower.lateEvents,
                 lagEvents: follower.lagEvents,
-                lagSeconds: follower.lagSeconds
+                lagSeconds: follower.lagSeconds,
+                error: follower.error
             )
         }
         run = status.run.map { run in
@@ -207,6 +209,10 @@ extension StatusOutline {
         if generations.contains(where: { $0.state == "ready" && $0.generation > live }) {
             return "Next: reprise swap \(projection)"
         }
+        // An older generation does not have what was applied since, and its rows may be as wrong.
+        if let follower, follower.error != nil, lastSwap?.at ?? "" < follower.endedAt ?? "" {
+            return "Next, when what ended the follower is fixed: reprise rebuild \(projection)"
+        }
         if generations.contains(where: { $0.state == "retired" && $0.generation < live }) {
             return "Next, to go back: reprise rollback \(projection)"
         }
@@ -234,6 +240,7 @@ extension StatusOutline.Follower {
             let when = isAlive && !isStale ? "" : " then"
             lines.append("\(Figures.count(lagEvents, "event")) and \(seconds) s behind\(when)")
         }
+        if let error { lines += error.split(separator: "\n").map(String.init) }
         return lines
     }
 }
