@@ -105,6 +105,7 @@ let package = Package(
                 "postgres/0004_foreign_keys.md", "postgres/0005_session_locks.md",
                 "postgres/0006_silent_sessions.md",
                 "postgres/0007_provenance.md",
+                "postgres/0008_follower_errors.md",
             ],
             resources: [
                 .embedInCode("ledger/0001_events.sql"),
@@ -116,6 +117,7 @@ let package = Package(
                 .embedInCode("postgres/0005_session_locks.sql"),
                 .embedInCode("postgres/0006_silent_sessions.sql"),
                 .embedInCode("postgres/0007_provenance.sql"),
+                .embedInCode("postgres/0008_follower_errors.sql"),
             ],
             swiftSettings: houseRules
         ),

@@ -42,6 +42,11 @@ package enum Migrations {
                 bytes: PackageResources._006_silent_sessions_sql
             ),
             Migration(number: 7, name: "provenance", bytes: PackageResources._007_provenance_sql),
+            Migration(
+                number: 8,
+                name: "follower_errors",
+                bytes: PackageResources._008_follower_errors_sql
+            ),
         ]
     }
 }

@@ -39,13 +39,15 @@ public struct EventType: Hashable, Sendable {
 
     private struct Names {
         var names: [String] = []
-        var numbers: [String: UInt32] = [:]
+        /// By their bytes, as a ledger tells types apart.
+        var numbers: [[UInt8]: UInt32] = [:]
 
         mutating func number(of name: String) -> UInt32 {
-            if let known = numbers[name] { return known }
+            let bytes = Array(name.utf8)
+            if let known = numbers[bytes] { return known }
             let number = UInt32(names.count)
             names.append(name)
-            numbers[name] = number
+            numbers[bytes] = number
             return number
         }
     }

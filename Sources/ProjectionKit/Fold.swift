@@ -47,6 +47,12 @@ package protocol Fold: AnyObject, Sendable {
     /// it can.
     var obstacleToReadingBack: String? { get }
 
+    /// Types of events that have changed no row, by name; nil where that cannot be told.
+    var ignoredTypes: [String]? { get }
+
+    /// Whether any event has changed a row, as far as can be told.
+    var handlesAny: Bool { get }
+
     /// Forgets all rows, to ask for them again: of a fold that does not hold all of them.
     func forgetRows()
 }
@@ -163,7 +169,7 @@ extension Projection {
 
     fileprivate mutating func reduceOrReject(_ event: borrowing Event) throws {
         do {
-            try reduce(event)
+            try reduceCheckingKeys(event)
         } catch {
             throw EventRejection(projection: Self.name, event: event, error: error)
         }
@@ -194,7 +200,8 @@ private struct ProjectionShare: Sendable {
 /// `@unchecked Sendable`: one thread at a time applies batches; the tables are read by others only
 /// after it has ended, which is a happens-before edge.
 private final class ProjectionCopy<P: Projection>: FoldCopy, @unchecked Sendable {
-    var projection = P()
+    var projection: P
+    var handled: HandledTypes
 
     private let share: ProjectionShare?
     /// Several copies read one batch at the same time.
@@ -202,12 +209,28 @@ private final class ProjectionCopy<P: Projection>: FoldCopy, @unchecked Sendable
 
     init(share: ProjectionShare?) {
         self.share = share
+        let empty = P()
+        projection = empty
+        let tables = TableDeclarations(of: empty).tables(of: empty)
+        handled = HandledTypes(of: P.self, tables: tables.count)
+    }
+
+    /// Applies an event, and watches whether it changes a row.
+    ///
+    /// - Throws: What the reducer throws, ``KeyFault``.
+    func reduce(_ event: borrowing Event) throws {
+        let type = event.type
+        guard !handled.isSettled(type) else { return try projection.reduceCheckingKeys(event) }
+        let before = handled.activity(of: &projection)
+        try projection.reduceCheckingKeys(event)
+        handled.note(type, hasChanged: handled.activity(of: &projection) != before)
     }
 
     /// Takes in the rows of another copy.
     ///
     /// - Throws: ``PartitionError``.
     func absorb(_ other: ProjectionCopy, _ declarations: TableDeclarations<P>) throws {
+        handled.add(other.handled)
         let others = declarations.tables(of: other.projection)
         for own in declarations.tables(of: projection) {
             for other in others where other.property == own.property {
@@ -231,11 +254,19 @@ private final class ProjectionCopy<P: Projection>: FoldCopy, @unchecked Sendable
 
     func apply(_ batch: EventBatch) throws {
         guard let share else {
-            return try batch.forEach(parsedBy: parser) { try projection.reduceOrReject($0) }
+            return try batch.forEach(parsedBy: parser) { try reduceOrReject($0) }
         }
         try batch.forEach(parsedBy: parser) { event in
             guard try share.key(event).copy(of: share.count) == share.index else { return }
-            try projection.reduceOrReject(event)
+            try reduceOrReject(event)
+        }
+    }
+
+    private func reduceOrReject(_ event: borrowing Event) throws {
+        do {
+            try reduce(event)
+        } catch {
+            throw EventRejection(projection: P.name, event: event, error: error)
         }
     }
 }
@@ -263,6 +294,7 @@ private final class ProjectionFold<P: Projection>: Fold, @unchecked Sendable {
         parts[0].assertAllTables()
         let whole = ProjectionCopy<P>(share: nil)
         whole.projection = parts[0].projection
+        whole.handled = parts[0].handled
         for part in parts.dropFirst() { try whole.absorb(part, declarations) }
         parts = [whole]
     }
@@ -291,7 +323,7 @@ private final class ProjectionFold<P: Projection>: Fold, @unchecked Sendable {
             // out what else it needs.
             guard rejection == nil else { return }
             do {
-                try projection.reduce(event)
+                try parts[0].reduce(event)
             } catch {
                 guard !wants.isAny else { return }
                 rejection = EventRejection(projection: P.name, event: event, error: error)
@@ -303,6 +335,10 @@ private final class ProjectionFold<P: Projection>: Fold, @unchecked Sendable {
         if let rejection { throw rejection }
         return false
     }
+
+    var ignoredTypes: [String]? { parts[0].handled.ignored }
+
+    var handlesAny: Bool { parts[0].handled.isAny }
 
     var obstacleToReadingBack: String? {
         for child in Mirror(reflecting: projection).children {

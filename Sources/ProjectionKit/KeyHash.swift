@@ -16,15 +16,34 @@ enum KeyHash {
         UInt64(bitPattern: Int64("reprise".hashValue)), UInt64(bitPattern: Int64("key".hashValue))
     )
 
+    /// - Parameters:
+    ///   - key: The key.
+    ///   - texts: Those of its type.
+    /// - Returns: The hash.
     @inlinable
-    static func hash<Key: Hashable>(_ key: Key) -> UInt32 {
+    static func hash<Key: Hashable>(_ key: Key, _ texts: KeyTexts?) -> UInt32 {
         // The casts are resolved when this is specialized for the type of a key.
         if let key = key as? UUID {
             let words = unsafeBitCast(key, to: (UInt64, UInt64).self)
             return mix(words.0, words.1)
         }
         if let key = key as? Int64 { return mix(UInt64(bitPattern: key), 0) }
-        return UInt32(truncatingIfNeeded: key.hashValue)
+        if let key = key as? String { return UInt32(truncatingIfNeeded: KeyTexts.hash(key)) }
+        guard let texts else { return UInt32(truncatingIfNeeded: key.hashValue) }
+        var hasher = Hasher()
+        hasher.combine(key)
+        texts.hash(key, into: &hasher)
+        return UInt32(truncatingIfNeeded: hasher.finalize())
+    }
+
+    /// Whether two keys are the same to PostgreSQL as well.
+    @inlinable
+    static func areSame<Key: Hashable>(_ left: Key, _ right: Key, _ texts: KeyTexts?) -> Bool {
+        if let left = left as? String, let right = right as? String {
+            return KeyTexts.areSame(left, right)
+        }
+        guard left == right else { return false }
+        return texts.map { $0.areSame(left, right) } ?? true
     }
 
     /// The constant is an odd number without a pattern: the fraction of the golden ratio.

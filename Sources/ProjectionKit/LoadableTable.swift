@@ -32,6 +32,14 @@ package protocol LoadableTable: FoldedTable {
     /// - Returns: The mark; nil where there are fewer rows.
     func mark(ofRow ordinal: Int) -> RowMark?
 
+    /// A mark of the row that has a key, by which it is found in other folds of the projection.
+    ///
+    /// - Parameters:
+    ///   - fields: The encoded fields of the key columns, each behind its length.
+    ///   - types: The columns' real types.
+    /// - Returns: The mark; nil where no row is written down with such a key.
+    func mark(ofKey fields: [UInt8], as types: [ColumnType]) -> RowMark?
+
     /// Begins to note changes; those before are taken as written.
     ///
     /// - Parameter wants: Counts what the reducer asks for and the table does not hold, for a table
@@ -40,7 +48,8 @@ package protocol LoadableTable: FoldedTable {
 
     /// Appends the rows that changed since the journal began: for each a field count, a
     /// ``RowChange`` as a field of two bytes, then the fields as ``encodeRows(_:as:into:)`` writes
-    /// them; of a row to delete those it had before.
+    /// them; of a row to delete those it had before. The fields that a row to update had before follow,
+    /// and as many NULLs of any other.
     ///
     /// Rows that are encoded as they were before are left out. The order means nothing.
     ///

@@ -33,14 +33,6 @@ public struct RowBuffer: ~Copyable {
         self.count = count
     }
 
-    /// Takes bytes out of the middle.
-    package mutating func remove(_ range: Range<Int>) {
-        precondition(range.upperBound <= count, "\(range) reaches past the end \(count)")
-        let rest = count - range.upperBound
-        memmove(base + range.lowerBound, base + range.upperBound, rest)
-        count -= range.count
-    }
-
     /// Appends a number, most significant byte first.
     public mutating func append<Number: FixedWidthInteger>(_ number: Number) {
         let size = MemoryLayout<Number>.size

@@ -45,7 +45,7 @@ public struct RowTable<Row: TableRow, Audience>: Sendable {
     /// Whether there is a row with that key.
     @inlinable
     public func contains(_ key: Row.Key) -> Bool {
-        storage.find(key, hash: TableStorage<Row>.hash(key)) != nil
+        storage.find(key, hash: storage.hash(key)) != nil
     }
 
     /// The row with that key; nil when there is none.
@@ -55,7 +55,7 @@ public struct RowTable<Row: TableRow, Audience>: Sendable {
     @inlinable
     public subscript(key: Row.Key) -> Row? {
         get {
-            storage.find(key, hash: TableStorage<Row>.hash(key))
+            storage.find(key, hash: storage.hash(key))
                 .map { storage.pointer(at: $0).pointee }
         }
         _modify {
@@ -98,9 +98,10 @@ public struct RowTable<Row: TableRow, Audience>: Sendable {
     public mutating func insert(_ row: Row) -> Bool {
         makeUnique()
         let key = row.key
-        let hash = TableStorage<Row>.hash(key)
+        let hash = storage.hash(key)
         guard storage.find(key, hash: hash) == nil else { return false }
         storage.journal?.note(nil, for: key)
+        storage.noteFault(of: key)
         storage.insert(row, hash: hash)
         return true
     }
@@ -134,7 +135,7 @@ public struct RowTable<Row: TableRow, Audience>: Sendable {
     @discardableResult
     public mutating func remove(_ key: Row.Key) -> Row? {
         makeUnique()
-        let hash = TableStorage<Row>.hash(key)
+        let hash = storage.hash(key)
         guard let index = storage.find(key, hash: hash) else { return nil }
         let row = storage.pointer(at: index).move()
         storage.journal?.note(row, for: key)

@@ -28,7 +28,10 @@ package enum RowChange: Int16, Sendable {
 
 extension RowTable where Audience == TableAudience.Readers {
     package func beginJournal(wants: RowWants?) {
-        storage.journal = TableJournal(gaps: wants.map { TableGaps(wants: $0) })
+        storage.journal = TableJournal(
+            gaps: wants.map { TableGaps(wants: $0) },
+            texts: storage.texts
+        )
     }
 
     package func encodeChanges(
@@ -47,7 +50,7 @@ extension RowTable where Audience == TableAudience.Readers {
         }
         let writer = journal.gaps == nil ? nil : try KeyWriter<Row>()
         for (key, before) in journal.before {
-            let index = storage.index(of: key, hash: TableStorage<Row>.hash(key))
+            let index = storage.index(of: key.key, hash: storage.hash(key.key))
             switch (before, index) {
             case (nil, nil): continue
             case (nil, let index?):
@@ -77,7 +80,7 @@ extension RowTable where Audience == TableAudience.Readers {
         // What was inserted since is held; what is absent today can be there tomorrow, and the keys
         // that were asked for in vain would add up.
         gaps?.absent.removeAll(keepingCapacity: true)
-        storage.journal = TableJournal(gaps: gaps)
+        storage.journal = TableJournal(gaps: gaps, texts: storage.texts)
     }
 }
 
@@ -85,7 +88,8 @@ extension RowTable {
     package func undoChanges() -> Bool {
         guard let journal = storage.journal else { return false }
         for (key, before) in journal.before {
-            let hash = TableStorage<Row>.hash(key)
+            let key = key.key
+            let hash = storage.hash(key)
             let index = storage.index(of: key, hash: hash)
             if let index { storage.pointer(at: index).deinitialize(count: 1) }
             storage.put(before, key: key, hash: hash, at: index)
@@ -95,7 +99,8 @@ extension RowTable {
     }
 }
 
-/// Encodes changed rows: for each a field count, the change as a field of two bytes, then its fields.
+/// Encodes changed rows: for each a field count, the change as a field of two bytes, its fields, and those
+/// that it had before, which are NULL for a row that is inserted or deleted.
 private struct ChangeEncoder {
     let rows: RowEncoder
 
@@ -108,7 +113,16 @@ private struct ChangeEncoder {
         _ row: UnsafeRawPointer,
         to buffer: inout RowBuffer
     ) throws {
-        buffer.append(Int16(rows.fields.count + 1))
+        try begin(change, row, in: &buffer)
+        for _ in rows.fields { buffer.appendNull() }
+    }
+
+    private func begin(
+        _ change: RowChange,
+        _ row: UnsafeRawPointer,
+        in buffer: inout RowBuffer
+    ) throws {
+        buffer.append(Int16(rows.fields.count * 2 + 1))
         buffer.append(Int32(2))
         buffer.append(change.rawValue)
         try rows.encodeFields(of: row, into: &buffer)
@@ -123,16 +137,13 @@ private struct ChangeEncoder {
         in buffer: inout RowBuffer
     ) throws -> Bool {
         let start = buffer.count
-        try append(.update, before, to: &buffer)
+        try begin(.update, after, in: &buffer)
         let middle = buffer.count
-        try append(.update, after, to: &buffer)
+        try rows.encodeFields(of: before, into: &buffer)
         let bytes = buffer.bytes
-        let isSame = bytes[start..<middle].elementsEqual(bytes[middle...])
-        guard !isSame else {
-            buffer.truncate(to: start)
-            return false
-        }
-        buffer.remove(start..<middle)
-        return true
+        // Behind the field count and the change.
+        let isSame = bytes[(start + 8)..<middle].elementsEqual(bytes[middle...])
+        if isSame { buffer.truncate(to: start) }
+        return !isSame
     }
 }

@@ -37,7 +37,7 @@ extension RowTable {
     }
 
     private func address(of key: Row.Key) -> UnsafeRawPointer? {
-        storage.index(of: key, hash: TableStorage<Row>.hash(key))
+        storage.index(of: key, hash: storage.hash(key))
             .map { UnsafeRawPointer(storage.pointer(at: $0)) }
     }
 }
@@ -67,11 +67,35 @@ extension RowTable where Audience == TableAudience.Readers {
             if count == ordinal { found = storage.pointer(at: index).pointee.key }
             count += 1
         }
-        return found.map { key in
-            RowMark(table: name, ordinal: ordinal) { other in
-                let row = (other as? Table<Row>)?.address(of: key)
-                return row.map { RowComparison(Row.table).image(of: $0) }
+        return found.map { mark(of: $0, ordinal) }
+    }
+
+    package func mark(ofKey fields: [UInt8], as types: [ColumnType]) -> RowMark? {
+        let columns = Row.table.key.compactMap { name in
+            Row.table.columns.firstIndex { $0.name == name }
+        }
+        var buffer = RowBuffer(capacity: fields.count)
+        var found: Row.Key?
+        var (count, ordinal) = (0, 0)
+        storage.forEachIndex { index in
+            let row = storage.pointer(at: index)
+            defer { count += 1 }
+            buffer.removeAll()
+            for column in columns {
+                let encode = Row.table.columns[column].encode
+                guard (try? encode(UnsafeRawPointer(row), &buffer, types[column])) != nil else {
+                    return
+                }
             }
+            if buffer.bytes.elementsEqual(fields) { (found, ordinal) = (row.pointee.key, count) }
+        }
+        return found.map { mark(of: $0, ordinal) }
+    }
+
+    private func mark(of key: Row.Key, _ ordinal: Int) -> RowMark {
+        RowMark(table: name, ordinal: ordinal) { other in
+            let row = (other as? Table<Row>)?.address(of: key)
+            return row.map { RowComparison(Row.table).image(of: $0) }
         }
     }
 }

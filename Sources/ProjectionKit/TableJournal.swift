@@ -5,42 +5,71 @@
 @usableFromInline
 final class TableJournal<Row: TableRow> {
     /// The rows as they were before their first change; nil where there was none.
-    @usableFromInline var before: [Row.Key: Row?]
+    @usableFromInline var before: [JournalKey<Row.Key>: Row?]
     /// What is known of rows that are not held; nil for a table that holds all its rows.
     @usableFromInline let gaps: TableGaps<Row.Key>?
+    private let texts: KeyTexts?
 
-    init(before: [Row.Key: Row?] = [:], gaps: TableGaps<Row.Key>?) {
+    init(
+        before: [JournalKey<Row.Key>: Row?] = [:],
+        gaps: TableGaps<Row.Key>?,
+        texts: KeyTexts?
+    ) {
         self.before = before
         self.gaps = gaps
+        self.texts = texts
     }
 
     /// For a copy of the table: its own notes, and the same gaps, so that a row which only the copy
     /// was asked for is fetched as well.
     @usableFromInline
-    func copy() -> TableJournal { TableJournal(before: before, gaps: gaps) }
+    func copy() -> TableJournal { TableJournal(before: before, gaps: gaps, texts: texts) }
 
     /// A row was asked for that is not held.
     @usableFromInline
     func miss(_ key: Row.Key) {
         // One that has changed is known: it is not held because it was removed.
-        guard let gaps, before.index(forKey: key) == nil else { return }
+        let key = JournalKey(key, texts)
+        // No row can have a key that is not equal to itself, so that nobody needs to look for it.
+        guard let gaps, key == key, before.index(forKey: key) == nil else { return }
         gaps.miss(key)
     }
 
     /// Keeps a row as it was before it changes for the first time.
     @usableFromInline
     func note(_ row: Row?, for key: Row.Key) {
+        let key = JournalKey(key, texts)
         if before.index(forKey: key) == nil { before.updateValue(row, forKey: key) }
     }
+}
+
+/// A key that is the same as another one where both are to PostgreSQL.
+@usableFromInline
+struct JournalKey<Key: Hashable>: Hashable {
+    let key: Key
+    private let texts: KeyTexts?
+
+    init(_ key: Key, _ texts: KeyTexts?) {
+        self.key = key
+        self.texts = texts
+    }
+
+    @usableFromInline
+    static func == (left: JournalKey, right: JournalKey) -> Bool {
+        KeyHash.areSame(left.key, right.key, left.texts)
+    }
+
+    @usableFromInline
+    func hash(into hasher: inout Hasher) { hasher.combine(KeyHash.hash(key, texts)) }
 }
 
 /// The rows of a table that holds only those it was asked for.
 @usableFromInline
 final class TableGaps<Key: Hashable> {
     /// Keys that were asked for and have no row.
-    var absent: Set<Key> = []
+    var absent: Set<JournalKey<Key>> = []
     /// Keys that were asked for, of which nothing is known yet.
-    var wanted: Set<Key> = []
+    var wanted: Set<JournalKey<Key>> = []
     /// Counts what all tables of the fold want.
     let wants: RowWants
 
@@ -50,7 +79,7 @@ final class TableGaps<Key: Hashable> {
 
     /// A row was asked for that is not held.
     @usableFromInline
-    func miss(_ key: Key) {
+    func miss(_ key: JournalKey<Key>) {
         guard !absent.contains(key), wanted.insert(key).inserted else { return }
         wants.keys += 1
     }

@@ -17,7 +17,7 @@ extension RowTable where Audience == TableAudience.Readers {
         let writer = try KeyWriter<Row>()
         for key in wanted {
             buffer.append(Int16(Row.table.key.count))
-            try writer.append(key, to: &buffer, as: types)
+            try writer.append(key.key, to: &buffer, as: types)
         }
     }
 
@@ -33,8 +33,8 @@ extension RowTable where Audience == TableAudience.Readers {
             let row = try reader.row(fields)
             guard try writer.matches(row, as: types) else { throw RowObstacle.mixedUpKey(of: name) }
             let key = row.key
-            guard gaps.wanted.remove(key) != nil else { return }
-            storage.insert(row, hash: TableStorage<Row>.hash(key))
+            guard gaps.wanted.remove(JournalKey(key, storage.texts)) != nil else { return }
+            storage.insert(row, hash: storage.hash(key))
         }
         gaps.absent.formUnion(gaps.wanted)
         gaps.wanted.removeAll(keepingCapacity: true)

@@ -21,7 +21,7 @@
 /// `@unchecked Sendable`: a `RowTable` changes its storage only while it holds the one reference to
 /// it, and makes a copy first when it does not.
 @usableFromInline
-final class TableStorage<Row: TableRow>: @unchecked Sendable {
+final class TableStorage<Row: TableRow>: TableActivity, @unchecked Sendable {
     @exclusivity(unchecked) @usableFromInline var count = 0
     @exclusivity(unchecked) @usableFromInline var end = 0
     @exclusivity(unchecked) @usableFromInline var chunks:
@@ -31,6 +31,8 @@ final class TableStorage<Row: TableRow>: @unchecked Sendable {
     @exclusivity(unchecked) @usableFromInline var vacantBits: [UInt64] = []
     /// Its changes, where somebody wants to know them.
     @exclusivity(unchecked) @usableFromInline var journal: TableJournal<Row>?
+    /// The texts in its keys.
+    @usableFromInline let texts: KeyTexts?
     /// Where a row stands while a reducer has hold of it.
     @usableFromInline let access: UnsafeMutablePointer<Access>
 
@@ -59,9 +61,14 @@ final class TableStorage<Row: TableRow>: @unchecked Sendable {
     @inlinable static var chunkShift: Int { 10 }
 
     @inlinable
-    init(slotCount: Int = 16) {
+    override convenience init() { self.init(slotCount: 16, texts: KeyTexts.of(Row.Key.self)) }
+
+    @inlinable
+    init(slotCount: Int, texts: KeyTexts?) {
+        self.texts = texts
         slots = ContiguousArray(repeating: 0, count: slotCount)
         access = .allocate(capacity: 1)
+        super.init()
     }
 
     @inlinable
@@ -73,7 +80,7 @@ final class TableStorage<Row: TableRow>: @unchecked Sendable {
 
     @inlinable
     func copy() -> TableStorage {
-        let twin = TableStorage(slotCount: 0)
+        let twin = TableStorage(slotCount: 0, texts: texts)
         twin.count = count
         twin.end = end
         twin.slots = slots
@@ -108,7 +115,7 @@ final class TableStorage<Row: TableRow>: @unchecked Sendable {
             if entry == 0 { return nil }
             if entry >> 32 == hash {
                 let index = Int(entry & 0xffff_ffff) - 1
-                if pointer(at: index).pointee.key == key { return index }
+                if isSame(pointer(at: index).pointee.key, as: key) { return index }
             }
             slot = (slot + 1) & (slots.count - 1)
         }
@@ -117,7 +124,7 @@ final class TableStorage<Row: TableRow>: @unchecked Sendable {
     /// Takes the row of a key out, for a reducer to change, replace or remove it.
     @inlinable
     func beginAccess(to key: Row.Key) -> UnsafeMutablePointer<Access> {
-        let hash = Self.hash(key)
+        let hash = hash(key)
         let found = find(key, hash: hash)
         let row = found.map { pointer(at: $0).move() }
         if let journal { journal.note(row, for: key) }
@@ -142,6 +149,7 @@ final class TableStorage<Row: TableRow>: @unchecked Sendable {
         }
         assertKey(of: row, is: key)
         if let index {
+            changes &+= 1
             pointer(at: index).initialize(to: row)
         } else {
             insert(row, hash: hash)
@@ -152,7 +160,7 @@ final class TableStorage<Row: TableRow>: @unchecked Sendable {
     /// and ``insertForChange(_:)`` has to follow.
     @inlinable
     func beginChange(of key: Row.Key) -> UnsafeMutablePointer<Row>? {
-        let hash = Self.hash(key)
+        let hash = hash(key)
         let found = find(key, hash: hash)
         if let journal { journal.note(found.map { pointer(at: $0).pointee }, for: key) }
         access.initialize(to: Access(row: nil, key: key, hash: hash, index: found))
@@ -173,15 +181,28 @@ final class TableStorage<Row: TableRow>: @unchecked Sendable {
     /// Ends the change of a row.
     @inlinable
     func endChange(of row: UnsafeMutablePointer<Row>) {
+        changes &+= 1
         assertKey(of: row.pointee, is: access.move().key)
     }
 
     @inlinable
     func assertKey(of row: Row, is key: Row.Key) {
+        if isSame(row.key, as: key) { return }
         precondition(
-            row.key == key,
+            noteFault(of: key),
             "table '\(Row.table.name)': a row was stored under another key"
         )
+    }
+
+    /// Notes a key that is not equal to itself.
+    ///
+    /// - Returns: Whether it is one.
+    @inlinable
+    @discardableResult
+    func noteFault(of key: Row.Key) -> Bool {
+        guard !isSame(key, as: key) else { return false }
+        KeyFaults.note(table: Row.table.name)
+        return true
     }
 
     /// Calls `body` with the index of each row, ascending.
@@ -219,7 +240,10 @@ final class TableStorage<Row: TableRow>: @unchecked Sendable {
     }
 
     @inlinable
-    static func hash(_ key: Row.Key) -> UInt32 { KeyHash.hash(key) }
+    func hash(_ key: Row.Key) -> UInt32 { KeyHash.hash(key, texts) }
+
+    @inlinable
+    func isSame(_ key: Row.Key, as other: Row.Key) -> Bool { KeyHash.areSame(key, other, texts) }
 
     /// Inserts the row of a key that has none.
     ///
@@ -227,6 +251,7 @@ final class TableStorage<Row: TableRow>: @unchecked Sendable {
     @inlinable
     @discardableResult
     func insert(_ row: consuming Row, hash: UInt32) -> Int {
+        changes &+= 1
         if (count + 1) * 10 > slots.count * 7 { growSlots() }
         let index = takeIndex()
         pointer(at: index).initialize(to: row)
@@ -309,6 +334,7 @@ final class TableStorage<Row: TableRow>: @unchecked Sendable {
     /// Takes a row that was already moved out of `index` off the index.
     @inlinable
     func remove(hash: UInt32, at index: Int) {
+        changes &+= 1
         let mask = slots.count - 1
         var hole = Int(hash) & mask
         while Int(slots[hole] & 0xffff_ffff) != index + 1 { hole = (hole + 1) & mask }

@@ -1,6 +1,7 @@
 import Foundation
 import Postgres
 package import ProjectionKit
+import Wording
 
 /// Where the live tables stand.
 package struct LiveCheckpoint: Equatable, Sendable {
@@ -376,6 +377,14 @@ package struct FollowReport: Sendable {
     }
 }
 
+extension PostgresConnection {
+    /// Has the server end the session when this process stands still in a transaction: no cut-over gets
+    /// the checkpoint row that it has locked.
+    fileprivate func limitIdleTransactions() async throws {
+        try await execute("SET idle_in_transaction_session_timeout = '5s'")
+    }
+}
+
 extension ReadModelDatabase {
     /// Takes the projector's lock for the time of `body`.
     ///
@@ -395,6 +404,7 @@ extension ReadModelDatabase {
     ) async throws -> Result {
         let doing = "following '\(projection.name)'"
         return try await withConnection(as: "follow-lock", doing: doing) { holder in
+            try await holder.limitIdleTransactions()
             try await EventTriggerTrust.assert(on: holder)
             try await Bookkeeping.migrate(on: holder)
             let lock = try await takeLock(of: projection.name, on: holder)
@@ -410,14 +420,17 @@ extension ReadModelDatabase {
                         on: holder
                     ) {
                         try await withConnection(as: "follow", doing: doing) {
-                            try await body(Follower(of: projection, in: self, under: lock, on: $0))
+                            try await $0.limitIdleTransactions()
+                            return try await body(
+                                Follower(of: projection, in: self, under: lock, on: $0)
+                            )
                         }
                     }
                 }
                 try? await end(projection.name, on: holder)
                 return result
             } catch {
-                try? await end(projection.name, on: holder)
+                try? await end(projection.name, error: error, on: holder)
                 throw error
             }
         }
@@ -476,7 +489,7 @@ extension ReadModelDatabase {
             INSERT INTO reprise.follower (projection, host, pid) VALUES ($1, $2, $3)
             ON CONFLICT (projection) DO UPDATE SET host = excluded.host, pid = excluded.pid,
                 started_at = pg_catalog.now(), heartbeat_at = pg_catalog.now(), ended_at = NULL,
-                events = 0, late_events = 0
+                events = 0, late_events = 0, error = NULL
             """,
             [
                 .text(projection), .text(ProcessInfo.processInfo.hostName),
@@ -485,11 +498,17 @@ extension ReadModelDatabase {
         )
     }
 
-    private func end(_ projection: String, on connection: PostgresConnection) async throws {
+    private func end(
+        _ projection: String,
+        error: (any Error)? = nil,
+        on connection: PostgresConnection
+    ) async throws {
+        let text = error.flatMap { $0 is CancellationError ? nil : TextForPeople.lines("\($0)") }
         try await connection.executeShielded(
             """
             UPDATE reprise.follower SET ended_at = pg_catalog.clock_timestamp(),
-                heartbeat_at = pg_catalog.clock_timestamp()
+                heartbeat_at = pg_catalog.clock_timestamp(),
+                error = \(text.map(SQLText.literal) ?? "NULL")
             WHERE projection = \(SQLText.literal(projection))
             """
         )

@@ -88,13 +88,13 @@ struct GenerationLoad: Sendable {
                 }
                 await queue.finish(item, loaded)
             case .build(let statements):
-                try await build(statements, on: name, of: created, on: connection)
+                try await build(statements, on: item.table, of: created, on: connection)
                 await queue.finish(item)
             case .finish(let statements):
                 try await build(
                     statements
                         + (isAnalyzedLate(item.table, of: created) ? ["ANALYZE \(home.sql)"] : []),
-                    on: name,
+                    on: item.table,
                     of: created,
                     on: connection
                 )
@@ -111,16 +111,49 @@ struct GenerationLoad: Sendable {
 
     private func build(
         _ statements: [String],
-        on table: String,
+        on index: Int,
         of created: Created,
         on connection: PostgresConnection
     ) async throws {
         guard !statements.isEmpty else { return }
-        try await translatingErrors(doing: "building the indexes of '\(table)'") {
-            try await connection.withTransaction {
-                try await run(statements, of: created, on: $0)
+        let table = tables[index]
+        try await translatingErrors(doing: "building the indexes of '\(table.name)'") {
+            do {
+                try await connection.withTransaction {
+                    try await run(statements, of: created, on: $0)
+                }
+            } catch let error as ServerError where error.isAboutRows {
+                var row = RejectedRow(table: table.name, reason: "\(error)")
+                row.mark = try? await mark(of: error, in: index, of: created, on: connection)
+                throw ReadModelError.rowRejected(row)
             }
         }
+    }
+
+    /// The row that an error is about: the one whose place it says, or the first one whose key is too long
+    /// for an index.
+    private func mark(
+        of error: ServerError,
+        in index: Int,
+        of created: Created,
+        on connection: PostgresConnection
+    ) async throws -> RowMark? {
+        let (table, binding) = (tables[index], created.schema.bindings[index])
+        let home = QualifiedName(schema: created.schema.homeSchema, name: table.name)
+        var place = error.detail?.firstMatch(of: /\(\d+,\d+\)/).map { String($0.output) }
+        if place == nil, error.sqlState == "54000" {
+            // As the server has compressed them, which an index does as well. A third of a page is 2,704.
+            let size = table.key.map { "pg_catalog.pg_column_size(\(SQLText.identifier($0)))" }
+            place = try await connection.query(
+                """
+                SELECT ctid FROM \(home.sql) WHERE \(size.joined(separator: " + ")) > 2600
+                ORDER BY ctid LIMIT 1
+                """
+            ).first?["ctid"]
+        }
+        guard let place else { return nil }
+        let key = try await connection.keyFields(table.key, of: home, at: place)
+        return key.flatMap { table.mark(ofKey: $0, as: binding.types) }
     }
 
     /// Makes schema and tables, in a transaction of its own: taking a foreign key off for the load

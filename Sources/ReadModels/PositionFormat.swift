@@ -40,6 +40,31 @@ package enum PositionFormat: String, CaseIterable, Sendable {
         }
     }
 
+    /// A condition in SQL that a text is what ``position(from:)`` takes for a position.
+    ///
+    /// - Parameters:
+    ///   - text: An expression of type text; NULL is the beginning.
+    ///   - position: The position, one that the format can hold; nil for the beginning.
+    /// - Returns: The condition, which is never NULL.
+    func condition(that text: String, is position: Position?) -> String {
+        let words = position?.words ?? (0, 0, 0)
+        let isSame =
+            switch self {
+            case .number: Self.condition(that: text, is: words.0)
+            case .pair:
+                [words.0, words.1].enumerated().map { index, word in
+                    let part = "pg_catalog.split_part(\(text), ':', \(index + 1))"
+                    return Self.condition(that: part, is: word)
+                }.joined(separator: " AND ")
+            case .text: "\(text) = '\(position ?? Position(0))'"
+            }
+        return "coalesce(\(isSame), \(position == nil || position == Position(0)))"
+    }
+
+    private static func condition(that text: String, is word: UInt64) -> String {
+        "pg_catalog.ltrim(\(text), '0') = '\(word == 0 ? "" : "\(word)")'"
+    }
+
     /// What a sequence of PostgreSQL can count to.
     private static let largest = UInt64(Int64.max)
 

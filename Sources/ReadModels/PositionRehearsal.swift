@@ -81,32 +81,76 @@ struct PositionRehearsal: Sendable {
     ) async throws {
         // A column that takes no NULL is not written with one: at the beginning of an empty ledger
         // nothing is rebuilt in earnest.
-        let wanted = ledgerEnd ?? position ?? Position(0)
-        guard let sql = template.writing(wanted, generation: generation, of: projection) else {
+        let wanted = ledgerEnd ?? position ?? Position(1)
+        try await write(template, wanted, on: connection)
+        // A rollback writes an earlier one.
+        if let position, position != wanted { try await write(template, position, on: connection) }
+        let statement = template.statement(for: wanted, generation: generation, of: projection)
+        guard let statement else { return }
+        do {
+            // The server prepares one statement only, and of several the last alone is counted.
+            try await connection.query("EXPLAIN \(statement)")
+        } catch let error as ServerError where error.sqlState == "42601" {
+            throw Refusal(reason: "'write' is more than one statement")
+        }
+    }
+
+    private func write(
+        _ template: PositionTemplate,
+        _ position: Position,
+        on connection: PostgresConnection
+    ) async throws {
+        guard let sql = template.writing(position, generation: generation, of: projection) else {
             throw Refusal(
                 reason: "the format '\(template.format.rawValue)' cannot hold this ledger's "
-                    + "positions, such as \(wanted); 'text' holds every one"
+                    + "positions, such as \(position); 'text' holds every one"
             )
         }
         do {
             try await connection.execute(sql)
         } catch let error as ServerError where error.sqlState == SwapBatch.SQLState.unwritten {
             throw Refusal(reason: "'write' changes \(error.changedRows) rows; it must be one")
+        } catch let error as ServerError where error.sqlState == SwapBatch.SQLState.misread {
+            throw Refusal(reason: Self.misread)
         } catch let error as ServerError where !error.isLockFailure {
             throw Refusal(reason: "'write' fails: \(TextForPeople.oneLine(error))")
         }
+        // In SQL a text of the type char(n) has lost its blanks.
+        let answer = try await connection.execute(template.reading(of: projection))
+        guard template.isRead(position, in: answer) else { throw Refusal(reason: Self.misread) }
+    }
+
+    fileprivate static let misread = """
+        'read' gives another position than 'write' has written; the two must name the same row and \
+        the same column, and the column must keep a whole position
+        """
+}
+
+extension PositionTemplate {
+    /// Whether the statement that reads has given a position.
+    fileprivate func isRead(_ position: Position, in answer: QueryResult) -> Bool {
+        guard let found = try? self.position(in: answer) ?? Position(0) else { return false }
+        return found == position
     }
 }
 
 extension ServerError {
     /// How many rows a template changed that must change one.
     fileprivate var changedRows: String { detail ?? "other" }
+
+    /// Whether a position template has changed other than one row, or reads something else.
+    var isOfPositionTemplate: Bool {
+        [SwapBatch.SQLState.unwritten, SwapBatch.SQLState.misread].contains(sqlState)
+    }
 }
 
 extension ReadModelError {
-    /// What a cut-over says whose template did not change one row.
+    /// What a cut-over says whose template did not write the position.
     static func unwritten(_ error: ServerError, of projection: String) -> ReadModelError {
-        .positionUnwritten(projection: projection, rows: error.changedRows)
+        guard error.sqlState == SwapBatch.SQLState.misread else {
+            return .positionUnwritten(projection: projection, rows: error.changedRows)
+        }
+        return .positionUnreadable(projection: projection, reason: PositionRehearsal.misread)
     }
 }
 

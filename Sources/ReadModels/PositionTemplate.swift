@@ -62,17 +62,31 @@ package struct PositionTemplate: Equatable, Sendable {
         read.replacing(Mark.projection, with: SQLText.literal(projection))
     }
 
-    /// The statement that writes a position and raises unless it changes exactly one row; nil when
-    /// the format cannot hold the position.
-    func writing(_ position: Position?, generation: Int, of projection: String) -> String? {
-        guard let literal = format.literal(of: position) else { return nil }
-        let statement =
+    /// The statement that writes a position, as the operator wrote it; nil when the format cannot
+    /// hold the position.
+    func statement(
+        for position: Position?,
+        generation: Int,
+        of projection: String
+    ) -> String? {
+        format.literal(of: position).map { literal in
             write
-            .replacing(Mark.position, with: literal)
-            .replacing(Mark.generation, with: "\(generation)")
-            .replacing(Mark.projection, with: SQLText.literal(projection))
+                .replacing(Mark.position, with: literal)
+                .replacing(Mark.generation, with: "\(generation)")
+                .replacing(Mark.projection, with: SQLText.literal(projection))
+        }
+    }
+
+    /// The statement that writes a position and raises unless it changes exactly one row, and reading
+    /// gives the position afterwards; nil when the format cannot hold the position.
+    func writing(_ position: Position?, generation: Int, of projection: String) -> String? {
+        let statement = statement(for: position, generation: generation, of: projection)
+        guard let statement else { return nil }
+        let written = format.condition(that: "found", is: position)
         let body = """
-            DECLARE changed pg_catalog.int8;
+            DECLARE
+                changed pg_catalog.int8;
+                found pg_catalog.text;
             BEGIN
             PERFORM pg_catalog.set_config('search_path', 'pg_temp', true);
             EXECUTE \(SQLText.literal(statement));
@@ -81,6 +95,10 @@ package struct PositionTemplate: Equatable, Sendable {
                 RAISE EXCEPTION 'the position template changed % rows instead of one', changed
                     USING ERRCODE = '\(SwapBatch.SQLState.unwritten)', DETAIL = changed;
             END IF;
+            EXECUTE \(SQLText.literal(reading(of: projection))) INTO found;
+            IF \(written) THEN RETURN; END IF;
+            RAISE EXCEPTION 'the position template reads another position than it has written'
+                USING ERRCODE = '\(SwapBatch.SQLState.misread)';
             END
             """
         return "DO \(SQLText.literal(body))"

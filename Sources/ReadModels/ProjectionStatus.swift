@@ -73,6 +73,8 @@ package struct ProjectionStatus: Sendable {
         package let lagEvents: Int?
         /// How long before that the ledger ended where the live tables stood, in seconds.
         package let lagSeconds: Double?
+        /// What ended it; nil while it runs, and where it was stopped.
+        package let error: String?
     }
 
     package let projection: String
@@ -201,9 +203,9 @@ extension ReadModelDatabase {
         let row = try await connection.query(
             """
             SELECT host, pid, started_at, heartbeat_at, ended_at, events, late_events, lag_events,
-                lag_seconds, EXISTS (\(SessionLock.holders("$2"))) AS alive, heartbeat_at
+                lag_seconds, pg_catalog.to_jsonb(f) ->> 'error' AS error, EXISTS (\(SessionLock.holders("$2"))) AS alive, heartbeat_at
                     < pg_catalog.clock_timestamp() - interval '\(StaleHolder.patience)' AS silent
-            FROM reprise.follower WHERE projection = $1
+            FROM reprise.follower AS f WHERE projection = $1
             """,
             [.text(projection), .text(SessionLock.follower(of: projection))]
         ).first
@@ -219,7 +221,8 @@ extension ReadModelDatabase {
                 events: Int(try row.int("events")),
                 lateEvents: Int(try row.int("late_events")),
                 lagEvents: try row.optionalInt("lag_events").map { Int($0) },
-                lagSeconds: row["lag_seconds"].flatMap { Double($0) }
+                lagSeconds: row["lag_seconds"].flatMap { Double($0) },
+                error: row["error"]
             )
         }
     }

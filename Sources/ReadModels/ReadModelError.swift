@@ -170,12 +170,12 @@ extension ReadModelError: CustomStringConvertible {
             )
         case .otherRows(let projection, let table, let reason):
             (
-                "\(TextForPeople.line(table)) does not hold the rows that were written to it: "
-                    + "\(TextForPeople.line(reason)). Something "
-                    + "besides this command changes them.",
+                "\(TextForPeople.line(table)) does not hold the rows that the events give: "
+                    + "\(TextForPeople.line(reason)). Something besides this command changes them: "
+                    + "another writer, a hand, or a trigger.",
                 "What was written before stays; nothing of this batch was.",
-                "Find out who writes to the table; 'reprise rebuild \(projection)' makes it right "
-                    + "again."
+                "Find out who writes to the table, then run 'reprise rebuild \(projection)': it makes "
+                    + "all rows from the events."
             )
         default: swapParts
         }

@@ -374,6 +374,8 @@ private struct Planning {
                     $0.followUp == nil ? Finding(.warn, $0.subject, $0.note) : $0.finding
                 }
                 + bindings.warnings.map { Finding(.warn, nil, $0) }
+                + keeping(bindings.bindings, of: live.tables, on: connection)
+                + ColumnKeeping.triggers(on: live.oids, connection)
         )
     }
 
@@ -407,6 +409,12 @@ private struct Planning {
             findings.lines += try await rehearse(checks, on: created, on: connection)
         }
         findings.lines += created.findings
+        findings.lines += try await keeping(
+            created.bindings,
+            of: created.tables,
+            on: connection
+        )
+        findings.lines += try await ColumnKeeping.triggers(on: live.oids, connection)
         findings.lines += try await RowVariables.findings(of: live.oids, on: connection)
         if !findings.lines.contains(where: { $0.level == .refuse }) {
             findings.sql = try await CutOverText(
@@ -418,6 +426,24 @@ private struct Planning {
             ).text(of: generation.number, created, paths: paths, on: connection)
         }
         return findings
+    }
+
+    /// What the columns do to values and keys.
+    private func keeping(
+        _ bindings: [TableBinding],
+        of tables: [TableDescription],
+        on connection: PostgresConnection
+    ) async throws -> [Finding] {
+        var findings: [Finding] = []
+        for declared in projection.tables {
+            guard let table = tables.first(where: { $0.name.name == declared.name }),
+                let binding = bindings.first(where: { $0.name == declared.name })
+            else { continue }
+            findings += try await ColumnKeeping(table: table.oid, binding: binding)
+                .findings(of: declared.name, key: declared.key, on: connection)
+        }
+        return try await findings
+            + ExchangeGuards.findings(of: tables.map(\.oid), on: connection)
     }
 
     /// Tries `checks.sql` on the tables, which are empty.

@@ -51,7 +51,7 @@ struct ReloadAttempt: Sendable {
                 ? try await Fence.blockers(of: projection, in: reload.database, on: connection)
                 : try await Blocker.holding(state.relations, on: connection)
             throw LockLadder.Blocked(blockers: blockers, waited: state.waited)
-        } catch let error as ServerError where error.sqlState == SwapBatch.SQLState.unwritten {
+        } catch let error as ServerError where error.isOfPositionTemplate {
             throw ReadModelError.unwritten(error, of: projection.name)
         } catch let error as ConnectionError {
             let outcome = CommitOutcome(database: reload.database, run: run)

@@ -53,14 +53,19 @@ struct RestrictedOperation: Sendable {
     ///
     /// - Parameters:
     ///   - statement: Without RETURNING.
+    ///   - expression: What it can read under a name, as `gone AS (…)`, in the same statement.
     ///   - connection: Inside a transaction.
     /// - Returns: How many rows it changed.
     /// - Throws: ``ServerError``, as the statement on its own.
-    func change(_ statement: String, on connection: PostgresConnection) async throws -> Int {
+    func change(
+        _ statement: String,
+        with expression: String? = nil,
+        on connection: PostgresConnection
+    ) async throws -> Int {
         // A table's own deferred foreign keys cannot wait in such an operation.
         try await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
         let count = try await number(
-            "WITH changed AS (\(statement) RETURNING 1)",
+            "WITH \(expression.map { "\($0), " } ?? "")changed AS (\(statement) RETURNING 1)",
             "SELECT pg_catalog.count(*) FROM changed",
             on: connection
         )

@@ -230,5 +230,9 @@ extension ServerError {
     }
 
     /// A value that its column does not take, or a constraint that does not hold.
-    var isAboutRows: Bool { sqlState.hasPrefix("22") || sqlState.hasPrefix("23") }
+    ///
+    /// 54000 is a row that is too large for its page, or for the page of an index.
+    var isAboutRows: Bool {
+        sqlState.hasPrefix("22") || sqlState.hasPrefix("23") || sqlState == "54000"
+    }
 }

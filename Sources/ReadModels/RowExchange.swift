@@ -5,9 +5,9 @@ import Synchronization
 /// Writes the changed rows of a fold into tables that hold its earlier rows, on one session.
 ///
 /// Rows travel by binary COPY into staging tables of the session, and from there by one DELETE,
-/// UPDATE and INSERT a table. What a fold says it updates or deletes has to be there, and what it
-/// inserts must not: the numbers are compared, so that rows which somebody else has changed are
-/// found here and not by a reader.
+/// UPDATE and INSERT a table. What a fold says it updates or deletes has to be there as the fold knows
+/// it, and what it inserts must not: the numbers are compared, so that rows which somebody else has
+/// changed are found here and not by a reader.
 struct RowExchange: Sendable {
     /// The projection's name.
     let projection: String
@@ -83,15 +83,15 @@ struct RowExchange: Sendable {
             }.map(\.oid)
         )
         guard !leaving.isEmpty, !changes.values.contains(where: \.isReplaced) else {
-            try await apply(changes, code, on: connection)
+            try await apply(changes, of: fold, code, on: connection)
             return changes
         }
         try await connection.execute("SAVEPOINT reprise_write")
         do {
-            try await apply(changes, last: leaving, code, on: connection)
+            try await apply(changes, of: fold, last: leaving, code, on: connection)
         } catch ReadModelError.rowRejected {
             try await connection.execute("ROLLBACK TO SAVEPOINT reprise_write")
-            try await apply(changes, code, on: connection)
+            try await apply(changes, of: fold, code, on: connection)
         }
         try await connection.execute("RELEASE SAVEPOINT reprise_write")
         return changes
@@ -106,12 +106,14 @@ struct RowExchange: Sendable {
     ///
     /// - Parameters:
     ///   - changes: What is staged, by table name.
+    ///   - fold: What it came from.
     ///   - last: OIDs of tables whose rows go when all others have come.
     ///   - code: What others have put onto the tables.
     ///   - connection: Where they are staged.
     /// - Throws: As ``write(_:on:)``.
     private func apply(
         _ changes: [String: TableChanges],
+        of fold: any Fold,
         last: Set<UInt32> = [],
         _ code: OthersCode,
         on connection: PostgresConnection
@@ -124,8 +126,11 @@ struct RowExchange: Sendable {
         for table in parentsFirst {
             guard let change = changes[table.name.name] else { continue }
             let writer = code.operation(.writing, table.oid)
-            try await table.update(change, as: writer, projection: projection, on: connection)
-            try await table.insert(change, as: writer, projection: projection, on: connection)
+            try await table.marking(fold.table(named: table.name.name)) {
+                try await table.update(change, as: writer, projection: projection, on: connection)
+                try await table.insert(change, as: writer, projection: projection, on: connection)
+                try await table.assertUnchangedByTriggers(change, projection, on: connection)
+            }
         }
         for table in parentsFirst.reversed() where last.contains(table.oid) {
             guard let change = changes[table.name.name] else { continue }
@@ -183,23 +188,35 @@ struct ExchangedTable: Sendable {
     /// Why rows cannot be read back as they were written, as a clause; nil when they can.
     var obstacleToReadingBack: String? {
         hasKeyIndex
-            ? lossyColumn
+            ? lossyColumns.first.map {
+                "the column \(name.name).\($0) does not keep every value as it was written"
+            }
             : "no primary key or unique constraint of \(name.name) covers exactly its key"
     }
 
-    private let lossyColumn: String?
+    private let lossyColumns: [String]
+    /// Triggers that can change a row on its way into the table.
+    private let triggers: [String]
     private let staging: StagingTable
     private let keyStaging: StagingTable
     private let rowStaging: StagingTable
     /// The staging table's column for what is to be done.
     private let changeColumn: String
-    /// Columns that no UPDATE may set.
+    /// The staging table's columns for what a row was before.
+    private let earlierColumns: [String]
+    /// Columns that no UPDATE sets.
     private let fixedColumns: Set<String>
+    /// Columns that the row type does not declare and that are not generated.
+    private let otherColumns: [String]
+    /// Columns of the key whose collation takes different texts for the same.
+    private let looseKey: Set<String>
     /// Columns of the key that can be NULL.
     private let nullableKey: Set<String>
     private let hasKeyIndex: Bool
     /// By other tables, or by itself.
     fileprivate let isReferredTo: Bool
+    /// By a foreign key that does something to the rows that refer to one which is deleted.
+    private let isGuarded: Bool
 
     fileprivate init(
         _ declared: any LoadableTable,
@@ -232,13 +249,27 @@ struct ExchangedTable: Sendable {
             zip(declared.columnNames, declared.columnValues).filter(\.1.isNullable).map(\.0)
         ).intersection(declared.key)
         hasKeyIndex = uniqueKeys.contains { Set($0) == Set(declared.key) }
-        lossyColumn = Self.lossyColumn(of: real, among: binding.columns)
-        let facts = try await Self.facts(of: real.oid, on: connection)
-        fixedColumns = facts.fixedColumns.union(declared.key)
+        lossyColumns = try await ColumnKeeping(table: real.oid, binding: binding)
+            .lossyColumns(on: connection)
+        triggers = try await connection.query(
+            ColumnKeeping.triggersQuery,
+            [.ints([Int64(real.oid)])]
+        ).rows.map { try $0.string("subject") }
+        // Numbers that are equal can be written in several ways: 1.0 and 1.00, 0 and -0.
+        let exact = zip(binding.columns, binding.types)
+            .filter { ![.float4, .float8, .numeric].contains($0.1) }.map(\.0)
+        let facts = try await TableFacts(of: real.oid, on: connection)
+        fixedColumns = facts.identities.union(Set(declared.key).intersection(exact))
+        otherColumns = real.columns.filter { column in
+            !column.isGenerated && !binding.columns.contains(column.name)
+        }.map(\.name)
+        looseKey = facts.looseColumns.intersection(declared.key)
         isReferredTo = facts.isReferredTo
-        var changeColumn = "change"
-        while binding.columns.contains(changeColumn) { changeColumn += "_" }
-        self.changeColumn = changeColumn
+        isGuarded = facts.isGuarded
+        changeColumn = Self.freeName("change", among: binding.columns)
+        earlierColumns = binding.columns.indices.map {
+            Self.freeName("earlier \($0)", among: binding.columns)
+        }
         staging = StagingTable("reprise_changes_\(number)")
         keyStaging = StagingTable("reprise_keys_\(number)")
         rowStaging = StagingTable("reprise_rows_\(number)")
@@ -255,6 +286,7 @@ struct ExchangedTable: Sendable {
             for: oid,
             binding.columns,
             behind: "\(SQLText.identifier(changeColumn)) pg_catalog.int2",
+            twice: earlierColumns,
             onCommit: ending,
             on: connection
         )
@@ -272,56 +304,19 @@ struct ExchangedTable: Sendable {
     /// Changes rows of the table, as the role that may evaluate what is on it.
     private func change(
         _ statement: String,
+        with expression: String? = nil,
         as writer: RestrictedOperation?,
         on connection: PostgresConnection
     ) async throws -> Int {
-        guard let writer else { return try await connection.execute(statement).affectedRows }
-        return try await writer.change(statement, on: connection)
+        guard let writer else {
+            let statement = "\(expression.map { "WITH \($0) " } ?? "")\(statement)"
+            return try await connection.execute(statement).affectedRows
+        }
+        return try await writer.change(statement, with: expression, on: connection)
     }
 
-    private static func facts(
-        of oid: UInt32,
-        on connection: PostgresConnection
-    ) async throws -> (fixedColumns: Set<String>, isReferredTo: Bool) {
-        let found = try await connection.query(
-            """
-            SELECT a.attname, EXISTS (
-                SELECT FROM pg_catalog.pg_depend AS d
-                JOIN pg_catalog.pg_constraint AS f ON f.oid = d.objid
-                WHERE d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
-                    AND d.refobjid = c.oid
-                    AND d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
-                    AND f.contype = 'f' AND f.confrelid = c.oid) AS referred
-            FROM pg_catalog.pg_class AS c
-            LEFT JOIN pg_catalog.pg_attribute AS a
-                ON a.attrelid = c.oid AND a.attidentity = 'a' AND NOT a.attisdropped
-            WHERE c.oid = $1
-            """,
-            [.int(Int64(oid))]
-        )
-        return (
-            Set(found.rows.compactMap { $0["attname"] }),
-            try found.first?.bool("referred") ?? false
-        )
-    }
-
-    /// PostgreSQL rounds, cuts or pads what goes into some types; a fold that goes on from the
-    /// stored value is not the fold that went on from its own.
-    private static func lossyColumn(
-        of table: TableDescription,
-        among columns: [String]
-    ) -> String? {
-        let lossy = table.columns.first { column in
-            guard columns.contains(column.name) else { return false }
-            if column.baseType == "bpchar" { return true }
-            if column.typeKind == "d" { return column.baseType != "text" }
-            return ["numeric", "timestamp", "timestamptz"].contains(column.baseType)
-                && column.typeName.contains("(") && !column.typeName.contains("(6)")
-        }
-        return lossy.map {
-            "the column \(table.name.name).\($0.name) is \($0.typeName), which does not keep every "
-                + "value as it was written"
-        }
+    private static func freeName(_ name: String, among columns: [String]) -> String {
+        columns.contains(name) ? freeName(name + "_", among: columns) : name
     }
 }
 
@@ -341,7 +336,11 @@ extension ExchangedTable {
     private func sameKey(_ one: String, _ other: String) -> String {
         key.map { column in
             let name = SQLText.identifier(column)
-            let isEqual = "\(one).\(name) = \(other).\(name)"
+            var isEqual = "\(one).\(name) = \(other).\(name)"
+            if looseKey.contains(column) {
+                let bytes = "COLLATE pg_catalog.\"C\""
+                isEqual += " AND \(one).\(name) \(bytes) = \(other).\(name) \(bytes)"
+            }
             guard nullableKey.contains(column) else { return isEqual }
             // IS NOT DISTINCT FROM would use no index.
             return "(\(isEqual) OR \(one).\(name) IS NULL AND \(other).\(name) IS NULL)"
@@ -359,7 +358,8 @@ extension ExchangedTable {
             let changes = try rows.encodeChanges(as: binding.types, into: &buffer)
             guard changes.rows > 0 else { return changes }
             buffer.append(Int16(-1))
-            let columns = "\(SQLText.identifier(changeColumn)), \(columnList)"
+            let columns = ([changeColumn] + binding.columns + earlierColumns)
+                .map(SQLText.identifier).joined(separator: ", ")
             let bytes = SentBytes(buffer: buffer)
             try await connection.copyIn(
                 "COPY \(staging.name.sql) (\(columns)) FROM STDIN WITH (FORMAT binary)"
@@ -442,6 +442,19 @@ extension ExchangedTable {
         try await connection.execute("\(analyze) \(joins(of: rows.wantedKeys))")
     }
 
+    /// Whether the row of the alias `t` is as the fold knew it, by the staged columns of `s`.
+    ///
+    /// Those of the key are the same by what joins the two.
+    private func isAsKnown(_ staged: [String]) -> String {
+        zip(zip(binding.columns, binding.types), staged).filter { !key.contains($0.0.0) }
+            .map { column, staged in
+                // There is no operator that compares two texts of the type json.
+                let cast = column.1 == .json ? "::pg_catalog.text" : ""
+                return "t.\(SQLText.identifier(column.0))\(cast) IS NOT DISTINCT FROM "
+                    + "s.\(SQLText.identifier(staged))\(cast)"
+            }.map { " AND \($0)" }.joined()
+    }
+
     fileprivate func delete(
         _ changes: TableChanges,
         as writer: RestrictedOperation?,
@@ -456,7 +469,7 @@ extension ExchangedTable {
             try await connection.execute(joins(of: changes.rows))
             let deleted = try await change(
                 "DELETE FROM ONLY \(name.sql) AS t USING \(staging.name.sql) AS s "
-                    + "WHERE \(isStaged(.delete))",
+                    + "WHERE \(isStaged(.delete))\(isAsKnown(binding.columns))",
                 as: writer,
                 on: connection
             )
@@ -474,30 +487,60 @@ extension ExchangedTable {
         let columns = binding.columns.filter { !fixedColumns.contains($0) }
         let settings = columns.map(SQLText.identifier).map { "\($0) = s.\($0)" }
         guard !settings.isEmpty else { return }
+        let statement = """
+            UPDATE ONLY \(name.sql) AS t SET \(settings.joined(separator: ", "))
+            FROM \(staging.name.sql) AS s
+            WHERE \(isStaged(.update))\(isAsKnown(earlierColumns))
+            """
         do {
             try await connection.execute("\(joins(of: changes.rows)) SAVEPOINT reprise_update")
-            let updated = try await change(
-                """
-                UPDATE ONLY \(name.sql) AS t SET \(settings.joined(separator: ", "))
-                FROM \(staging.name.sql) AS s WHERE \(isStaged(.update))
-                """,
-                as: writer,
-                on: connection
-            )
+            let updated = try await change(statement, as: writer, on: connection)
             try await connection.execute("RELEASE SAVEPOINT reprise_update")
             try assert(updated, is: changes.updated, "to update", projection)
-        } catch let error as ServerError where error.sqlState == "23505" && !isReferredTo {
-            // Two rows that exchange a unique value cannot do so by UPDATE, which looks after each.
-            try await connection.execute("ROLLBACK TO SAVEPOINT reprise_update")
-            let gone = try await change(
-                "DELETE FROM ONLY \(name.sql) AS t USING \(staging.name.sql) AS s "
-                    + "WHERE \(isStaged(.update))",
-                as: writer,
-                on: connection
-            )
-            try assert(gone, is: changes.updated, "to update", projection)
-            try await insert(.update, as: writer, on: connection)
         } catch let error as ServerError where error.isAboutRows {
+            try await connection.execute("ROLLBACK TO SAVEPOINT reprise_update")
+            // Two rows that exchange a value cannot do so by UPDATE, which looks after each.
+            if ["23505", "23P01"].contains(error.sqlState), !isGuarded {
+                return try await exchange(changes, as: writer, projection, on: connection)
+            }
+            throw try await rejection(error, of: .update, on: connection) { further in
+                _ = try await change("\(statement) AND \(further)", as: writer, on: connection)
+            }
+        }
+    }
+
+    /// Takes updated rows out and puts them in again in one statement, at whose end the server looks
+    /// whether a row that others refer to is there.
+    private func exchange(
+        _ changes: TableChanges,
+        as writer: RestrictedOperation?,
+        _ projection: String,
+        on connection: PostgresConnection
+    ) async throws {
+        let others = otherColumns.map(SQLText.identifier)
+        let kept = (key.map(SQLText.identifier) + others).map { "t.\($0)" }
+        let target = (binding.columns.map(SQLText.identifier) + others).joined(separator: ", ")
+        let source =
+            binding.columns.map { "s.\(SQLText.identifier($0))" } + others.map { "t.\($0)" }
+        let gone = """
+            gone AS (
+                DELETE FROM ONLY \(name.sql) AS t USING \(staging.name.sql) AS s
+                WHERE \(isStaged(.update))\(isAsKnown(earlierColumns))
+                RETURNING \(kept.joined(separator: ", ")))
+            """
+        // All of them are gone before the first comes: the number is asked for first.
+        let statement = """
+            INSERT INTO \(name.sql) (\(target)) OVERRIDING SYSTEM VALUE
+            SELECT \(source.joined(separator: ", ")) FROM \(staging.name.sql) AS s
+            JOIN gone AS t ON \(isStaged(.update))
+            WHERE (SELECT pg_catalog.count(*) FROM gone) >= 0
+            """
+        do {
+            let rows = try await change(statement, with: gone, as: writer, on: connection)
+            try await connection.execute("RELEASE SAVEPOINT reprise_update")
+            try assert(rows, is: changes.updated, "to update", projection)
+        } catch let error as ServerError where error.isAboutRows {
+            try await connection.execute("ROLLBACK TO SAVEPOINT reprise_update")
             throw ReadModelError.rowRejected(RejectedRow(table: name.name, reason: "\(error)"))
         }
     }
@@ -509,25 +552,102 @@ extension ExchangedTable {
         on connection: PostgresConnection
     ) async throws {
         guard changes.inserted > 0 else { return }
-        let rows = try await insert(.insert, as: writer, on: connection)
-        try assert(rows, is: changes.inserted, "to insert", projection)
+        let isInserted = "s.\(SQLText.identifier(changeColumn)) = \(RowChange.insert.rawValue)"
+        let statement = """
+            INSERT INTO \(name.sql) (\(columnList)) OVERRIDING SYSTEM VALUE
+            SELECT \(columnList) FROM \(staging.name.sql) AS s WHERE \(isInserted)
+            """
+        do {
+            try await connection.execute("SAVEPOINT reprise_insert")
+            let rows = try await change(statement, as: writer, on: connection)
+            try await connection.execute("RELEASE SAVEPOINT reprise_insert")
+            try assert(rows, is: changes.inserted, "to insert", projection)
+        } catch let error as ServerError where error.isAboutRows {
+            try await connection.execute("ROLLBACK TO SAVEPOINT reprise_insert")
+            let known = try await rowsThatAreThere(as: writer, on: connection)
+            guard known == 0 else {
+                throw ReadModelError.otherRows(
+                    projection: projection,
+                    table: name.sql,
+                    reason: "of \(changes.inserted) rows to insert \(known) were there already"
+                )
+            }
+            throw try await rejection(error, of: .insert, on: connection) { further in
+                _ = try await change("\(statement) AND \(further)", as: writer, on: connection)
+            }
+        }
     }
 
-    @discardableResult
-    private func insert(
-        _ change: RowChange,
+    /// What triggers change is in no rebuild, so that rows would depend on how they came.
+    fileprivate func assertUnchangedByTriggers(
+        _ changes: TableChanges,
+        _ projection: String,
+        on connection: PostgresConnection
+    ) async throws {
+        let written = changes.inserted + changes.updated
+        guard !triggers.isEmpty, written > 0 else { return }
+        let rows = try await connection.query(
+            """
+            SELECT pg_catalog.count(*) AS rows FROM \(staging.name.sql) AS s
+            JOIN ONLY \(name.sql) AS t ON \(sameKey("t", "s"))\(isAsKnown(binding.columns))
+            WHERE s.\(SQLText.identifier(changeColumn)) <> \(RowChange.delete.rawValue)
+            """
+        ).first?.int("rows")
+        guard rows != Int64(written) else { return }
+        throw ReadModelError.refusedByPlan(
+            projection: projection,
+            reasons: triggers.map {
+                "\($0): it changes rows on their way into the table, and a rebuild loads them without "
+                    + "it. Let the reducer do that, or make it an AFTER trigger on another table."
+            }
+        )
+    }
+
+    /// Rows among those to be inserted whose key is in the table.
+    private func rowsThatAreThere(
         as writer: RestrictedOperation?,
         on connection: PostgresConnection
     ) async throws -> Int {
-        try await RowCopy.namingRows(of: name.name) {
-            try await self.change(
-                """
-                INSERT INTO \(name.sql) (\(columnList)) OVERRIDING SYSTEM VALUE
-                SELECT \(columnList) FROM \(staging.name.sql)
-                WHERE \(SQLText.identifier(changeColumn)) = \(change.rawValue)
-                """,
-                as: writer,
-                on: connection
+        // Who writes need not be one who may read.
+        guard writer == nil else { return 0 }
+        let row = try await connection.query(
+            """
+            SELECT pg_catalog.count(*) AS rows FROM \(staging.name.sql) AS s
+            JOIN ONLY \(name.sql) AS t ON \(isStaged(.insert))
+            """
+        ).first
+        return try Int(row?.int("rows") ?? 0)
+    }
+
+    /// What is said of a row that the server does not take, with the row.
+    private func rejection(
+        _ error: ServerError,
+        of change: RowChange,
+        on connection: PostgresConnection,
+        _ write: @escaping @Sendable (_ further: String) async throws -> Void
+    ) async throws -> StagedRejection {
+        let search = StagedRowSearch(
+            staging: staging.name,
+            condition: "s.\(SQLText.identifier(changeColumn)) = \(change.rawValue)",
+            write: write
+        )
+        return StagedRejection(
+            reason: "\(error)",
+            key: try await search.key(key, on: connection)
+        )
+    }
+
+    /// Adds the mark of the row to what is said of one that the server does not take.
+    fileprivate func marking(
+        _ rows: any LoadableTable,
+        _ body: () async throws -> Void
+    ) async throws {
+        do {
+            try await body()
+        } catch let rejection as StagedRejection {
+            let mark = rejection.key.flatMap { rows.mark(ofKey: $0, as: binding.types) }
+            throw ReadModelError.rowRejected(
+                RejectedRow(table: name.name, reason: rejection.reason, mark: mark)
             )
         }
     }
@@ -542,8 +662,58 @@ extension ExchangedTable {
         throw ReadModelError.otherRows(
             projection: projection,
             table: name.sql,
-            reason: "of \(expected) rows \(doing) there were \(found)"
+            reason: "of \(expected) rows \(doing) there were \(found) as they were written"
         )
+    }
+}
+
+/// A staged row that the server does not take.
+private struct StagedRejection: Error {
+    let reason: String
+    /// Its encoded key; nil where it is not known which one it is.
+    let key: [UInt8]?
+}
+
+/// What an exchange of rows has to know of a table, besides its columns.
+private struct TableFacts {
+    /// Columns that are GENERATED ALWAYS AS IDENTITY.
+    let identities: Set<String>
+    /// Columns whose collation takes different texts for the same.
+    let looseColumns: Set<String>
+    /// Whether foreign keys refer to it.
+    let isReferredTo: Bool
+    /// Whether one of these does something to the rows that refer to one which is deleted.
+    let isGuarded: Bool
+
+    init(of oid: UInt32, on connection: PostgresConnection) async throws {
+        let columns = try await connection.query(
+            """
+            SELECT a.attname, a.attidentity = 'a' AS identity, coalesce(NOT l.collisdeterministic,
+                false) AS loose
+            FROM pg_catalog.pg_attribute AS a
+            LEFT JOIN pg_catalog.pg_collation AS l ON l.oid = a.attcollation
+            WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped
+            """,
+            [.int(Int64(oid))]
+        ).rows
+        identities = Set(
+            try columns.filter { try $0.bool("identity") }.compactMap { $0["attname"] }
+        )
+        looseColumns = Set(try columns.filter { try $0.bool("loose") }.compactMap { $0["attname"] })
+        let keys = try await connection.query(
+            """
+            SELECT pg_catalog.count(*) AS keys,
+                pg_catalog.count(*) FILTER (WHERE f.confdeltype <> 'a') AS guards
+            FROM pg_catalog.pg_depend AS d
+            JOIN pg_catalog.pg_constraint AS f ON f.oid = d.objid
+            WHERE d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = $1
+                AND d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
+                AND f.contype = 'f' AND f.confrelid = $1
+            """,
+            [.int(Int64(oid))]
+        ).first
+        isReferredTo = try keys?.int("keys") ?? 0 > 0
+        isGuarded = try keys?.int("guards") ?? 0 > 0
     }
 }
 

@@ -18,6 +18,7 @@ struct StagingTable: Sendable {
     ///   - table: OID of the table that the rows are for.
     ///   - columns: Names of its columns.
     ///   - first: Definition of a column in front of them.
+    ///   - second: Names of as many columns behind them, of the same types; none for no more columns.
     ///   - ending: What the end of a transaction does to it.
     ///   - connection: The session.
     /// - Throws: ``ServerError``.
@@ -25,6 +26,7 @@ struct StagingTable: Sendable {
         for table: UInt32,
         _ columns: [String],
         behind first: String? = nil,
+        twice second: [String] = [],
         onCommit ending: String,
         on connection: PostgresConnection
     ) async throws {
@@ -32,7 +34,12 @@ struct StagingTable: Sendable {
             Self.columnsQuery,
             [.int(Int64(table)), .texts(columns)]
         ).rows
-        let definitions = try [first].compactMap { $0 } + rows.map { try $0.string("definition") }
+        let types = try rows.map { try $0.string("type") }
+        let definitions =
+            [first].compactMap { $0 }
+            + zip(columns + second, types + types).map { name, type in
+                "\(SQLText.identifier(name)) \(type)"
+            }
         try await connection.execute(
             "CREATE TEMPORARY TABLE \(SQLText.identifier(name.name)) "
                 + "(\(definitions.joined(separator: ", "))) ON COMMIT \(ending); "
@@ -67,10 +74,9 @@ struct StagingTable: Sendable {
                 CASE WHEN b.atttypmod < 0 THEN t.typtypmod ELSE b.atttypmod END, b.attcollation
             FROM base AS b JOIN pg_catalog.pg_type AS t ON t.oid = b.atttypid AND t.typtype = 'd'
         )
-        SELECT pg_catalog.format('%I %s %s', b.attname,
-            pg_catalog.format_type(b.atttypid, b.atttypmod),
+        SELECT pg_catalog.format('%s %s', pg_catalog.format_type(b.atttypid, b.atttypmod),
             CASE WHEN b.attcollation <> t.typcollation
-                THEN 'COLLATE ' || b.attcollation::pg_catalog.regcollation END) AS definition
+                THEN 'COLLATE ' || b.attcollation::pg_catalog.regcollation END) AS type
         FROM base AS b JOIN pg_catalog.pg_type AS t ON t.oid = b.atttypid AND t.typtype <> 'd'
         ORDER BY b.place
         """

@@ -159,7 +159,7 @@ struct Swap: Sendable {
                     )
                 ]
             )
-        case SwapBatch.SQLState.unwritten:
+        case SwapBatch.SQLState.unwritten, SwapBatch.SQLState.misread:
             return ReadModelError.unwritten(error, of: projection.name)
         default:
             if let crowding = rung.crowding(error, among: state.sent?.batch.lockCount ?? 0) {

@@ -29,6 +29,8 @@ struct SwapBatch: Sendable {
         static let otherMeaning = "RP005"
         /// The projector's own position is not in exactly one row.
         static let unwritten = "RP004"
+        /// The projector's own position is not read as it was written.
+        static let misread = "RP008"
         /// Event triggers changed what was moved or made again.
         static let changedByTrigger = "RP007"
     }

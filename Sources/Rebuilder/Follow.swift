@@ -31,6 +31,8 @@ package enum FollowProgress: Sendable {
     case attached(LiveCheckpoint, obstacle: String?)
     /// How far it is.
     case report(FollowReport)
+    /// Types of events that came since it began and have changed no row, by name.
+    case ignored([String])
     /// Something that does not stop it and should be known.
     case warning(String)
 }
@@ -125,10 +127,32 @@ package struct Follow: Sendable {
                 guard try await attachment.follow(progress) else { return }
             } catch is WholeTablesWanted {
                 holdsAllRows = true
+            } catch ReadModelError.rowRejected(var row) {
+                if let mark = row.mark, let end = await attachment.position {
+                    progress(.warning(Self.readingAgain))
+                    row.event = try? await history.lastEvent(of: mark, through: end)
+                }
+                throw ReadModelError.rowRejected(row)
+            } catch let rejection as EventRejection where attachment.readsBack {
+                progress(.warning(Self.readingAgain))
+                let end = rejection.event.position
+                guard (try? await history.isTaken(through: end)) == true else { throw rejection }
+                throw ReadModelError.otherRows(
+                    projection: tables.name,
+                    table: "A table of '\(tables.name)'",
+                    reason: "with its rows the reducer refuses \(rejection.event), which it takes "
+                        + "with those of a fold from the beginning"
+                )
             }
             events = await attachment.events
         }
     }
+
+    private static let readingAgain = """
+        A batch of events cannot be applied. The ledger is read again to find out why.
+        """
+
+    private var history: RowHistory { RowHistory(projection: projection, ledger: ledger) }
 
     private func attach(
         _ follower: Follower,
@@ -223,6 +247,7 @@ private actor Attachment {
     private let base: (rows: Int, applied: Int)
     /// Events applied since following began.
     private(set) var events: Int
+    private var ignoredTypes: Set<String> = []
     private var nextReport = ContinuousClock.now
     private var nextRecount = ContinuousClock.now + .seconds(5)
 
@@ -247,6 +272,12 @@ private actor Attachment {
         self.events = events
         self.options = options
     }
+
+    /// Where the fold stands, which is ahead of the tables where its rows could not be written.
+    var position: Position? { get async { await fold.position } }
+
+    /// Whether the fold goes on from the tables' rows.
+    nonisolated var readsBack: Bool { fold.fold.wants != nil }
 
     /// Applies what is appended.
     ///
@@ -341,6 +372,11 @@ private actor Attachment {
         try await follower.report(report)
         try await follower.record(try await origin(), at: checkpoint)
         progress(.report(report))
+        let ignored = (fold.fold.ignoredTypes ?? []).filter { !ignoredTypes.contains($0) }
+        if !ignored.isEmpty {
+            progress(.ignored(ignored))
+            ignoredTypes.formUnion(ignored)
+        }
         // What is left is counted, which takes long where much is left.
         nextReport = .now + max(.seconds(1), (.now - began) * 10)
     }

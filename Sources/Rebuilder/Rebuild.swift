@@ -449,7 +449,9 @@ extension Rebuild {
                     try await shadow.fetch(for: $0)
                 }
             }
-            return try await finish(shadow, fold, plan: plan, run: run, clock: clock)
+            return try await namingEvent(of: fold) {
+                try await finish(shadow, fold, plan: plan, run: run, clock: clock)
+            }
         }
     }
 
@@ -512,13 +514,30 @@ extension Rebuild {
             (folded, digests) = try await foldAgain(folded, run: run)
             clock.lap(\.foldAgain)
         }
+        let notes = emptinessNotes(of: folded.fold, after: await folded.events)
+        notes.forEach { progress(.warning($0)) }
         var report = try await namingEvent(of: folded) {
             plan.strategy == .truncate
                 ? try await reload(folded, plan: plan, run: run, clock: clock)
                 : try await buildAndSwap(folded, plan: plan, run: run, clock: clock)
         }
         report.digests = digests
+        report.ignoredTypes = folded.fold.ignoredTypes
+        report.warnings += notes
         return report
+    }
+
+    /// What is odd about a fold that a reader would take for an empty model.
+    private func emptinessNotes(of fold: any Fold, after events: Int) -> [String] {
+        guard fold.tables.allSatisfy({ $0.count == 0 }) else { return [] }
+        if events > 0, !fold.handlesAny {
+            let types = (fold.ignoredTypes ?? []).map(EventPlace.shown).joined(separator: ", ")
+            return [
+                "No event of the ledger changed a row of '\(tables.name)'. Its reducer handles none of "
+                    + "the types that the ledger has: \(types)."
+            ]
+        }
+        return ["All tables of '\(tables.name)' are empty after \(events) events."]
     }
 
     /// A fold that was made in a pass with others, unless it is of no use since.

@@ -33,6 +33,8 @@ package struct RebuildReport: Codable, Equatable, Sendable {
     package var rows: [String: Int]
     /// Rows of working state by table: in memory like the others, but not for readers.
     package var workingRows: [String: Int] = [:]
+    /// Types of events that have changed no row; nil where the ledger was not folded as a whole.
+    package var ignoredTypes: [String]?
     /// A digest of each table's rows, also of working state, when two folds were compared.
     package var digests: [String: String]?
     /// Bytes that went through COPY.

@@ -37,6 +37,27 @@ struct RowHistory: Sendable {
             return last
         }
     }
+
+    /// Whether the reducer takes all events up to a position, when it folds them from the beginning.
+    ///
+    /// - Throws: What the ledger throws, `CancellationError`.
+    func isTaken(through end: Position) async throws -> Bool {
+        try await onThread { [projection, ledger] checkCancellation in
+            let fold = projection.makeFold()
+            let batch = EventBatch()
+            do {
+                try ledger.withReader(of: PositionSpan(through: end)) { reader in
+                    while try reader.fill(batch) {
+                        try checkCancellation()
+                        try fold.apply(batch)
+                    }
+                }
+                return true
+            } catch is EventRejection {
+                return false
+            }
+        }
+    }
 }
 
 extension Fold {

@@ -122,6 +122,11 @@ private final class FollowMeter: Sendable {
                 "Following '\(projection)', generation \(checkpoint.generation), from \(place) on."
             )
         case .report(let report): take(report)
+        case .ignored(let types):
+            let shown = types.prefix(20).map(EventPlace.shown) + (types.count > 20 ? ["…"] : [])
+            logger.notice(
+                "Events of these types have changed no row so far: \(shown.joined(separator: ", "))."
+            )
         case .warning(let text): logger.warning("\(text)")
         }
     }

@@ -90,6 +90,7 @@ private struct StatusOutline: Encodable {
         let lateEvents: Int
         let lagEvents: Int?
         let lagSeconds: Double?
+        let error: String?
     }
 
     let projection: String
@@ -142,7 +143,8 @@ private struct StatusOutline: Encodable {
                 events: follower.events,
                 lateEvents: follower.lateEvents,
                 lagEvents: follower.lagEvents,
-                lagSeconds: follower.lagSeconds
+                lagSeconds: follower.lagSeconds,
+                error: follower.error
             )
         }
         run = status.run.map { run in
@@ -219,6 +221,10 @@ extension StatusOutline {
             return "Next: reprise swap \(projection)"
         }
         if isOfOtherProgram { return "Next: reprise rebuild \(projection)" }
+        // An older generation does not have what was applied since, and its rows may be as wrong.
+        if let follower, follower.error != nil, lastSwap?.at ?? "" < follower.endedAt ?? "" {
+            return "Next, when what ended the follower is fixed: reprise rebuild \(projection)"
+        }
         if generations.contains(where: { $0.state == "retired" && $0.generation < live }) {
             return "Next, to go back: reprise rollback \(projection)"
         }
@@ -246,6 +252,7 @@ extension StatusOutline.Follower {
             let when = isAlive && !isStale ? "" : " then"
             lines.append("\(Figures.count(lagEvents, "event")) and \(seconds) s behind\(when)")
         }
+        if let error { lines += error.split(separator: "\n").map(String.init) }
         return lines
     }
 }

@@ -1,3 +1,4 @@
+import Foundation
 import Ledgers
 import Postgres
 import ProjectionKit
@@ -35,6 +36,48 @@ struct HandOverRefusalTests {
         (nil, "UPDATE public.my_positions SET place = {position}", "'write' fails: "),
     ])
 
+    /// Templates of which each statement works by itself.
+    private static let unread: [(PositionTemplate, String)] = templates([
+        (
+            nil, "UPDATE public.my_positions SET note = {position} WHERE name = 'tally'",
+            "'read' gives another position than 'write' has written"
+        ),
+        (
+            "SELECT short FROM public.my_positions WHERE name = 'tally' FOR UPDATE",
+            """
+            UPDATE public.my_positions SET short = {position}::pg_catalog.varchar(20)
+            WHERE name = 'tally'
+            """, "'read' gives another position"
+        ),
+        (
+            "SELECT wide FROM public.my_positions WHERE name = 'tally' FOR UPDATE",
+            "UPDATE public.my_positions SET wide = {position} WHERE name = 'tally'",
+            "'read' gives another position"
+        ),
+        (
+            nil,
+            "UPDATE public.my_positions SET position = NULL WHERE name = 'tally' -- {position}",
+            "'read' gives another position"
+        ),
+        (
+            nil,
+            """
+            UPDATE public.my_positions SET note = 'moved';
+            UPDATE public.my_positions SET position = {position} WHERE name = 'tally'
+            """, "'write' is more than one statement"
+        ),
+        (
+            "SELECT position FROM public.my_positions WHERE name = 'nobody' FOR UPDATE", nil,
+            "'read' gives another position"
+        ),
+        (
+            "SELECT note FROM public.my_positions WHERE name = 'tally' FOR UPDATE",
+            """
+            UPDATE public.my_positions SET note = greatest(note, {position}) WHERE name = 'tally'
+            """, "'read' gives another position"
+        ),
+    ])
+
     private static func templates(
         _ cases: [(read: String?, write: String?, says: String)]
     ) -> [(PositionTemplate, String)] {
@@ -62,6 +105,86 @@ struct HandOverRefusalTests {
                 return
             }
         }
+    }
+
+    @Test(
+        "is refused by the plan where reading does not give what was written (O7)",
+        arguments: unread
+    )
+    func readsAnother(template: PositionTemplate, says: String) async throws {
+        #expect(Self.unread.count == 7)
+        try await withHandOver(template: template) { shop in
+            // A position of ten events, of which the last is one that this ledger does not have.
+            let late = "00000000000000ff-0000000000000000-0000000000000000"
+            try await shop.database.execute(
+                """
+                ALTER TABLE public.my_positions ADD note text DEFAULT '\(late)',
+                    ADD short varchar(20), ADD wide char(60)
+                """
+            )
+            let refusals = try await shop.plan().refusals
+            #expect(refusals.count == 1)
+            #expect(refusals.first?.contains(says) == true, "\(refusals)")
+        }
+    }
+
+    @Test("is refused by the plan where the ledger is empty, too (O7)")
+    func unreadInEmptyLedger() async throws {
+        let template = try PositionTemplate.mine(
+            write: "UPDATE public.my_positions SET note = {position} WHERE name = 'tally'"
+        )
+        try await withRebuildScene { scene in
+            try await scene.database.execute(
+                """
+                CREATE TABLE public.my_positions (name text PRIMARY KEY, position text, note text);
+                INSERT INTO public.my_positions VALUES ('tally')
+                """
+            )
+            let refusals = try await HandOverScene(scene: scene, template: template).plan().refusals
+            #expect(refusals.count == 1)
+            #expect(refusals.first?.contains("'read' gives another position") == true)
+        }
+    }
+
+    @Test("because its column does not keep a position by now undoes swap and truncate (O7)")
+    func keepsNoLonger() async throws {
+        try await withHandOver { shop in
+            try await shop.rebuild()
+            try shop.scene.append(counted([4]))
+            try await shop.rebuild { $0.swaps = false }
+            let trigger = """
+                CREATE FUNCTION public.hold() RETURNS trigger LANGUAGE plpgsql AS $$
+                BEGIN NEW.position := OLD.position; RETURN NEW; END $$;
+                CREATE TRIGGER hold BEFORE UPDATE ON public.my_positions
+                    FOR EACH ROW EXECUTE FUNCTION public.hold()
+                """
+            try await shop.database.execute(trigger)
+            let error = await #expect(throws: ReadModelError.self) {
+                _ = try await shop.control.swap(patience: CutOverPatience())
+            }
+            #expect(Self.isMisread(error), "\(String(describing: error))")
+            #expect(try await shop.live() == ["1", "3"])
+            _ = try await shop.control.prune(keep: 1)
+
+            // A plan would see it; what comes while the rebuild folds is seen by the cut-over.
+            try await shop.database.execute("DROP FUNCTION public.hold() CASCADE")
+            let path = "\(shop.scene.ledgerPath).sql"
+            try trigger.write(toFile: path, atomically: true, encoding: .utf8)
+            let database = shop.database
+            let late = await #expect(throws: ReadModelError.self) {
+                _ = try await shop.rebuild {
+                    $0.strategy = .truncate
+                    $0.hooks = Hooks(beforeSwap: ["psql '\(database.url)' -q -f '\(path)'"])
+                }
+            }
+            #expect(Self.isMisread(late), "\(String(describing: late))")
+            #expect(try await shop.live() == ["1", "3"])
+        }
+    }
+
+    private static func isMisread(_ error: ReadModelError?) -> Bool {
+        guard case .positionUnreadable(_, let reason) = error else { return false }
+        return reason.hasPrefix("'read' gives another position")
     }
 
     @Test("because its row went away undoes the swap and the truncate")

@@ -82,6 +82,50 @@ struct RowExchangeTests {
         }
     }
 
+    @Test("O11: rows that others refer to exchange values of UNIQUE and EXCLUDE, and keep the rest")
+    func exchangedValues() async throws {
+        let schemas = [
+            "place bigint NOT NULL UNIQUE",
+            "place bigint NOT NULL, EXCLUDE USING gist (pg_catalog.int8range(place, place, '[]') WITH &&)",
+        ].map { place in
+            """
+            CREATE TABLE team (id bigint PRIMARY KEY, \(place), made timestamptz DEFAULT now(),
+                twice bigint GENERATED ALWAYS AS (place * 2) STORED);
+            CREATE TABLE member (id bigint PRIMARY KEY, team bigint NOT NULL REFERENCES team);
+            """
+        }
+        for (schema, isFollowed) in schemas.flatMap({ [($0, false), ($0, true)] }) {
+            try await GivenSQL.$schema.withValue(schema) {
+                try await withRebuildScene { scene in
+                    try scene.append(
+                        (1...3).map { Teams.team($0, at: $0) } + [Teams.member(7, of: 1)]
+                    )
+                    let moves = [
+                        Teams.team(1, at: 2), Teams.team(2, at: 3), Teams.team(3, at: 1),
+                        Teams.member(8, of: 2),
+                    ]
+                    if isFollowed {
+                        _ = try await scene.rebuild(Teams.self)
+                        try await scene.database.execute(
+                            "UPDATE public.team SET made = '2001-02-03Z'"
+                        )
+                        try scene.append(moves)
+                        try await follow(Teams.self, in: scene)
+                        let kept = try await scene.database.count(
+                            "public.team WHERE made < '2002-01-01'"
+                        )
+                        #expect(kept == 3)
+                    } else {
+                        try await rebuild(Teams.self, in: scene, appending: moves)
+                    }
+                    let places = "(SELECT id, place, twice FROM public.team)"
+                    #expect(try await scene.rows(of: places) == ["(1,2,4)", "(2,3,6)", "(3,1,2)"])
+                    #expect(try await scene.rows(of: "public.member") == ["(7,1)", "(8,2)"])
+                }
+            }
+        }
+    }
+
     @Test("Rows that refer to others of their table are not taken along by an exchange of theirs")
     func selfReference() async throws {
         let schema = """

@@ -1,9 +1,11 @@
+import Foundation
 package import LedgerKit
 package import Ledgers
 import Postgres
 package import ProjectionKit
 package import ReadModels
 package import Rebuilder
+import Testing
 
 /// A scratch database and a ledger file beside it, for tests that rebuild.
 package struct RebuildScene: Sendable {
@@ -85,6 +87,16 @@ package struct RebuildScene: Sendable {
         strategy: Strategy = .swap
     ) async throws -> ReadModelPlan {
         try await target.plan(ProjectionTables(projection), strategy: strategy)
+    }
+
+    /// Runs SQL, from a callback that cannot wait for a connection.
+    package func psql(_ sql: String) throws {
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+        process.arguments = ["psql", "-qX", "-v", "ON_ERROR_STOP=1", database.url, "-c", sql]
+        try process.run()
+        process.waitUntilExit()
+        #expect(process.terminationStatus == 0)
     }
 
     /// All rows of a table as text, in the order of all columns: equal when the rows are equal.

@@ -1,3 +1,4 @@
+internal import ProjectionKit
 internal import ReadModels
 internal import Rebuilder
 
@@ -23,6 +24,14 @@ struct ReportText {
         )
         let rows = report.rows.sorted { $0.key < $1.key }.map { [$0.key, Figures.count($0.value)] }
         fields.add("rows", Columns.lines(rows, right: [1]))
+        if let types = report.ignoredTypes, !types.isEmpty {
+            let shown = types.prefix(20).map(EventPlace.shown) + (types.count > 20 ? ["…"] : [])
+            fields.add(
+                "unused",
+                "\(Figures.count(types.count, "type")) of events changed no row: "
+                    + shown.joined(separator: ", ")
+            )
+        }
         if let digests = report.digests {
             let list = digests.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }
             fields.add("digests", "\(list.joined(separator: ", ")) in each of two folds")

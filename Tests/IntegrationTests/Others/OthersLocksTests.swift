@@ -208,6 +208,7 @@ struct OthersLocksTests {
                 try await before.execute(
                     """
                     DROP TABLE reprise.session_lock, reprise.session_mark;
+                    ALTER TABLE reprise.follower DROP error;
                     DELETE FROM reprise.migration WHERE number >= 5;
                     SELECT pg_advisory_lock(hashtextextended('reprise run tally', 0));
                     INSERT INTO reprise.run (projection, command, strategy, state, stage, host, pid)

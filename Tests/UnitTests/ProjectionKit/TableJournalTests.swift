@@ -22,7 +22,7 @@ struct TableJournalTests {
                 buffer.append(Int64(0))
                 let changes = try table.encodeChanges(as: Self.types, into: &buffer)
                 buffer.append(Int16(-1))
-                var parser = BinaryRows(fieldCount: 3)
+                var parser = BinaryRows(fieldCount: 5)
                 try parser.take(buffer.bytes) { fields in
                     let change = try RowChange(rawValue: Int16(field: fields[0], as: .int2))
                     let key = try Int64(field: fields[1], as: .int8)
