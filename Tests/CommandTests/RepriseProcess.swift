@@ -10,6 +10,10 @@ struct RepriseProcess {
     var databaseURL: String?
     /// Settings that every command gets by the environment.
     var settings: [String: String] = [:]
+    /// The program: this package's, or another one that has the same command.
+    var program = "reprise"
+    /// A command that begins the program, which follows as its last arguments.
+    var launcher: [String] = []
 
     /// A command beside a scene: its database, and its ledger by the environment.
     init(_ scene: RebuildScene) {
@@ -94,7 +98,8 @@ struct RepriseProcess {
                 || databaseURL == nil && ($0 == "DATABASE_URL" || $0.hasPrefix("PG")))
                 && kept[$0] == nil && settings[$0] == nil
         }
-        return ["-C", folder] + foreign.flatMap { ["-u", $0] } + [try BuiltProgram("reprise").path]
+        return ["-C", folder] + foreign.flatMap { ["-u", $0] } + launcher
+            + [try BuiltProgram(program).path]
     }
 }
 

@@ -1,5 +1,6 @@
 internal import ReadModels
 internal import Rebuilder
+internal import Wording
 
 /// A rebuild's report for people.
 struct ReportText {
@@ -103,8 +104,10 @@ struct ReportText {
 
     private var next: String {
         let name = report.projection
-        guard report.isLive else { return "Next: reprise swap \(name)" }
-        if wayBack != nil { return "Next, if it is not what you wanted: reprise rollback \(name)" }
-        return "Next: reprise status \(name)"
+        guard report.isLive else { return "Next: \(ProgramName.current) swap \(name)" }
+        if wayBack != nil {
+            return "Next, if it is not what you wanted: \(ProgramName.current) rollback \(name)"
+        }
+        return "Next: \(ProgramName.current) status \(name)"
     }
 }
