@@ -50,6 +50,10 @@ package struct RebuildGroup: Sendable {
                 // The run ends with what came of it.
                 _ = try outcomes.report(of: index)
             }
+        } catch let error as ReadModelError {
+            // Only the run knows that; what was noted of it follows from that.
+            if case .endedByAnother = error { outcomes.forget(index) }
+            outcomes.note(.failure(error), of: index)
         } catch {
             outcomes.note(.failure(error), of: index)
         }
@@ -111,6 +115,10 @@ private final class Outcomes: Sendable {
     /// Keeps the first that is said of a rebuild.
     func note(_ result: Result<RebuildReport, any Error>, of index: Int) {
         results.withLock { $0[index] = $0[index] ?? result }
+    }
+
+    func forget(_ index: Int) {
+        results.withLock { $0[index] = nil }
     }
 
     func report(of index: Int) throws -> RebuildReport {

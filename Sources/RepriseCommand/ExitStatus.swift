@@ -33,7 +33,7 @@ enum ExitStatus: Int32, CaseIterable {
           6    an event, or a line of an import, is rejected
           7    the new generation is live, but a hook after the swap failed
           70   an error that nobody foresaw, or no thread can be started
-          75   try again later: another run, other sessions' locks, a locked ledger, no database
+          75   try again later: another run, other sessions' locks, no database
           129  interrupted by SIGHUP
           130  interrupted by SIGINT; 143 by SIGTERM
         """

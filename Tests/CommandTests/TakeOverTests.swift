@@ -381,7 +381,7 @@ struct TakeOverTests {
                     #expect(Set(before).isDisjoint(with: after))
                     hung.signal(SIGCONT)
                 }
-                expect(outcome, exits: 5, saying: [unchanged])
+                expect(outcome, exits: 75, saying: ["Run 2 of 'shop' was ended by run 3"])
             }
         }
     }
