@@ -35,6 +35,8 @@ packages: ## Install the Debian packages that are missing
 .PHONY: build
 build: packages ## Build the reprise command, optimised
 	$(RELEASED) --product reprise
+	@! grep -q REPRISE_STOP_AT .build/release/reprise || { \
+	  echo "A switch for tests is in the optimised program." >&2; exit 1; }
 
 # The tests and the debug `reprise` beside them, which CommandTests run.
 .PHONY: build/tests
@@ -65,7 +67,8 @@ test/consumer: packages ## Build a package that depends on this one, and rebuild
 	$(SANDBOX) scripts/scratch-database scripts/consumer-check
 
 # The tests see inside the modules, which optimised code shows only when it is asked to.
-RELEASE := --configuration release --scratch-path .build-release -Xswiftc -enable-testing
+RELEASE := --configuration release --scratch-path .build-release -Xswiftc -enable-testing \
+           -Xswiftc -DREPRISE_STOPS
 
 .PHONY: test/release
 test/release: packages ## Run every test of optimised code

@@ -62,6 +62,12 @@ let package = Package(
         .target(
             name: "CXXHash"
         ),
+        .target(
+            name: "CCrashReport"
+        ),
+        .target(
+            name: "CSignalPipe"
+        ),
         // Linked for what it does before `main`; nothing imports it.
         .target(
             name: "CStandardStreams"
@@ -77,7 +83,7 @@ let package = Package(
         ),
         .target(
             name: "ProjectionKit",
-            dependencies: ["CSimdJSON", "Wording"],
+            dependencies: ["CCrashReport", "CSimdJSON", "Wording"],
             swiftSettings: houseRules
         ),
         .target(
@@ -148,7 +154,7 @@ let package = Package(
             name: "RepriseCommand",
             dependencies: [
                 "ProjectionKit", "LedgerKit", "Ledgers", "ReadModels", "Rebuilder", "Wording",
-                "CStandardStreams",
+                "CSignalPipe", "CStandardStreams",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Configuration", package: "swift-configuration"),
@@ -224,6 +230,14 @@ let package = Package(
             dependencies: ["ProjectionKit", "RepriseCommand", "ShopProjection"],
             path: "Benchmarks/Totals",
             resources: [.embedInCode("schema.sql")],
+            swiftSettings: houseRules
+        ),
+
+        // A team's program with every mistake that its author can make; only tests run it.
+        .executableTarget(
+            name: "mistaken",
+            dependencies: ["ProjectionKit", "LedgerKit", "RepriseCommand"],
+            path: "Tests/Mistaken",
             swiftSettings: houseRules
         ),
 

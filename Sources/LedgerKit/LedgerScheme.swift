@@ -20,12 +20,16 @@ public struct LedgerScheme: Sendable {
     /// Describes a kind of ledgers.
     public init(_ name: String, open: @escaping @Sendable (_ address: String) throws -> any Ledger)
     {
-        precondition(
-            Self.scheme(of: name + ":") == name,
-            "a scheme is letters, digits, '+', '-' and '.', in lower case; it is '\(name)'"
-        )
         self.name = name
         self.open = open
+    }
+
+    /// What is wrong with the name, as a sentence; nil when nothing is.
+    package var mistake: String? {
+        guard Self.scheme(of: name + ":") != name else { return nil }
+        return
+            "A scheme of ledgers is two letters, digits, '+', '-' and '.' or more, in lower case; "
+            + "it is '\(name)'."
     }
 
     /// What stands before the colon of an address, in lower case; nil for a path.

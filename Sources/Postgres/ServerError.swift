@@ -60,6 +60,14 @@ package struct ServerError: Error, Hashable, Sendable {
     }
 }
 
+extension ServerError {
+    /// Whether the same call may succeed a little later without anybody changing anything: the server
+    /// stops, starts or recovers, the connection broke, or there is none left.
+    package var isTransient: Bool {
+        sqlState.hasPrefix("08") || ["57P01", "57P02", "57P03", "53300"].contains(sqlState)
+    }
+}
+
 extension ServerError: CustomStringConvertible {
     /// The message, then SQLSTATE, DETAIL, HINT and CONTEXT, a line each.
     ///

@@ -26,11 +26,47 @@ package struct TableDeclarations<P: Projection>: Sendable {
 
     private let declarations: [Declaration]
 
+    /// What is wrong with them, a sentence each.
+    package let mistakes: [String]
+
     /// Takes the declarations of a projection.
     ///
     /// - Parameter projection: Its empty state.
     package init(of projection: P) {
-        declarations = Self.tables(in: projection).map(Declaration.init)
+        let tables = Self.tables(in: projection)
+        declarations = tables.map(Declaration.init)
+        mistakes =
+            tables.compactMap { $0.table.mistake.map { "Projection '\(P.name)': \($0)" } }
+            + Self.properties(of: projection).compactMap { name, value in
+                if P.self is any PartitionedProjection.Type {
+                    return "Projection '\(P.name)' has a partition key, and its property '\(name)' "
+                        + "is no table, so that its copies cannot be united."
+                }
+                return Self.hiddenTable(in: value, depth: 3).map { table in
+                    "Projection '\(P.name)' has the table '\(table)' inside its property '\(name)': "
+                        + "make it a stored property of the projection itself, or a WorkingTable."
+                }
+            }
+    }
+
+    /// Traps with the first mistake, in a release build as well.
+    package func assertSound() {
+        if let mistake = mistakes.first { fatalError(mistake) }
+    }
+
+    /// The stored properties that are no tables.
+    private static func properties(of projection: P) -> [(name: String, value: Any)] {
+        Mirror(reflecting: projection).children.compactMap { child in
+            child.value is any FoldedTable ? nil : (child.label ?? "", child.value)
+        }
+    }
+
+    /// A table for readers where no rebuild looks for one.
+    private static func hiddenTable(in value: Any, depth: Int) -> String? {
+        if let table = value as? any LoadableTable { return table.name }
+        guard depth > 0 else { return nil }
+        return Mirror(reflecting: value).children.lazy
+            .compactMap { hiddenTable(in: $0.value, depth: depth - 1) }.first
     }
 
     /// The tables of a state of the projection, in the order of their declaration.

@@ -3,8 +3,9 @@
 ///
 /// A ledger fills it by ``append(position:time:bucketStart:type:stream:payload:id:metadata:)``.
 ///
-/// `@unchecked Sendable`: a batch has one owner at a time. The reader fills it, hands it over
-/// through a locked queue, and does not touch it until the queue hands it back.
+/// `@unchecked Sendable`: one thread fills a batch, hands it over through a locked queue, and does not
+/// touch it until the queue hands it back. Until then any number of threads read it, each with a JSON
+/// parser of its own: the one of the batch is for a single thread.
 public final class EventBatch: @unchecked Sendable {
     /// What the arena knows of one event: its texts follow each other from `offset` on, stream,
     /// payload, id, metadata.
@@ -135,19 +136,14 @@ public final class EventBatch: @unchecked Sendable {
     /// - Parameter body: What is done with an event.
     /// - Throws: What `body` throws.
     public func forEach(_ body: (borrowing Event) throws -> Void) rethrows {
-        try forEach(parsedBy: parser, body)
+        try forEach(in: 0..<count, body)
     }
 
-    /// Calls `body` with each event, its texts read by a parser of the caller's: several threads may
-    /// drain one batch, each by its own.
-    package func forEach(
-        parsedBy parser: PayloadParser,
-        _ body: (borrowing Event) throws -> Void
+    /// Lends the records, and where their texts begin.
+    func withRecords(
+        _ body: (UnsafePointer<Record>, UnsafeRawPointer) throws -> Void
     ) rethrows {
-        for index in 0..<count {
-            let event = Event(record: records[index], in: self, parser: parser)
-            try body(event)
-        }
+        try body(records, bytes)
     }
 
     /// Calls `body` with the events of a range, counted from 0.

@@ -1,3 +1,4 @@
+internal import CCrashReport
 internal import Glibc
 import Synchronization
 
@@ -48,6 +49,12 @@ public struct EventType: Hashable, Sendable {
             let number = UInt32(names.count)
             names.append(name)
             numbers[bytes] = number
+            var text = name
+            text.withUTF8 { text in
+                text.withMemoryRebound(to: CChar.self) {
+                    crash_report_name_type(number, $0.baseAddress, $0.count)
+                }
+            }
             return number
         }
     }

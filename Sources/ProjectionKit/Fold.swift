@@ -141,6 +141,11 @@ package struct PartitionError: Error, Equatable, Sendable {
 }
 
 extension Projection {
+    /// What is wrong with the declaration of its tables, a sentence each.
+    ///
+    /// Folding such a projection traps with the first one.
+    package static var mistakes: [String] { TableDeclarations(of: Self()).mistakes }
+
     /// A fold of this projection from its empty state.
     ///
     /// - Parameter copies: How many to fold side by side, where the projection declares a partition
@@ -206,6 +211,7 @@ private final class ProjectionCopy<P: Projection>: FoldCopy, @unchecked Sendable
     private let share: ProjectionShare?
     /// Several copies read one batch at the same time.
     private let parser = PayloadParser()
+    private let trace = FoldTrace(projection: P.name)
 
     init(share: ProjectionShare?) {
         self.share = share
@@ -241,22 +247,19 @@ private final class ProjectionCopy<P: Projection>: FoldCopy, @unchecked Sendable
         }
     }
 
-    /// Traps where the projection knows more than its tables.
-    func assertAllTables() {
-        for child in Mirror(reflecting: projection).children
-        where !(child.value is any FoldedTable) {
-            fatalError(
-                "projection '\(P.name)' has a partition key, and its property "
-                    + "'\(child.label ?? "")' is no table, so that its copies cannot be united"
-            )
-        }
+    /// Calls `body` with each event of a batch, in order.
+    func forEach(
+        of batch: EventBatch,
+        _ body: (borrowing Event) throws -> Void
+    ) rethrows {
+        try trace.forEach(of: batch, parsedBy: parser, body)
     }
 
     func apply(_ batch: EventBatch) throws {
         guard let share else {
-            return try batch.forEach(parsedBy: parser) { try reduceOrReject($0) }
+            return try forEach(of: batch) { try reduceOrReject($0) }
         }
-        try batch.forEach(parsedBy: parser) { event in
+        try forEach(of: batch) { event in
             guard try share.key(event).copy(of: share.count) == share.index else { return }
             try reduceOrReject(event)
         }
@@ -280,6 +283,7 @@ private final class ProjectionFold<P: Projection>: Fold, @unchecked Sendable {
     init(_ parts: [ProjectionCopy<P>]) {
         self.parts = parts
         declarations = TableDeclarations(of: parts[0].projection)
+        declarations.assertSound()
     }
 
     private var projection: P {
@@ -291,7 +295,6 @@ private final class ProjectionFold<P: Projection>: Fold, @unchecked Sendable {
 
     func unite() throws {
         guard parts.count > 1 else { return }
-        parts[0].assertAllTables()
         let whole = ProjectionCopy<P>(share: nil)
         whole.projection = parts[0].projection
         whole.handled = parts[0].handled
@@ -318,7 +321,7 @@ private final class ProjectionFold<P: Projection>: Fold, @unchecked Sendable {
     func tryApply(_ batch: EventBatch) throws -> Bool {
         guard let wants else { preconditionFailure("a fold that holds all rows wants none") }
         var rejection: EventRejection?
-        batch.forEach { event in
+        parts[0].forEach(of: batch) { event in
             // With a wrong answer behind it a reducer may refuse anything; it is asked on to find
             // out what else it needs.
             guard rejection == nil else { return }

@@ -2,6 +2,8 @@
 package protocol FoldedTable: Sendable {
     /// The table's name, unqualified.
     var name: String { get }
+    /// What is wrong with the declaration of its rows, as a sentence; nil when nothing is.
+    var mistake: String? { get }
     /// Number of rows.
     var count: Int { get }
 
@@ -28,6 +30,8 @@ package protocol FoldedTable: Sendable {
 
 extension RowTable: FoldedTable {
     package var name: String { Row.table.name }
+
+    package var mistake: String? { Row.table.mistake }
 
     package func absorb(_ other: any FoldedTable) -> Bool {
         storage.absorb(same(other).storage)

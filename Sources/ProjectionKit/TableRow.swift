@@ -36,8 +36,13 @@ public struct TableDefinition<Row: TableRow>: Sendable {
     public let key: [String]
     /// The columns that the rebuild writes, in any order.
     public let columns: [Column<Row>]
+    /// What is wrong with the declaration, as a sentence; nil when nothing is.
+    let mistake: String?
 
     /// Declares a table.
+    ///
+    /// A column that is declared twice and a key that is no column are mistakes: a test of the
+    /// projection traps with a sentence, and each command ends with status 2 and that sentence.
     ///
     /// - Parameters:
     ///   - name: Its name, unqualified.
@@ -51,15 +56,23 @@ public struct TableDefinition<Row: TableRow>: Sendable {
         self.name = name
         self.key = key
         self.columns = columns()
-        let names = Set(self.columns.map(\.name))
-        precondition(
-            names.count == self.columns.count,
-            "table '\(name)' declares a column twice"
-        )
-        precondition(
-            !key.isEmpty && names.isSuperset(of: key),
-            "table '\(name)': the key \(key) is not among its columns"
-        )
+        mistake = Self.mistake(in: name, key, self.columns.map(\.name))
+    }
+
+    private static func mistake(
+        in table: String,
+        _ key: [String],
+        _ columns: [String]
+    ) -> String? {
+        var known: Set<String> = []
+        if let twice = columns.first(where: { !known.insert($0).inserted }) {
+            return "The table '\(table)' declares the column '\(twice)' twice."
+        }
+        if key.isEmpty { return "The table '\(table)' has no key." }
+        return key.first { !known.contains($0) }.map { missing in
+            "The table '\(table)' has the key '\(missing)', which is none of its columns: "
+                + "\(columns.joined(separator: ", "))."
+        }
     }
 }
 

@@ -18,8 +18,9 @@
 
 /// The rows of a ``RowTable`` and the index over their keys.
 ///
-/// `@unchecked Sendable`: a `RowTable` changes its storage only while it holds the one reference to
-/// it, and makes a copy first when it does not.
+/// `@unchecked Sendable`: a `RowTable` changes rows only while it holds the one reference to its
+/// storage, and makes a copy first when it does not. A journal also notes what was asked for in vain,
+/// which a look-up changes: only the thread that folds asks a table with a journal.
 @usableFromInline
 final class TableStorage<Row: TableRow>: TableActivity, @unchecked Sendable {
     @exclusivity(unchecked) @usableFromInline var count = 0
@@ -187,11 +188,14 @@ final class TableStorage<Row: TableRow>: TableActivity, @unchecked Sendable {
 
     @inlinable
     func assertKey(of row: Row, is key: Row.Key) {
-        if isSame(row.key, as: key) { return }
-        precondition(
-            noteFault(of: key),
-            "table '\(Row.table.name)': a row was stored under another key"
-        )
+        if isSame(row.key, as: key) || noteFault(of: key) { return }
+        trapForStrayRow()
+    }
+
+    /// With the sentence in a release build as well.
+    @usableFromInline
+    func trapForStrayRow() -> Never {
+        fatalError("table '\(Row.table.name)': a row was stored under another key")
     }
 
     /// Notes a key that is not equal to itself.

@@ -21,13 +21,17 @@ enum CutOverStep: String, CaseIterable, Sendable {
     case recorded
 }
 
-/// A switch for tests: with `REPRISE_STOP_AT` in the environment a cut-over waits, at the step that
+/// A switch for tests, which optimised programs do not have: with `REPRISE_STOP_AT` in the environment a cut-over waits, at the step that
 /// it names, for as long as somebody holds the advisory lock
 /// `hashtextextended('reprise stop <step>', 0)`.
 ///
 /// The time of the wait is not counted against the outage budget.
 enum CutOverStop {
-    private static let wanted = ProcessInfo.processInfo.environment["REPRISE_STOP_AT"]
+    #if DEBUG || REPRISE_STOPS
+        private static let wanted = ProcessInfo.processInfo.environment["REPRISE_STOP_AT"]
+    #else
+        private static let wanted: String? = nil
+    #endif
 
     /// What to run at a step, as one element with the limits of its surroundings off; nothing
     /// without the switch.

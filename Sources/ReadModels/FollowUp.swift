@@ -56,6 +56,10 @@ struct FollowUps: Sendable {
                 }
                 return complaints
             }
+        } catch is CancellationError {
+            return [
+                "What the swap left to be done waits for the next run: this one was interrupted."
+            ]
         } catch {
             return [
                 "What the swap left to be done waits for the next run: "

@@ -61,7 +61,7 @@ package struct Follower: Sendable {
                 projection: projection.name,
                 reason:
                     "By the settings the live projector of '\(projection.name)' keeps its position "
-                    + "in a table of its own. 'reprise follow' keeps it in reprise.checkpoint, and the "
+                    + "in a table of its own. '\(ProgramName.current) follow' keeps it in reprise.checkpoint, and the "
                     + "two together would apply events twice."
             )
         }
@@ -234,7 +234,7 @@ package struct Follower: Sendable {
             throw ReadModelError.nothingToMove(
                 projection: projection.name,
                 reason: "Nobody knows where the live tables of '\(projection.name)' stand in the "
-                    + "ledger: none of its generations was put live by 'reprise rebuild'."
+                    + "ledger: none of its generations was put live by '\(ProgramName.current) rebuild'."
             )
         }
         guard try row.bool("holds_lock") else {

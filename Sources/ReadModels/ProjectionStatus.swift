@@ -34,6 +34,17 @@ package struct ProjectionStatus: Sendable {
         package let isStale: Bool
     }
 
+    /// The last run that has ended.
+    package struct EndedRun: Sendable {
+        package let id: Int64
+        package let command: String
+        /// What it did last.
+        package let stage: String
+        package let endedAt: String
+        /// Why it failed; nil when it did not.
+        package let error: String?
+    }
+
     /// The last change of generation, and what it took.
     ///
     /// Those of earlier versions have no figures.
@@ -84,6 +95,10 @@ package struct ProjectionStatus: Sendable {
     package let position: String?
     /// The run that is recorded as running.
     package let run: RunLine?
+    /// The last one that has ended; nil when none has.
+    package let lastRun: EndedRun?
+    /// What does not fit between the bookkeeping and the live tables, as sentences.
+    package let doubts: [String]
     /// The last change of generation; nil when there was none.
     package let lastSwap: SwapLine?
     /// Who keeps the live tables current with `reprise follow`; nil when nobody ever did.
@@ -116,6 +131,8 @@ extension ReadModelDatabase {
                     generations: [],
                     position: nil,
                     run: nil,
+                    lastRun: nil,
+                    doubts: [],
                     lastSwap: nil,
                     follower: nil,
                     isOfOtherProgram: false
@@ -130,6 +147,11 @@ extension ReadModelDatabase {
                 position: try await Bookkeeping.checkpoint(of: projection, on: connection)?
                     .position,
                 run: try await runLine(of: projection, on: connection),
+                lastRun: try await endedRun(of: projection, on: connection),
+                doubts: try await doubts(
+                    about: records.first { $0.state == .live },
+                    on: connection
+                ),
                 lastSwap: try await swapLine(of: projection, on: connection),
                 follower: try await followerLine(of: projection, on: connection),
                 isOfOtherProgram: try await isOf(
@@ -194,6 +216,61 @@ extension ReadModelDatabase {
         ).first
         guard let program = found?["program"] else { return false }
         return program != identity
+    }
+
+    private func endedRun(
+        of projection: String,
+        on connection: PostgresConnection
+    ) async throws -> ProjectionStatus.EndedRun? {
+        let row = try await connection.query(
+            """
+            SELECT run_id, command, stage, coalesce(ended_at, heartbeat_at) AS ended_at, error
+            FROM reprise.run
+            WHERE projection = $1 AND state <> 'running' ORDER BY run_id DESC LIMIT 1
+            """,
+            [.text(projection)]
+        ).first
+        return try row.map { row in
+            ProjectionStatus.EndedRun(
+                id: try row.int("run_id"),
+                command: try row.string("command"),
+                stage: try row.string("stage"),
+                endedAt: try row.string("ended_at"),
+                error: row["error"]
+            )
+        }
+    }
+
+    /// Looks whether the live tables are still there, and whether somebody has emptied one: TRUNCATE
+    /// gives a table no pages and statistics that say "never".
+    private func doubts(
+        about generation: GenerationRecord?,
+        on connection: PostgresConnection
+    ) async throws -> [String] {
+        guard let generation else { return [] }
+        var doubts: [String] = []
+        for table in generation.tables {
+            let row = try await connection.query(
+                """
+                SELECT c.relkind IN ('r', 'm') AND c.relpages = 0 AND c.reltuples < 0 AS is_empty
+                FROM pg_catalog.pg_class AS c WHERE c.oid = $1::pg_catalog.oid
+                """,
+                [.int(Int64(table.oid))]
+            ).first
+            guard let row else {
+                doubts.append(
+                    "The live table '\(table.name)' was dropped: there is none with the OID "
+                        + "\(table.oid) that is recorded."
+                )
+                continue
+            }
+            guard try row.bool("is_empty"), let rows = table.rowCount, rows > 0 else { continue }
+            doubts.append(
+                "The live table '\(table.name)' was truncated, or never analyzed: generation "
+                    + "\(generation.number) was built with \(rows) rows of it."
+            )
+        }
+        return doubts
     }
 
     private func followerLine(

@@ -118,6 +118,8 @@ extension ReadModelError {
             ReadModelError.unsuitableServer(reason: error.what, remedy: error.remedy ?? "")
         case let error as ConnectionError:
             ReadModelError.refused(reason: "While \(TextForPeople.line(doing)): \(error)")
+        case let error as ServerError where error.isTransient:
+            ReadModelError.unreachable(reason: "While \(TextForPeople.line(doing)): \(error)")
         case let error as ServerError where error.sqlState == "42501":
             ReadModelError.rightMissing(reason: "While \(TextForPeople.line(doing)): \(error)")
         case let error as ServerError:

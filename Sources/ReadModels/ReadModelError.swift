@@ -19,6 +19,8 @@ package enum ReadModelError: Error, Equatable, Sendable {
     case runBusy(projection: String, holder: String)
     /// Another run holds the projection's lock, is not heard of any more, and cannot be ended.
     case runStale(projection: String, holder: String, silence: Int, backendPID: Int32)
+    /// Another run took this one for hung, and ended it.
+    case endedByAnother(projection: String, run: Int64, by: Int64)
     /// Another process keeps the projection's live tables current.
     case followerBusy(projection: String, holder: String)
     /// Another process follows, is not heard of any more, and cannot be ended.
@@ -132,7 +134,7 @@ extension ReadModelError: CustomStringConvertible {
             (
                 "Another run works on '\(projection)': \(TextForPeople.line(holder)).",
                 Self.unchanged,
-                "Wait for it ('reprise status \(projection)' shows it), or stop that process."
+                "Wait for it ('\(ProgramName.current) status \(projection)' shows it), or stop that process."
             )
         case .runStale(let projection, let holder, let silence, let backendPID):
             (
@@ -142,11 +144,18 @@ extension ReadModelError: CustomStringConvertible {
                 "Where its process hangs, let one who may end sessions type SELECT "
                     + "pg_terminate_backend(\(backendPID)), then run the command again."
             )
+        case .endedByAnother(let projection, let run, let other):
+            (
+                "Run \(run) of '\(projection)' was ended by run \(other), because it had not been heard "
+                    + "of for a minute.",
+                "It has changed nothing that readers see; run \(other) does its work.",
+                "Nothing to do: '\(ProgramName.current) status \(projection)' shows how run \(other) ended."
+            )
         case .followerBusy(let projection, let holder):
             (
                 "'\(projection)' is followed already: by \(TextForPeople.line(holder)).",
                 "The live tables are kept current by that process.",
-                "Stop it first, if this one is to do it ('reprise status \(projection)' shows it)."
+                "Stop it first, if this one is to do it ('\(ProgramName.current) status \(projection)' shows it)."
             )
         case .followerStale(let projection, let holder, let silence, let backendPID):
             (
@@ -159,7 +168,7 @@ extension ReadModelError: CustomStringConvertible {
         case .refusedByPlan(let projection, let reasons):
             (
                 "The plan refuses '\(projection)':\n" + Self.list(reasons), Self.unchanged,
-                "Fix these, then run 'reprise plan \(projection)'."
+                "Fix these, then run '\(ProgramName.current) plan \(projection)'."
             )
         case .rowRejected(let row):
             (
@@ -174,7 +183,7 @@ extension ReadModelError: CustomStringConvertible {
                     + "\(TextForPeople.line(reason)). Something besides this command changes them: "
                     + "another writer, a hand, or a trigger.",
                 "What was written before stays; nothing of this batch was.",
-                "Find out who writes to the table, then run 'reprise rebuild \(projection)': it makes "
+                "Find out who writes to the table, then run '\(ProgramName.current) rebuild \(projection)': it makes "
                     + "all rows from the events."
             )
         default: swapParts
@@ -206,7 +215,8 @@ extension ReadModelError: CustomStringConvertible {
                     + Self.list(blockers),
                 Self.unchanged,
                 generation.map {
-                    "Generation \($0) is ready: when those sessions end, run 'reprise swap \(projection)'."
+                    "Generation \($0) is ready: when those sessions end, run '\(ProgramName.current) rebuild "
+                        + "\(projection) --resume', which catches up and puts it live."
                 } ?? "When those sessions end, run the command again."
             )
         case .overBudget(
@@ -222,8 +232,8 @@ extension ReadModelError: CustomStringConvertible {
                     + "budget is \(budget) ms.",
                 Self.unchanged,
                 generation.map {
-                    "Generation \($0) is ready: at a quieter time run 'reprise swap \(projection)', or "
-                        + "allow more with --outage-budget."
+                    "Generation \($0) is ready: at a quieter time, or with more --outage-budget, run "
+                        + "'\(ProgramName.current) rebuild \(projection) --resume', which catches up and puts it live."
                 } ?? "Run the command again at a quieter time, or allow more with --outage-budget."
             )
         case .tooMuchToLock(
@@ -241,7 +251,8 @@ extension ReadModelError: CustomStringConvertible {
                 Self.unchanged,
                 "Allow more with --outage-budget, or drop views that nobody needs; "
                     + (generation.map {
-                        "generation \($0) is ready, and 'reprise swap \(projection)' puts it live."
+                        "generation \($0) is ready, and '\(ProgramName.current) rebuild \(projection) --resume' "
+                            + "catches up and puts it live."
                     } ?? "then run the command again.")
             )
         case .behindLive(let projection, let generation, let position, let livePosition):
@@ -249,19 +260,19 @@ extension ReadModelError: CustomStringConvertible {
                 "Generation \(generation) of '\(projection)' stands at \(TextForPeople.line(position)), before the live "
                     + "tables at \(TextForPeople.line(livePosition)): readers would step back in time.",
                 Self.unchanged,
-                "Run 'reprise rebuild \(projection) --resume' to catch up, or allow it with "
+                "Run '\(ProgramName.current) rebuild \(projection) --resume' to catch up, or allow it with "
                     + "--allow-older."
             )
         case .changedMeanwhile(let projection, let reason):
             (
                 "'\(projection)' is not what the bookkeeping says: \(TextForPeople.line(reason))",
                 Self.unchanged,
-                "Run 'reprise plan \(projection)' to see how things stand."
+                "Run '\(ProgramName.current) plan \(projection)' to see how things stand."
             )
         case .nothingToMove(let projection, let reason):
             (
                 TextForPeople.line(reason), Self.unchanged,
-                "Run 'reprise status \(projection)' to see its generations."
+                "Run '\(ProgramName.current) status \(projection)' to see its generations."
             )
         case .otherProgram(let other):
             (
@@ -276,7 +287,7 @@ extension ReadModelError: CustomStringConvertible {
                 "The connection broke while '\(projection)' was being committed (run \(runID)) and "
                     + "the server cannot be asked how it ended.",
                 "The live tables are one generation or the other, whole.",
-                "When the server is back, run 'reprise status \(projection)': it tells which."
+                "When the server is back, run '\(ProgramName.current) status \(projection)': it tells which."
             )
         case .untrustedBookkeeping(let reasons):
             (
@@ -333,7 +344,7 @@ extension ReadModelError: CustomStringConvertible {
             (
                 "The position template of '\(projection)' does not work: \(TextForPeople.line(reason))",
                 Self.unchanged,
-                "Fix it in the settings file (docs/position-templates.md), then run 'reprise plan "
+                "Fix it in the settings file (docs/position-templates.md), then run '\(ProgramName.current) plan "
                     + "\(projection)'."
             )
         case .positionMisfit(let projection, let generation, let position, let format):
@@ -349,7 +360,7 @@ extension ReadModelError: CustomStringConvertible {
                 "Nobody has said where generation \(generation) of '\(projection)' stands in the ledger, "
                     + "so its projector cannot be told where to go on.",
                 Self.unchanged,
-                "Run 'reprise rebuild \(projection)' instead; or take the position template out of the "
+                "Run '\(ProgramName.current) rebuild \(projection)' instead; or take the position template out of the "
                     + "settings file for this one command, and set the projector back by hand."
             )
         case .positionUnwritten(let projection, let rows):

@@ -113,11 +113,36 @@ extension ReadModelDatabase {
                     try await finish(run, body)
                 }
             } catch {
-                // The first error is the one worth reading; if its record cannot be written, the
-                // next run finds this one without a heartbeat.
-                try? await run.end(state: "failed", error: "\(error)")
+                let text = error is CancellationError ? "It was interrupted." : "\(error)"
+                do {
+                    try await run.end(state: "failed", error: text)
+                } catch {
+                    // The next run finds this one without a heartbeat, or has found it.
+                    if let other = try? await successor(of: run) {
+                        throw ReadModelError.endedByAnother(
+                            projection: projection,
+                            run: run.id,
+                            by: other
+                        )
+                    }
+                }
                 throw error
             }
+        }
+    }
+
+    /// The run that has ended this one and its sessions before it could swap; nil where none has.
+    private func successor(of run: Run) async throws -> Int64? {
+        try await withConnection(as: "run", doing: "asking for the run") { connection in
+            try await connection.query(
+                """
+                SELECT (SELECT min(n.run_id) FROM reprise.run AS n
+                    WHERE n.projection = r.projection AND n.run_id > r.run_id) AS successor
+                FROM reprise.run AS r WHERE r.run_id = $1 AND r.state = 'failed'
+                    AND NOT EXISTS (SELECT FROM reprise.swap AS s WHERE s.run_id = r.run_id)
+                """,
+                [.int(run.id)]
+            ).first?.optionalInt("successor")
         }
     }
 

@@ -1,5 +1,6 @@
 import Postgres
 import ProjectionKit
+import Wording
 
 /// One cut-over by moving tables between schemas: a swap, or its reverse, a rollback.
 struct Swap: Sendable {
@@ -273,7 +274,7 @@ struct Swap: Sendable {
             projection: projection.name,
             reason: "the live tables' columns, indexes, constraints or settings were changed since "
                 + "generation \(target.number) was built, which does not have the change. "
-                + "'reprise rebuild \(projection.name)' carries it over"
+                + "'\(ProgramName.current) rebuild \(projection.name)' carries it over"
         )
     }
 

@@ -1,4 +1,3 @@
-import Foundation
 import Synchronization
 
 /// Runs blocking work on a thread of its own, off the cooperative pool.
@@ -6,7 +5,7 @@ import Synchronization
 /// - Parameter work: It is handed a function that throws `CancellationError` once the task is
 ///   cancelled, and calls it whenever it can stop.
 /// - Returns: What `work` returns.
-/// - Throws: What `work` throws.
+/// - Throws: What `work` throws; ``ThreadShortage`` where no thread could be started for 3 s.
 package func onThread<Result: Sendable>(
     _ work:
         @escaping @Sendable (_ checkCancellation: @escaping @Sendable () throws -> Void) throws ->
@@ -15,15 +14,14 @@ package func onThread<Result: Sendable>(
     let cancellation = CancellationFlag()
     return try await withTaskCancellationHandler {
         try await withCheckedThrowingContinuation { continuation in
-            let thread = Thread {
+            let isStarted = PlainThread.startPatiently {
                 continuation.resume(
                     with: Swift.Result {
                         try work { if cancellation.isRaised { throw CancellationError() } }
                     }
                 )
             }
-            thread.name = "reprise blocking"
-            thread.start()
+            if !isStarted { continuation.resume(throwing: ThreadShortage()) }
         }
     } onCancel: {
         cancellation.raise()

@@ -94,7 +94,7 @@ extension UnrepeatableFold: CustomStringConvertible {
             \(rows), the first at \(TextForPeople.line(difference.key, most: 1_000)), \(place).
             The live tables are unchanged.
             A reducer goes by its event and its tables alone, and not by the clock, random numbers or \
-            the order of a Dictionary or Set. Fix it, then run 'reprise rebuild \(projection) \
+            the order of a Dictionary or Set. Fix it, then run '\(ProgramName.current) rebuild \(projection) \
             --check-determinism' again.
             """
     }

@@ -408,7 +408,7 @@ private actor Attachment {
             .warning(
                 "Events were committed late, into the bucket that begins at "
                     + "\(Timestamp(milliseconds: bucket)), while nobody followed: the live tables of "
-                    + "'\(projection)' do not have them. 'reprise rebuild \(projection)' makes that "
+                    + "'\(projection)' do not have them. '\(ProgramName.current) rebuild \(projection)' makes that "
                     + "right."
             )
         )

@@ -18,8 +18,12 @@ package enum HookEnding: Equatable, Sendable {
 ///
 /// It reads nothing, and what it writes goes to this process's standard error: standard output
 /// is for results. Foundation's `Process` promises no process group, hence `posix_spawn(3)`.
+///
+/// A second shell, the watcher, ends the group when this process is gone, whatever ended it: it reads
+/// from a pipe whose other end nobody else has.
 struct HookProcess {
     private let pid: pid_t
+    private let watcher: HookWatcher?
 
     /// Between SIGTERM and SIGKILL.
     private static let grace = Duration.seconds(5)
@@ -42,7 +46,9 @@ struct HookProcess {
     ) async throws -> HookEnding {
         try await onThread { checkCancellation in
             var process: HookProcess?
-            let code = spawn(line, environment: environment) { process = HookProcess(pid: $0) }
+            let code = spawn(line, environment: environment) {
+                process = HookProcess(pid: $0, watcher: HookWatcher(group: $0))
+            }
             guard let process else {
                 return .notStarted(reason: String(cString: strerror(code)))
             }
@@ -89,6 +95,8 @@ struct HookProcess {
     }
 
     private func reap() -> HookEnding {
+        // Before the group's number can become another's.
+        watcher?.stop()
         var status: Int32 = 0
         while waitpid(pid, &status, 0) < 0, errno == EINTR {}
         // What the macros of wait(2) do, which Swift cannot call.
@@ -106,7 +114,7 @@ struct HookProcess {
         let flags = POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK
         posix_spawnattr_setflags(&attributes, Int16(flags))
         posix_spawnattr_setpgroup(&attributes, 0)
-        // A command that watches for signals ignores them itself, and what is ignored stays so.
+        // What this process's caller ignores stays ignored otherwise. SIGHUP does: that is `nohup`.
         var signals = sigset_t()
         sigemptyset(&signals)
         posix_spawnattr_setsigmask(&attributes, &signals)
@@ -136,15 +144,61 @@ struct HookProcess {
             }
         }
     }
+}
 
-    private static func withCStrings(
-        _ strings: [String],
-        _ body: ([UnsafeMutablePointer<CChar>?]) -> Int32
-    ) -> Int32 {
-        let copies = strings.map { strdup($0) }
-        defer { for copy in copies { free(copy) } }
-        return body(copies + [nil])
+/// Ends a process group when this process is gone.
+private struct HookWatcher {
+    private let pid: pid_t
+    private let writeEnd: Int32
+
+    /// Nil where it cannot be started; the hook runs all the same.
+    init?(group: pid_t) {
+        var ends: [Int32] = [-1, -1]
+        guard pipe(&ends) == 0 else { return nil }
+        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+        defer { close(ends[0]) }
+        writeEnd = ends[1]
+
+        var attributes = posix_spawnattr_t()
+        posix_spawnattr_init(&attributes)
+        defer { posix_spawnattr_destroy(&attributes) }
+        // A group of its own: a terminal's signals are for the others.
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP))
+        posix_spawnattr_setpgroup(&attributes, 0)
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        posix_spawn_file_actions_adddup2(&actions, ends[0], STDIN_FILENO)
+        for stream in [STDOUT_FILENO, STDERR_FILENO] {
+            posix_spawn_file_actions_addopen(&actions, stream, "/dev/null", O_WRONLY, 0)
+        }
+
+        let script = "read -r line; kill -TERM -- -$0; sleep 5; kill -KILL -- -$0"
+        var pid: pid_t = 0
+        let code = withCStrings(["sh", "-c", script, String(group)]) { arguments in
+            posix_spawn(&pid, "/bin/sh", &actions, &attributes, arguments, environ)
+        }
+        self.pid = pid
+        guard code == 0 else {
+            close(writeEnd)
+            return nil
+        }
     }
+
+    func stop() {
+        kill(pid, SIGKILL)
+        while waitpid(pid, nil, 0) < 0, errno == EINTR {}
+        close(writeEnd)
+    }
+}
+
+private func withCStrings(
+    _ strings: [String],
+    _ body: ([UnsafeMutablePointer<CChar>?]) -> Int32
+) -> Int32 {
+    let copies = strings.map { strdup($0) }
+    defer { for copy in copies { free(copy) } }
+    return body(copies + [nil])
 }
 
 /// Waits a little longer each time, 1 to 50 ms.

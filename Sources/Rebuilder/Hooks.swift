@@ -1,4 +1,5 @@
 package import ReadModels
+import Wording
 
 /// Command lines that are run before and after every cut-over: swap, rollback and truncate.
 ///
@@ -167,20 +168,21 @@ extension HookError: CustomStringConvertible {
         let (name, generation) = (cutOver.projection, cutOver.generation)
         return switch cutOver.kind {
         case .swap:
-            "Generation \(generation) is ready: fix what the hook says, then run 'reprise swap "
+            "Generation \(generation) is ready: fix what the hook says, then run '\(ProgramName.current) swap "
                 + "\(name) --generation \(generation)'."
-        case .rollback: "Fix what the hook says, then run 'reprise rollback \(name)' again."
+        case .rollback:
+            "Fix what the hook says, then run '\(ProgramName.current) rollback \(name)' again."
         case .truncate:
-            "Fix what the hook says, then run 'reprise rebuild \(name) --strategy truncate' again."
+            "Fix what the hook says, then run '\(ProgramName.current) rebuild \(name) --strategy truncate' again."
         }
     }
 
     private var wayBack: String {
         let name = cutOver.projection
         return switch cutOver.kind {
-        case .swap: "'reprise rollback \(name)' goes back"
-        case .rollback: "'reprise swap \(name) --allow-older' goes back"
-        case .truncate: "'reprise status \(name)' shows what is live"
+        case .swap: "'\(ProgramName.current) rollback \(name)' goes back"
+        case .rollback: "'\(ProgramName.current) swap \(name) --allow-older' goes back"
+        case .truncate: "'\(ProgramName.current) status \(name)' shows what is live"
         }
     }
 }

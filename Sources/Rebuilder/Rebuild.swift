@@ -180,6 +180,8 @@ package struct Rebuild: Sendable {
             // First: what a transaction adds to a type can be used by the next one only.
             try await database.setUp(tables)
             let plan = try await approvedPlan()
+            // A load has one for each job; a cut-over three.
+            try await database.assertRoom(for: max(options.jobs, 3), in: run)
             plan.warnings.forEach { progress(.warning($0)) }
             clock.lap(\.plan)
             try await body(

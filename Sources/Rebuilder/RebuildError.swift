@@ -1,5 +1,6 @@
 package import LedgerKit
 package import ProjectionKit
+import Wording
 
 /// Why a rebuild stopped that could be folded, loaded and checked.
 package enum RebuildError: Error, Equatable, Sendable {
@@ -31,8 +32,8 @@ extension RebuildError: CustomStringConvertible {
             The ledger changed behind the fold of '\(projection)':
             \(Self.list(differences))
             The live tables are unchanged.
-            Run 'reprise rebuild \(projection)' again, or say what is to be done about late events \
-            (--late-events restart or accept); 'reprise ledger verify' looks for the cause.
+            Run '\(ProgramName.current) rebuild \(projection)' again, or say what is to be done about late events \
+            (--late-events restart or accept); '\(ProgramName.current) ledger verify' looks for the cause.
             """
         case .ledgerMismatch(let mismatch):
             """
@@ -46,7 +47,7 @@ extension RebuildError: CustomStringConvertible {
             to which was folded, is not there any more.
             Of the events behind it nothing has reached the live tables.
             Name the ledger that counts (--ledger); if it is this one, run \
-            'reprise rebuild \(projection) --allow-older'.
+            '\(ProgramName.current) rebuild \(projection) --allow-older'.
             """
         case .outrun(let outrun):
             """
@@ -54,7 +55,7 @@ extension RebuildError: CustomStringConvertible {
             '\(outrun.projection)' catches up: \(Self.rate(outrun.appended)) against \
             \(Self.rate(outrun.caughtUp)), and \(outrun.lag.events) events are left.
             The live tables are unchanged.
-            At a quieter time run 'reprise rebuild \(outrun.projection) --resume', or allow a longer \
+            At a quieter time run '\(ProgramName.current) rebuild \(outrun.projection) --resume', or allow a longer \
             outage budget (--outage-budget) or more time (--catch-up-limit).
             """
         case .copiesOverlap(let projection, let table):
@@ -62,13 +63,13 @@ extension RebuildError: CustomStringConvertible {
             Two copies of '\(projection)' made a row of '\(table)' with the same key, so its \
             partition key does not keep apart what belongs together.
             The live tables are unchanged.
-            Fix partitionKey(of:), or run 'reprise rebuild \(projection) --fold-copies 1'.
+            Fix partitionKey(of:), or run '\(ProgramName.current) rebuild \(projection) --fold-copies 1'.
             """
         case .stoppedByAnother(let projection, let failed):
             """
             '\(projection)' was not rebuilt, because '\(failed)' failed before it.
             The live tables are unchanged.
-            Fix that, or run 'reprise rebuild \(projection)' alone.
+            Fix that, or run '\(ProgramName.current) rebuild \(projection)' alone.
             """
         }
     }

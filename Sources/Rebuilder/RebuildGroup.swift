@@ -64,7 +64,7 @@ package struct RebuildGroup: Sendable {
                 _ = try outcomes.result(of: index).get()
             }
         } catch {
-            outcomes.note(.failure(error), of: index)
+            outcomes.conclude(index, with: error)
             // Those behind it had their turn inside of it, if it was opened.
             guard goesOn(after: error), !outcomes.wasOpened(index) else {
                 return outcomes.settleAll()
@@ -89,7 +89,7 @@ package struct RebuildGroup: Sendable {
                 try await fold(sharing.map(\.value))
             } catch {
                 let failed = keepsGoing ? sharing.map(\.key) : [sharing[0].key]
-                for index in failed { outcomes.note(.failure(error), of: index) }
+                for index in failed { outcomes.note(failure: error, of: index) }
                 guard goesOn(after: error) else { return }
             }
         }
@@ -97,7 +97,7 @@ package struct RebuildGroup: Sendable {
             do {
                 outcomes.note(.success(try await rebuild.finish()), of: index)
             } catch {
-                outcomes.note(.failure(error), of: index)
+                outcomes.note(failure: error, of: index)
                 guard goesOn(after: error) else { return }
             }
         }
@@ -125,6 +125,8 @@ private final class Outcomes: Sendable {
     private struct State {
         var results: [Result<RebuildReport, any Error>?]
         var opened: Set<Int> = []
+        /// Those whose listener has heard of them.
+        var told: Set<Int> = []
         /// The one whose failure stopped those that nothing is known of.
         var stopper: Int?
     }
@@ -145,15 +147,36 @@ private final class Outcomes: Sendable {
 
     func isKnown(_ index: Int) -> Bool { state.withLock { $0.results[index] != nil } }
 
-    /// Keeps the first that is said of a rebuild.
+    /// Keeps the first that is said of a rebuild, and tells it.
     func note(_ result: Result<RebuildReport, any Error>, of index: Int) {
-        let isNews = state.withLock { state in
-            guard state.results[index] == nil else { return false }
-            state.results[index] = result
-            if case .failure(let error) = result, !error.isAnothers { state.stopper = index }
-            return true
+        if case .failure(let error) = result { note(failure: error, of: index) }
+        if case .success = result {
+            state.withLock { $0.results[index] = $0.results[index] ?? result }
         }
-        if isNews { done(index, result) }
+        tell(index)
+    }
+
+    /// Keeps a failure; its run, which has not ended, may know better why.
+    func note(failure error: any Error, of index: Int) {
+        state.withLock { state in
+            guard state.results[index] == nil else { return }
+            state.results[index] = .failure(error)
+            if !error.isAnothers { state.stopper = index }
+        }
+    }
+
+    /// The run has ended with an error.
+    func conclude(_ index: Int, with error: any Error) {
+        // Only the run knows that; what was noted follows from it.
+        if case .endedByAnother? = error as? ReadModelError {
+            state.withLock { $0.results[index] = .failure(error) }
+        }
+        note(.failure(error), of: index)
+    }
+
+    private func tell(_ index: Int) {
+        let news = state.withLock { $0.told.insert(index).inserted ? $0.results[index] : nil }
+        if let news { done(index, news) }
     }
 
     /// What is known of a rebuild by now; that another one stopped it where nothing is.

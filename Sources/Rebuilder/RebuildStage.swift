@@ -1,3 +1,5 @@
+import Wording
+
 /// Where a rebuild stands.
 ///
 /// The raw values are shown by `status` and stored in `reprise.run.stage`.
@@ -20,14 +22,15 @@ package enum RebuildStage: String, CaseIterable, Sendable {
         case .loading, .checking:
             "a shadow schema that the next run drops; the live tables are untouched"
         case .catchingUp:
-            "the live tables as they were, and a built generation that 'reprise rebuild --resume' "
+            "the live tables as they were, and a built generation that '\(ProgramName.current) rebuild --resume' "
                 + "goes on with"
         case .beforeSwap:
-            "the live tables as they were, and a built generation that 'reprise swap' can put live"
+            "the live tables as they were, and a built generation that '\(ProgramName.current) swap' can put live"
         case .afterSwap: "the new generation live, and hooks that did not run to their end"
         case .cuttingOver:
-            "either generation, whole, and a built one that 'reprise swap' can put live"
-        case .pruning: "the new generation live, and old ones that 'reprise prune' drops"
+            "either generation, whole, and a built one that '\(ProgramName.current) swap' can put live"
+        case .pruning:
+            "the new generation live, and old ones that '\(ProgramName.current) prune' drops"
         }
     }
 }

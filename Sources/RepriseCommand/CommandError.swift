@@ -5,10 +5,12 @@ internal import Wording
 ///
 /// Each message says what happened, what readers see now, and what to type next.
 enum CommandError: Error, Equatable {
+    /// The program's author has declared something wrongly.
+    case badProgram(mistakes: [String])
     /// No projection of that name.
     case unknownProjection(name: String, nearest: String?, known: [String])
     /// Neither names nor `--all`, or both.
-    case unclearProjections(known: [String])
+    case unclearProjections(isBoth: Bool, known: [String])
     /// A setting has a value that cannot be used; `source` says where it stands.
     case badSetting(source: String, reason: String)
     /// The settings file cannot be used.
@@ -32,7 +34,7 @@ enum CommandError: Error, Equatable {
     /// The exit status that belongs to it.
     var status: ExitStatus {
         switch self {
-        case .unknownProjection, .unclearProjections, .badSetting, .badSettingsFile,
+        case .badProgram, .unknownProjection, .unclearProjections, .badSetting, .badSettingsFile,
             .consentMissing:
             .usage
         case .planRefused, .noCutOverSQL: .refused
@@ -57,15 +59,22 @@ extension CommandError: CustomStringConvertible {
 
     private var parts: (what: String, next: String) {
         switch self {
+        case .badProgram(let mistakes):
+            (
+                mistakes.joined(separator: " "),
+                "Correct the program, build it and run the command again."
+            )
         case .unknownProjection(let name, let nearest, let known):
             (
                 "There is no projection '\(name)'"
                     + (nearest.map { "; did you mean '\($0)'?" } ?? "."),
                 "Known projections: \(known.joined(separator: ", "))."
             )
-        case .unclearProjections(let known):
+        case .unclearProjections(let isBoth, let known):
             (
-                "Name the projections, or say --all for each of them; not both.",
+                isBoth
+                    ? "Name projections, or say --all; not both."
+                    : "No projection is named; --all stands for each of them.",
                 "Known projections: \(known.joined(separator: ", "))."
             )
         case .badSetting(let source, let reason):
@@ -79,12 +88,12 @@ extension CommandError: CustomStringConvertible {
         case .planRefused(let projections):
             (
                 "The plan refuses \(projections.map { "'\($0)'" }.joined(separator: ", ")).",
-                "Fix what is listed as refused, then run 'reprise plan' again."
+                "Fix what is listed as refused, then run '\(ProgramName.current) plan' again."
             )
         case .noCutOverSQL(let projection):
             (
                 "The plan of '\(projection)' has no SQL of a cut-over to show.",
-                "Run 'reprise plan \(projection)' to see what would happen."
+                "Run '\(ProgramName.current) plan \(projection)' to see what would happen."
             )
         case .consentMissing(let command):
             (
@@ -94,12 +103,12 @@ extension CommandError: CustomStringConvertible {
         case .ledgerUnsound(let path, let findings):
             (
                 "The ledger \(TextForPeople.path(path)) is not sound: \(Figures.count(findings, "finding")).",
-                "Restore it from a backup; 'reprise ledger backup' makes one that is checked."
+                "Restore it from a backup; '\(ProgramName.current) ledger backup' makes one that is checked."
             )
         case .noSuchEvent(let id, let ledger):
             (
                 "No event of \(TextForPeople.path(ledger)) has the id \(TextForPeople.shown(id)).",
-                "Check the id; 'reprise ledger show --ledger \(TextForPeople.argument(ledger)) --json'"
+                "Check the id; '\(ProgramName.current) ledger show --ledger \(TextForPeople.argument(ledger)) --json'"
                     + " lists the newest events"
                     + " with theirs."
             )
@@ -134,7 +143,7 @@ struct LaterFailure: Error, CustomStringConvertible {
             The new generation of '\(projection)' is live, but what follows failed.
             \(what.isEmpty ? "\(cause)" : what.joined(separator: "\n"))
             Readers see the new generation, whole.
-            Run 'reprise status \(projection)'; 'reprise prune \(projection)' drops what is too old.
+            Run '\(ProgramName.current) status \(projection)'; '\(ProgramName.current) prune \(projection)' drops what is too old.
             """
     }
 }

@@ -29,11 +29,12 @@ enum ExitStatus: Int32, CaseIterable {
           2    the command line, a setting or a projection's name is wrong
           3    the plan refuses, or there is nothing to do that to
           4    the ledger is missing, damaged, of a newer format or cannot be used
-          5    the database cannot be reached, refuses the role or a statement
+          5    the database refuses the role or a statement
           6    an event, or a line of an import, is rejected
           7    the new generation is live, but a hook after the swap failed
-          70   an error that nobody foresaw
-          75   try again later: another run, other sessions' locks, a locked ledger
+          70   an error that nobody foresaw, or no thread can be started
+          75   try again later: another run, other sessions' locks, no database
+          129  interrupted by SIGHUP
           130  interrupted by SIGINT; 143 by SIGTERM
         """
 
@@ -61,7 +62,13 @@ enum ExitStatus: Int32, CaseIterable {
         case let error as CommandError: self = error.status
         case let error as LedgerNeeded: self = ExitStatus(of: error.cause) ?? .unexpected
         case let error as RebuildsFailed: self = error.status ?? .unexpected
-        case let error as LaterFailure: self = ExitStatus(of: error.cause) ?? .unexpected
+        case let error as LaterFailure:
+            // The swap is done: it must not be tried again.
+            if case ReadModelError.unreachable = error.cause {
+                self = .database
+            } else {
+                self = ExitStatus(of: error.cause) ?? .unexpected
+            }
         case let error as ReadModelError: self.init(of: error)
         case let error as LedgerError: self.init(of: error)
         case is CopyError: self = .ledger
@@ -77,6 +84,7 @@ enum ExitStatus: Int32, CaseIterable {
             case .ledgerReplaced: self = .ledger
             case .copiesOverlap: self = .rejected
             }
+        case is ThreadShortage: self = .unexpected
         case is UnrepeatableFold: self = .checkFailed
         case is ImportError, is EventRejection: self = .rejected
         default: return nil
@@ -86,7 +94,8 @@ enum ExitStatus: Int32, CaseIterable {
     private init(of error: ReadModelError) {
         self =
             switch error {
-            case .runBusy, .runStale, .followerBusy, .cutOverBlocked, .overBudget, .tooMuchToLock,
+            case .unreachable, .endedByAnother, .runBusy, .runStale, .followerBusy, .cutOverBlocked,
+                .overBudget, .tooMuchToLock,
                 .behindLive, .bookkeepingBlocked, .followerStale, .lockedOut:
                 .tryAgain
             case .refusedByPlan, .nothingToMove, .changedMeanwhile, .newerBookkeeping,
@@ -95,7 +104,7 @@ enum ExitStatus: Int32, CaseIterable {
                 .positionUnreadable, .positionMisfit, .positionUnknown, .positionUnwritten:
                 .refused
             case .checkFailed, .reloadFailsCheck: .checkFailed
-            case .unreachable, .refused, .unsuitableServer, .rightMissing, .server, .rowRejected,
+            case .refused, .unsuitableServer, .rightMissing, .server, .rowRejected,
                 .otherRows, .outcomeUnknown:
                 .database
             }
@@ -120,7 +129,7 @@ enum ExitStatus: Int32, CaseIterable {
         """
         An error that nobody foresaw: \(TextForPeople.oneLine(error))
         The live tables are one generation or the other, whole.
-        Run 'reprise status' to see which, and report the message above as a defect.
+        Run '\(ProgramName.current) status' to see which, and report the message above as a defect.
         """
     }
 }

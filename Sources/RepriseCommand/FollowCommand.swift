@@ -6,6 +6,7 @@ internal import ProjectionKit
 internal import ReadModels
 internal import Rebuilder
 internal import Synchronization
+internal import Wording
 
 /// `reprise follow`: Reprise as the live projector.
 struct FollowCommand: AsyncParsableCommand {
@@ -23,7 +24,7 @@ struct FollowCommand: AsyncParsableCommand {
             state of its own, the ledger is folded from its beginning first, and all rows are held \
             in memory; it says so.
 
-            'reprise status' shows how far it is behind.
+            '\(ProgramName.current) status' shows how far it is behind.
 
             Exit status: 0 stopped, 2 usage, 3 nothing is live, 4 ledger, 5 database, 6 an event is \
             rejected, 75 somebody follows already, or events were committed late.
@@ -39,7 +40,7 @@ struct FollowCommand: AsyncParsableCommand {
     @Option(
         help: ArgumentHelp(
             "What to do about events that were committed behind the position: accept them behind "
-                + "the others, or fail (default: accept). Only for ledgers in which events can come "
+                + "the others, or fail. Only for ledgers in which events can come "
                 + "late; the embedded ledger is not one.",
             valueName: "policy"
         )
@@ -48,7 +49,7 @@ struct FollowCommand: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "How far back from the newest event to look for late events, in seconds (default: 60). "
+            "How far back from the newest event to look for late events, in seconds. "
                 + "Only for ledgers in which events can come late.",
             valueName: "seconds"
         )
@@ -154,5 +155,7 @@ private final class FollowMeter: Sendable {
     }
 
     /// What is printed when it ends.
-    var end: String { "\(projection): stopped. 'reprise follow \(projection)' goes on." }
+    var end: String {
+        "\(projection): stopped. '\(ProgramName.current) follow \(projection)' goes on."
+    }
 }

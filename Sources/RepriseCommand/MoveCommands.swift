@@ -2,6 +2,7 @@ internal import ArgumentParser
 internal import Logging
 internal import ReadModels
 internal import Rebuilder
+internal import Wording
 
 /// `reprise swap`: puts a generation live that is built already.
 struct SwapCommand: AsyncParsableCommand {
@@ -9,11 +10,11 @@ struct SwapCommand: AsyncParsableCommand {
         commandName: "swap",
         abstract: "Make a generation that is ready the live one.",
         discussion: """
-            Takes the newest generation that was built after the live one ('reprise rebuild \
+            Takes the newest generation that was built after the live one ('\(ProgramName.current) rebuild \
             --no-swap', or one that was rolled back), waits for the live tables' locks in short \
             tries, and moves all tables of the projection, the views over them and the position in \
             one transaction. Readers are held up for milliseconds. The generation that was live is \
-            kept: 'reprise rollback PROJECTION' brings it back.
+            kept: '\(ProgramName.current) rollback PROJECTION' brings it back.
 
             Exit status: 0 swapped, 1 a hook says no, 2 usage, 3 there is none or it does not fit, \
             5 database, 7 swapped but a hook after it failed, 75 blocked by other sessions or behind \
@@ -80,7 +81,7 @@ struct RollbackCommand: AsyncParsableCommand {
             The same move as a swap with the roles exchanged: in one transaction the retired tables \
             become live and the live ones are kept. Readers are held up for milliseconds, and step \
             back to where that generation stood in the ledger; so does the checkpoint, from which a \
-            live projector goes on. To undo it, run 'reprise swap PROJECTION --allow-older' or \
+            live projector goes on. To undo it, run '\(ProgramName.current) swap PROJECTION --allow-older' or \
             rebuild.
 
             Exit status: 0 rolled back, 1 a hook says no, 2 usage, 3 there is nothing to go back \
@@ -145,7 +146,7 @@ private func interruptible<Result>(
     } catch is CancellationError {
         throw Interrupted(
             state: "The live tables are one generation or the other, whole.",
-            next: "Run 'reprise status \(projection)' to see which."
+            next: "Run '\(ProgramName.current) status \(projection)' to see which."
         )
     }
 }

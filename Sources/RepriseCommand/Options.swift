@@ -3,8 +3,10 @@ internal import Foundation
 internal import LedgerKit
 internal import Ledgers
 internal import Logging
+internal import ProjectionKit
 internal import ReadModels
 internal import Rebuilder
+internal import Wording
 
 /// Where settings are, and how much to say.
 struct GeneralOptions: ParsableArguments {
@@ -81,7 +83,9 @@ struct LedgerOptions: ParsableArguments {
     func open(_ settings: Settings, for projection: String? = nil) async throws -> any Ledger {
         let address = try address(settings, for: projection)
         let schemes = Registry.ledgers
-        return try await onThread { _ in try address.open(schemes) }
+        let ledger = try await onThread { _ in try address.open(schemes) }
+        CrashReport.name(ledger: TextForPeople.argument(ledger.place))
+        return ledger
     }
 
     /// The file of a ledger that is written.

@@ -6,6 +6,7 @@ internal import Logging
 internal import ProjectionKit
 internal import ReadModels
 internal import Rebuilder
+internal import Wording
 
 /// `reprise rebuild`: the whole of it.
 struct RebuildCommand: AsyncParsableCommand {
@@ -17,7 +18,7 @@ struct RebuildCommand: AsyncParsableCommand {
             all tables of the projection in one transaction. Readers go on until then and are held \
             up for milliseconds. Whatever fails before that leaves the live tables as they are, and \
             the next run removes what it left behind. The generation that was live is kept: \
-            'reprise rollback PROJECTION' brings it back.
+            '\(ProgramName.current) rollback PROJECTION' brings it back.
 
             Events that are appended meanwhile are caught up with, in rounds; the last of them are \
             taken up while a live projector stands still at its checkpoint and readers go on. \
@@ -34,7 +35,7 @@ struct RebuildCommand: AsyncParsableCommand {
 
             Exit status: 0 done, 1 a check or hook says no, 2 usage, 3 the plan refuses, 4 ledger, \
             5 database, 6 an event is rejected, 7 live but a hook after it failed, 75 try again \
-            later, 130 or 143 interrupted.
+            later, 129, 130 or 143 interrupted.
             """
     )
 
@@ -51,7 +52,7 @@ struct RebuildCommand: AsyncParsableCommand {
     )
     var keepGoing = false
 
-    @Flag(help: "Leave the new generation ready; 'reprise swap' makes it live.")
+    @Flag(help: "Leave the new generation ready; '\(ProgramName.current) swap' makes it live.")
     var noSwap = false
 
     @Flag(
@@ -303,7 +304,8 @@ private struct WatchedRebuild {
         case .pruning:
             Interrupted(
                 state: newIsLive,
-                next: "Run 'reprise prune \(name)' to drop generations that are too old."
+                next:
+                    "Run '\(ProgramName.current) prune \(name)' to drop generations that are too old."
             )
         case .catchingUp where buildsAside, .beforeSwap where buildsAside,
             .cuttingOver where buildsAside:
@@ -315,7 +317,8 @@ private struct WatchedRebuild {
         default:
             Interrupted(
                 state: "The live tables are unchanged.",
-                next: "Run 'reprise rebuild \(name)' again; what this run left behind is removed "
+                next:
+                    "Run '\(ProgramName.current) rebuild \(name)' again; what this run left behind is removed "
                     + "then."
             )
         }

@@ -42,34 +42,47 @@ enum Registry {
         all: Bool,
         allowsNone: Bool
     ) throws -> [any Projection.Type] {
-        guard given.isEmpty || !all else { throw CommandError.unclearProjections(known: names) }
+        guard given.isEmpty || !all else {
+            throw CommandError.unclearProjections(isBoth: true, known: names)
+        }
         guard given.isEmpty else {
             var seen: Set<String> = []
             return try given.filter { seen.insert($0).inserted }.map { try projection(named: $0) }
         }
-        guard all || allowsNone else { throw CommandError.unclearProjections(known: names) }
+        guard all || allowsNone else {
+            throw CommandError.unclearProjections(isBoth: false, known: names)
+        }
         return projections
     }
 
-    /// Traps when two projections cannot live together.
-    static func assertSound(_ projections: [any Projection.Type]) {
+    /// What is wrong with the program: mistakes of its author, whatever the command line says.
+    ///
+    /// - Returns: A sentence for each.
+    static func mistakes(
+        in projections: [any Projection.Type],
+        _ ledgers: [LedgerScheme]
+    ) -> [String] {
+        let own = projections.flatMap { $0.mistakes } + ledgers.compactMap(\.mistake)
+        // A table that is not declared rightly cannot be looked at.
+        guard own.isEmpty else { return own }
+        var mistakes: [String] = []
         var names: Set<String> = []
         var owners: [String: String] = [:]
         for projection in projections {
             let name = projection.name
-            precondition(
-                names.insert(name).inserted,
-                "two projections have the name '\(name)'"
-            )
+            if !names.insert(name).inserted {
+                mistakes.append("Two projections have the name '\(name)'.")
+            }
             for table in ProjectionTables(projection).tables {
                 // A table that a projection declares twice is a matter for its plan.
                 let owner = owners.updateValue(name, forKey: table.name) ?? name
-                precondition(
-                    owner == name,
-                    "the projections '\(owner)' and '\(name)' both own the table '\(table.name)'"
+                guard owner != name else { continue }
+                mistakes.append(
+                    "The projections '\(owner)' and '\(name)' both have the table '\(table.name)'."
                 )
             }
         }
+        return mistakes
     }
 }
 

@@ -2,6 +2,7 @@ internal import ArgumentParser
 internal import Foundation
 public import LedgerKit
 public import ProjectionKit
+internal import Wording
 
 /// The command line of Reprise, for a package that has projections of its own.
 ///
@@ -17,18 +18,23 @@ public enum Reprise {
     /// Reads the command line, does what it says, and ends the process with a documented exit
     /// status (`docs/messages.md`).
     ///
-    /// SIGINT and SIGTERM cancel the command, which then ends with 130 or 143; a second signal ends
-    /// the process at once. Neither can leave the live tables half changed.
+    /// SIGHUP, SIGINT and SIGTERM cancel the command, which then ends with 129, 130 or 143; a second
+    /// signal ends the process at once. Neither can leave the live tables half changed.
+    ///
+    /// A reducer that traps ends the process by its signal, and standard error says at which event.
     ///
     /// - Parameters:
     ///   - projections: What the command knows, in the order in which it lists them. Two of one
-    ///     name, or with a table in common, are a mistake in the program and trap.
+    ///     name, or with a table in common, are a mistake in the program, and each command ends with
+    ///     status 2.
     ///   - ledgers: Kinds of ledgers that `--ledger` can name by a URL, besides the embedded one.
     public static func main(
         projections: [any Projection.Type],
         ledgers: [LedgerScheme] = []
     ) async -> Never {
-        Registry.assertSound(projections)
+        ProgramName.take(from: CommandLine.arguments.first)
+        ResultStream.takeStandardOutput()
+        CrashReport.begin(program: ProgramName.current)
         let status = await Registry.$projections.withValue(projections) {
             await Registry.$ledgers.withValue(ledgers) {
                 await run(Array(CommandLine.arguments.dropFirst()))
@@ -40,6 +46,8 @@ public enum Reprise {
     private static func run(_ arguments: [String]) async -> Int32 {
         let (result, signal) = await withSignalsCancelling {
             do {
+                let mistakes = Registry.mistakes(in: Registry.projections, Registry.ledgers)
+                guard mistakes.isEmpty else { throw CommandError.badProgram(mistakes: mistakes) }
                 try await execute(arguments)
                 return Result<Void, any Error>.success(())
             } catch {
@@ -47,7 +55,19 @@ public enum Reprise {
             }
         }
         guard case .failure(let error) = result else { return ExitStatus.done.rawValue }
-        return report(error, signal: signal)
+        let (status, message) = ending(of: error, signal: signal)
+        if arguments.contains("--json"), let message, !ResultStream.hasBegun {
+            // Where standard output takes nothing, standard error has said why.
+            let failure = Failure(error: message, status: status)
+            if let text = try? JSONOutput.text(failure) { try? ResultStream.print(exactly: text) }
+        }
+        return status
+    }
+
+    /// What `--json` prints of a command that failed before it had a result; the names are stable.
+    private struct Failure: Encodable {
+        let error: String
+        let status: Int32
     }
 
     private static func execute(_ arguments: [String]) async throws {
@@ -59,38 +79,45 @@ public enum Reprise {
         }
     }
 
-    /// Prints what ended the command.
-    private static func report(_ error: any Error, signal: Int32?) -> Int32 {
+    /// Prints what ended the command on standard error.
+    ///
+    /// - Returns: The exit status, and the message; nil for a result.
+    private static func ending(
+        of error: any Error,
+        signal: Int32?
+    ) -> (status: Int32, message: String?) {
         if let signal, error is CancellationError || error is Interrupted {
-            Console.standardError.write(error: Interrupted.message(of: error, signal: signal))
-            return 128 + signal
+            let message = Interrupted.message(of: error, signal: signal)
+            Console.standardError.write(error: message)
+            return (128 + signal, message)
         }
         if let status = ExitStatus(of: error) {
             let message = (error as? EventRejection)?.message ?? "\(error)"
             Console.standardError.write(error: message)
-            return status.rawValue
+            return (status.rawValue, message)
         }
-        return reportParsing(error)
+        return endingOfParsing(error)
     }
 
     /// What ArgumentParser throws: help and version, which are results, and mistakes in usage, for
     /// which it would exit with 64.
-    private static func reportParsing(_ error: any Error) -> Int32 {
+    private static func endingOfParsing(_ error: any Error) -> (status: Int32, message: String?) {
         let message = RootCommand.fullMessage(for: error)
         switch RootCommand.exitCode(for: error) {
         case .success:
             do {
                 try ResultStream.print(message)
-                return ExitStatus.done.rawValue
+                return (ExitStatus.done.rawValue, nil)
             } catch {
-                return report(error, signal: nil)
+                return ending(of: error, signal: nil)
             }
         case .validationFailure:
             Console.standardError.write(line: message)
-            return ExitStatus.usage.rawValue
+            return (ExitStatus.usage.rawValue, message)
         default:
-            Console.standardError.write(error: ExitStatus.unexpectedMessage(of: error))
-            return ExitStatus.unexpected.rawValue
+            let message = ExitStatus.unexpectedMessage(of: error)
+            Console.standardError.write(error: message)
+            return (ExitStatus.unexpected.rawValue, message)
         }
     }
 }

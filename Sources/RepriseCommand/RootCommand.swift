@@ -1,9 +1,10 @@
 internal import ArgumentParser
+internal import Wording
 
 /// `reprise` itself: without a subcommand it prints its help.
 struct RootCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "reprise",
+        commandName: ProgramName.current,
         abstract:
             "Rebuilds PostgreSQL read models from an event ledger and swaps them in, in one "
             + "transaction.",

@@ -1,10 +1,13 @@
-internal import Dispatch
+internal import CSignalPipe
 internal import Glibc
+internal import Rebuilder
+internal import Synchronization
 
 /// Signals by the names that people know.
 enum SignalName {
     static func of(_ signal: Int32) -> String {
         switch signal {
+        case SIGHUP: "SIGHUP"
         case SIGINT: "SIGINT"
         case SIGTERM: "SIGTERM"
         default: "signal \(signal)"
@@ -12,74 +15,73 @@ enum SignalName {
     }
 }
 
-/// Runs `work`, and cancels it when SIGINT or SIGTERM comes.
+/// Runs `work`, and cancels it when SIGHUP, SIGINT or SIGTERM comes.
 ///
 /// After the first signal the next one ends the process as usual, for a user who does not want to
-/// wait.
+/// wait. A SIGHUP that the caller ignores (`nohup`) stays ignored.
 ///
 /// - Parameter work: The work; it returns soon after its task is cancelled.
 /// - Returns: What `work` returned, and the signal that cancelled it.
 func withSignalsCancelling<Result: Sendable>(
     _ work: @escaping @Sendable () async -> Result
 ) async -> (result: Result, signal: Int32?) {
-    let signals = SignalSources()
-    return await withTaskGroup(of: Ending<Result>.self) { group in
-        group.addTask { .finished(await work()) }
-        group.addTask {
-            for await signal in signals.stream { return .signalled(signal) }
-            return .unwatched
-        }
-        var received: Int32?
-        while let ending = await group.next() {
-            switch ending {
-            case .finished(let result):
-                group.cancelAll()
-                return (result, received)
-            case .signalled(let signal):
-                received = signal
-                signals.restoreDefaults()
-                group.cancelAll()
-            case .unwatched: continue
-            }
-        }
-        preconditionFailure("the work ended without a result")
-    }
+    let watch = SignalWatch()
+    let task = Task { await work() }
+    watch.begin { task.cancel() }
+    let result = await task.value
+    return (result, watch.signal)
 }
 
-private enum Ending<Result: Sendable>: Sendable {
-    case finished(Result)
-    case signalled(Int32)
-    case unwatched
-}
+/// A thread of its own that waits for signals, and notices when no further thread can be made.
+///
+/// Foundation and libdispatch wait for ever for a thread that the machine does not give, and then
+/// nothing of the work runs any more, not even what a cancelled task should do.
+private final class SignalWatch: Sendable {
+    /// 0 before the first one.
+    private let received = Atomic<Int32>(0)
+    private let readEnd: Int32
 
-/// SIGINT and SIGTERM as a stream.
-private struct SignalSources: Sendable {
-    private static let numbers = [SIGINT, SIGTERM]
-
-    let stream: AsyncStream<Int32>
+    /// How often in a row no thread could be made before the process ends, a second apart.
+    private static let patience = 3
 
     init() {
-        let (stream, continuation) = AsyncStream.makeStream(of: Int32.self)
-        self.stream = stream
-        // The sources live as long as the stream's continuation, which their handlers hold.
-        let sources = Self.numbers.map { number in
-            // Dispatch sees a signal only if its default action does not end the process first.
-            signal(number, SIG_IGN)
-            let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
-            source.setEventHandler { continuation.yield(number) }
-            source.resume()
-            return SendableSource(source: source)
+        let (numbers, keepsIgnored): ([Int32], [Int32]) = ([SIGHUP, SIGINT, SIGTERM], [1, 0, 0])
+        readEnd = signal_pipe_open(numbers, keepsIgnored, numbers.count)
+    }
+
+    /// The signal that came.
+    var signal: Int32? {
+        let signal = received.load(ordering: .acquiring)
+        return signal == 0 ? nil : signal
+    }
+
+    /// Calls `cancel` when a signal comes, on the watch's thread.
+    func begin(_ cancel: @escaping @Sendable () -> Void) {
+        let isBegun = PlainThread.start(stackSize: 256 * 1024) { self.watch(cancel) }
+        if readEnd < 0 || !isBegun { endForShortage() }
+    }
+
+    private func watch(_ cancel: () -> Void) {
+        var failures = 0
+        while true {
+            var descriptor = pollfd(fd: readEnd, events: Int16(POLLIN), revents: 0)
+            if poll(&descriptor, 1, 1_000) > 0 {
+                var number: UInt8 = 0
+                guard read(readEnd, &number, 1) == 1 else { continue }
+                received.store(Int32(number), ordering: .releasing)
+                cancel()
+            }
+            failures = PlainThread.canStart ? 0 : failures + 1
+            if failures == Self.patience { endForShortage() }
         }
-        continuation.onTermination = { _ in for source in sources { source.source.cancel() } }
     }
 
-    func restoreDefaults() {
-        for number in Self.numbers { signal(number, SIG_DFL) }
+    /// Ends the process without a word to its other threads, which wait for ever.
+    private func endForShortage() -> Never {
+        let signal = self.signal
+        let interruption = signal.map { "Interrupted by \(SignalName.of($0)). " } ?? ""
+        let message = "Error: \(interruption)\(ThreadShortage())\n"
+        _ = Array(message.utf8).withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
+        _exit(signal.map { 128 + $0 } ?? ExitStatus.unexpected.rawValue)
     }
-}
-
-/// `@unchecked Sendable`: after `resume` it is only cancelled, which libdispatch allows from any
-/// thread.
-private struct SendableSource: @unchecked Sendable {
-    let source: any DispatchSourceSignal
 }

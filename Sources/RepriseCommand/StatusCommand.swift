@@ -1,6 +1,7 @@
 internal import ArgumentParser
 internal import ReadModels
 internal import Rebuilder
+internal import Wording
 
 /// `reprise status`: what is live.
 struct StatusCommand: AsyncParsableCommand {
@@ -67,6 +68,14 @@ private struct StatusOutline: Encodable {
         let isStale: Bool
     }
 
+    struct EndedRun: Encodable {
+        let run: Int64
+        let command: String
+        let stage: String
+        let endedAt: String
+        let error: String?
+    }
+
     struct Swap: Encodable {
         let kind: String
         let fromGeneration: Int?
@@ -101,6 +110,8 @@ private struct StatusOutline: Encodable {
     let lastSwap: Swap?
     let follower: Follower?
     let run: Run?
+    let lastRun: EndedRun?
+    let doubts: [String]
 
     init(_ status: ProjectionStatus) {
         projection = status.projection
@@ -147,6 +158,16 @@ private struct StatusOutline: Encodable {
                 error: follower.error
             )
         }
+        doubts = status.doubts
+        lastRun = status.lastRun.map { run in
+            EndedRun(
+                run: run.id,
+                command: run.command,
+                stage: run.stage,
+                endedAt: run.endedAt,
+                error: run.error
+            )
+        }
         run = status.run.map { run in
             Run(
                 run: run.id,
@@ -175,6 +196,7 @@ extension StatusOutline {
             )
         }
         fields.add("generations", generationLines)
+        if let lastRun { fields.add("last run", lastRun.lines) }
         if let lastSwap { fields.add("last swap", lastSwap.lines) }
         if let follower { fields.add("follower", follower.lines) }
         if let run {
@@ -184,6 +206,7 @@ extension StatusOutline {
                     + run.fate
             )
         }
+        if !doubts.isEmpty { fields.add("warning", doubts) }
         return "\(headline)\n\(fields.text)\(next)"
     }
 
@@ -214,11 +237,13 @@ extension StatusOutline {
     private var next: String {
         let live = liveGeneration ?? -1
         if let run, run.isStale {
-            return "Next: reprise rebuild \(projection), which ends run \(run.run)"
+            return "Next: \(ProgramName.current) rebuild \(projection), which ends run \(run.run)"
         }
         if let run, run.isAlive { return "Next: wait for run \(run.run)." }
+        if !doubts.isEmpty { return "Next: \(ProgramName.current) rebuild \(projection)" }
         if generations.contains(where: { $0.state == "ready" && $0.generation > live }) {
-            return "Next: reprise swap \(projection)"
+            // One that a projector has left behind is refused by a swap.
+            return "Next: \(ProgramName.current) rebuild \(projection) --resume"
         }
         if isOfOtherProgram { return "Next: reprise rebuild \(projection)" }
         // An older generation does not have what was applied since, and its rows may be as wrong.
@@ -226,9 +251,9 @@ extension StatusOutline {
             return "Next, when what ended the follower is fixed: reprise rebuild \(projection)"
         }
         if generations.contains(where: { $0.state == "retired" && $0.generation < live }) {
-            return "Next, to go back: reprise rollback \(projection)"
+            return "Next, to go back: \(ProgramName.current) rollback \(projection)"
         }
-        return "Next: reprise rebuild \(projection)"
+        return "Next: \(ProgramName.current) rebuild \(projection)"
     }
 }
 
@@ -266,6 +291,16 @@ extension StatusOutline.Run {
             putLive.map { "generation \($0) live, whole" }
             ?? RebuildStage(rawValue: stage)?.leftBehind ?? "nothing"
         return "last heard of at \(heartbeatAt), which died and left \(left)"
+    }
+}
+
+extension StatusOutline.EndedRun {
+    /// Whether it went well, and else why not.
+    fileprivate var lines: [String] {
+        guard let error else { return ["\(run), \(command), done at \(endedAt)"] }
+        let why = error.split(separator: "\n").prefix { !$0.hasPrefix("The live tables") }
+        return ["\(run), \(command), failed at \(endedAt), \(stage):"]
+            + why.map { "  \($0)" }
     }
 }
 

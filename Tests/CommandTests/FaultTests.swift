@@ -158,7 +158,7 @@ struct FaultScene: Sendable {
         // the session and the lock is let go.
         let isSent = ["locked", "moved", "carried", "recorded"].contains(step)
         #expect(isNew == (fault == .stopped && command == nil && isSent))
-        if fault == .terminated { expect(outcome, exits: 5, saying: [unchanged]) }
+        if fault == .terminated { expect(outcome, exits: 75, saying: [unchanged]) }
         try await expectWhole()
         try await expectNextCommand(saysDied: fault != .terminated, isNew: isNew)
     }
@@ -216,7 +216,7 @@ struct FaultScene: Sendable {
                 try await server.stop(.immediate)
             }.outcome
         }
-        expect(outcome, exits: 5, saying: [unchanged])
+        expect(outcome, exits: 75, saying: [unchanged])
         try await server.start()
         #expect(try await liveGeneration() == live)
         try await expectWhole()

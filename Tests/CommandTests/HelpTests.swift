@@ -53,7 +53,7 @@ struct HelpTests {
         let list = try #require(help.components(separatedBy: "Exit status:\n").last)
         let statuses = list.components(separatedBy: "\n").prefix { !$0.isEmpty }
             .compactMap { $0.split(separator: " ").first.map(String.init) }
-        #expect(statuses.count == 11)
+        #expect(statuses.count == 12)
         let document = try String(
             contentsOf: URL(filePath: #filePath).deletingLastPathComponent()
                 .appending(path: "../../docs/messages.md"),

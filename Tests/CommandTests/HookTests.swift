@@ -230,8 +230,8 @@ struct HookTests {
     }
 
     @Test(
-        "a signal ends the hook with everything it has started",
-        arguments: [(SIGINT, Int32(130)), (SIGTERM, Int32(143))]
+        "a signal ends the hook with everything it has started (C7)",
+        arguments: [(SIGINT, Int32(130)), (SIGTERM, Int32(143)), (SIGHUP, Int32(129))]
     )
     func signalled(signal: Int32, status: Int32) async throws {
         // The child ignores SIGTERM and holds the terminal's end of a pipe: as long as it lives,
@@ -244,6 +244,21 @@ struct HookTests {
                 child.signal(signal)
             }
             expect(outcome, exits: status, saying: ["Interrupted by ", unchanged])
+            #expect(try await liveGeneration(scene) == 1)
+        }
+    }
+
+    @Test("C7: a hook ends with everything it has started when the command is killed")
+    func killed() async throws {
+        // As above: standard error ends when the last process of the hook does.
+        let hooks =
+            #"hooks: {before_swap: "sh -c 'trap : TERM; echo ready; sleep 600; sleep 600' & wait"}"#
+        try await withShop(hooks: hooks) { reprise, scene in
+            let (_, outcome) = try await reprise.withRunning("rebuild shop") { child in
+                try await child.waitForText("ready\n")
+                child.signal(SIGKILL)
+            }
+            #expect(outcome.wasKilled)
             #expect(try await liveGeneration(scene) == 1)
         }
     }

@@ -104,7 +104,7 @@ struct KillTests {
             {
                 _ in try await scene.terminate("reprise swap")
             }
-            expect(outcome, exits: 5, saying: [unchanged])
+            expect(outcome, exits: 75, saying: [unchanged])
             try await scene.expectLocksGone()
             #expect(try await scene.digest() == before)
             try await scene.expectNextRunCleansUp(after: before)
@@ -139,7 +139,7 @@ struct KillTests {
             {
                 _ in try await scene.terminate("reprise run")
             }
-            expect(outcome, exits: 5, saying: ["terminating connection", unchanged])
+            expect(outcome, exits: 75, saying: ["terminating connection", unchanged])
             #expect(try await scene.digest() == before)
             try await scene.expectNextRunCleansUp(after: before)
         }

@@ -8,10 +8,12 @@ struct RepriseProcess {
     let folder: String
     /// What it is given as `DATABASE_URL`; nil leaves the variable out.
     var databaseURL: String?
-    /// The program; nil for the one that was built.
-    var program: String?
     /// Settings that every command gets by the environment.
     var settings: [String: String] = [:]
+    /// The program: this package's, or another one that has the same command, by its name or path.
+    var program = "reprise"
+    /// A command that begins the program, which follows as its last arguments.
+    var launcher: [String] = []
 
     /// A command beside a scene: its database, and its ledger by the environment.
     init(_ scene: RebuildScene) {
@@ -96,8 +98,8 @@ struct RepriseProcess {
                 || databaseURL == nil && ($0 == "DATABASE_URL" || $0.hasPrefix("PG")))
                 && kept[$0] == nil && settings[$0] == nil
         }
-        let program = try program ?? BuiltProgram("reprise").path
-        return ["-C", folder] + foreign.flatMap { ["-u", $0] } + [program]
+        let path = try program.contains("/") ? program : BuiltProgram(program).path
+        return ["-C", folder] + foreign.flatMap { ["-u", $0] } + launcher + [path]
     }
 }
 

@@ -106,11 +106,17 @@ struct UsageTests {
     func unclearProjections() async throws {
         try await withScratchFolder { folder in
             let reprise = RepriseProcess(in: folder)
-            let parts = [
-                "Name the projections, or say --all", unchanged, "shop, loans, fulfilment",
-            ]
-            expect(try await reprise.run("rebuild"), exits: 2, saying: parts)
-            expect(try await reprise.run("rebuild shop --all"), exits: 2, saying: parts)
+            let parts = [unchanged, "shop, loans, fulfilment"]
+            expect(
+                try await reprise.run("rebuild"),
+                exits: 2,
+                saying: ["No projection is named; --all stands for each of them."] + parts
+            )
+            expect(
+                try await reprise.run("rebuild shop --all"),
+                exits: 2,
+                saying: ["Name projections, or say --all; not both."] + parts
+            )
         }
     }
 

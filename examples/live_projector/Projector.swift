@@ -8,7 +8,8 @@ internal import ProjectionKit
 /// `tally (id, events, label)` counts the events `Counted` by the id in them, `tally_day (day, events)`
 /// by their day.
 ///
-/// An example to copy; `docs/live-projector.md` says why each step is there. SIGTERM ends it at once:
+/// An example to read: `Postgres` and `Ledgers` are no products of this package, so a copy needs a client
+/// library of its own for both. `docs/live-projector.md` says why each step is there. SIGTERM ends it at once:
 /// the server rolls back what was not committed, position included.
 @main
 struct LiveProjector {

@@ -80,7 +80,7 @@ extension CopyError: CustomStringConvertible {
                 "The ledger \(quoted(source)) is damaged: \(findings) finding\(findings == 1 ? "" : "s"),"
                     + " the first: \(first).",
                 "No copy was kept, and the ledger was not changed.",
-                "Run 'reprise ledger verify --ledger \(TextForPeople.argument(source))' to see the"
+                "Run '\(ProgramName.current) ledger verify --ledger \(TextForPeople.argument(source))' to see the"
                     + " others, and restore it from a backup."
             )
         case .differs(let path, let reason):
@@ -93,7 +93,7 @@ extension CopyError: CustomStringConvertible {
             (
                 "The ledger \(quoted(path)) has format \(found), the newest one, already.",
                 "Nothing was written.",
-                "Use it as it is; 'reprise ledger backup COPY --ledger"
+                "Use it as it is; '\(ProgramName.current) ledger backup COPY --ledger"
                     + " \(TextForPeople.argument(path))' copies it."
             )
         case .rejected(let path, let event, let reason):

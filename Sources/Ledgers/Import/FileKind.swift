@@ -1,3 +1,5 @@
+import Wording
+
 /// What the first bytes of a file say it is.
 enum FileKind: Equatable {
     case records(RecordForm)
@@ -38,7 +40,7 @@ enum FileKind: Equatable {
         ),
         (
             0, Array("SQLite format 3\0".utf8), "an SQLite database",
-            "Write its events as NDJSON: 'reprise ledger export' if it is a ledger, or sqlite3 -csv -header"
+            "Write its events as NDJSON: '\(ProgramName.current) ledger export' if it is a ledger, or sqlite3 -csv -header"
                 + " FILE \"SELECT …\" | IMPORT"
         ),
         (

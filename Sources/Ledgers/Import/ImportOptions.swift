@@ -21,7 +21,7 @@ package struct ImportOptions: Sendable {
     /// Whether a file that was imported before is imported once more.
     package var again = false
     /// The command that imports from standard input in the same way, for advice.
-    package var command = "reprise ledger import -"
+    package var command = "\(ProgramName.current) ledger import -"
 
     /// What most files need.
     package init() {}

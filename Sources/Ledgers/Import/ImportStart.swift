@@ -125,7 +125,7 @@ struct ImportStartFinder {
             reason:
                 "what the ledger knows of the source \(TextForPeople.shown(row.source ?? "")) is damaged",
             advice:
-                "Run 'reprise ledger verify --ledger \(TextForPeople.argument(ledger))' to see what else is."
+                "Run '\(ProgramName.current) ledger verify --ledger \(TextForPeople.argument(ledger))' to see what else is."
         )
     }
 

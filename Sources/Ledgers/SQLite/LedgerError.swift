@@ -63,7 +63,7 @@ extension LedgerError: CustomStringConvertible {
         case .missing(let path):
             (
                 "There is no ledger at \(quoted(path)).",
-                "Check the path, or make a ledger there with 'reprise ledger create \(TextForPeople.argument(path))'."
+                "Check the path, or make a ledger there with '\(ProgramName.current) ledger create \(TextForPeople.argument(path))'."
             )
         case .locked(let path):
             (
@@ -75,31 +75,31 @@ extension LedgerError: CustomStringConvertible {
             (
                 "The ledger \(quoted(path)) has format 1, which orders events by their ids;"
                     + " this version keeps them in the order in which they were appended.",
-                "Run 'reprise ledger upgrade \(TextForPeople.argument(path)) NEW' to copy it into a new file, in the order"
+                "Run '\(ProgramName.current) ledger upgrade \(TextForPeople.argument(path)) NEW' to copy it into a new file, in the order"
                     + " in which it was read until now."
             )
         case .newerFormat(let path, let found, let supported):
             (
                 "The ledger \(quoted(path)) has format \(found);"
                     + " this version of reprise reads up to \(supported).",
-                "Run 'reprise --version', and install a newer one."
+                "Run '\(ProgramName.current) --version', and install a newer one."
             )
         case .notALedger(let path, let reason):
             (
                 "\(quoted(path)) is not a ledger: \(reason).",
-                "Check the path, or make a ledger elsewhere with 'reprise ledger create FILE'."
+                "Check the path, or make a ledger elsewhere with '\(ProgramName.current) ledger create FILE'."
             )
         case .damaged(let path, let reason):
             (
                 "The ledger \(quoted(path)) is damaged: \(reason).",
-                "Run 'reprise ledger verify --ledger \(TextForPeople.argument(path))' to see what is still good, and restore the"
+                "Run '\(ProgramName.current) ledger verify --ledger \(TextForPeople.argument(path))' to see what is still good, and restore the"
                     + " rest from a backup."
             )
         case .logMissing(let path):
             (
                 "The ledger \(quoted(path)) is shorter than it must be: its writer left events in the log"
                     + " \(quoted("\(path)-wal")), which is not there.",
-                "Put the log beside the file. Where it is lost, 'reprise ledger backup COPY --ledger"
+                "Put the log beside the file. Where it is lost, '\(ProgramName.current) ledger backup COPY --ledger"
                     + " \(TextForPeople.argument(path)) --without-log' saves what the file has."
             )
         case .foreignLog(let path, let reason):
@@ -128,7 +128,7 @@ extension LedgerError: CustomStringConvertible {
                 "The ledger \(quoted(path)) has more than one name (hard links), and each would get a log of its"
                     + " own: what is written by one would be lost by another.",
                 "Nothing was written. Remove the other names; 'find . -samefile \(TextForPeople.argument(path))' shows"
-                    + " those below this folder. Or copy it: 'reprise ledger backup COPY --ledger"
+                    + " those below this folder. Or copy it: '\(ProgramName.current) ledger backup COPY --ledger"
                     + " \(TextForPeople.argument(path))'."
             )
         case .unreadableLog(let path):
@@ -170,7 +170,7 @@ extension LedgerError: CustomStringConvertible {
         case .exists(let path):
             (
                 "There is a file at \(quoted(path)) already, and it was left as it is.",
-                "Run 'reprise ledger info' on it, or create the ledger under another name."
+                "Run '\(ProgramName.current) ledger info' on it, or create the ledger under another name."
             )
         case .refused(let path, let reason):
             (

@@ -20,7 +20,7 @@ struct LedgerBackupCommand: AsyncParsableCommand {
             '-wal' or '-shm' behind its name may be left from the old one.
 
             Exit status: 0 done, 2 usage, 4 there is a file already, or the ledger is damaged or \
-            cannot be read, or the copy not written, 130 or 143 interrupted.
+            cannot be read, or the copy not written, 129, 130 or 143 interrupted.
             """
     )
 
@@ -76,7 +76,7 @@ struct LedgerUpgradeCommand: AsyncParsableCommand {
             read models are rebuilt from it once.
 
             Exit status: 0 done, 2 usage, 4 there is a file already, or the old ledger cannot be \
-            read, or the new one not written, 130 or 143 interrupted.
+            read, or the new one not written, 129, 130 or 143 interrupted.
             """
     )
 
@@ -116,7 +116,7 @@ struct LedgerUpgradeCommand: AsyncParsableCommand {
             \(Figures.width(milliseconds: upgrade.bucketWidth)), all sound\(repeated): \
             \(Figures.seconds(copying.seconds)), \
             \(Figures.rate(upgrade.events, in: copying.seconds)).
-            Next: reprise ledger info --ledger \(TextForPeople.argument(new))
+            Next: \(ProgramName.current) ledger info --ledger \(TextForPeople.argument(new))
             """,
             done: "The copy is made."
         )

@@ -20,7 +20,7 @@ struct LedgerExportCommand: AsyncParsableCommand {
             reader of standard output ends first ('| head'), the command ends with 0.
 
             Exit status: 0 done, 2 usage, 4 the ledger cannot be read or the output not written, \
-            130 or 143 interrupted.
+            129, 130 or 143 interrupted.
             """
     )
 

@@ -26,7 +26,7 @@ struct LedgerImportCommand: AsyncParsableCommand {
             All of it: docs/reference/import.md.
 
             Exit status: 0 done, 2 usage, 4 ledger, 6 a record is not an event, or the file cannot be \
-            read or was imported before, 75 another process is writing, 130 or 143 interrupted.
+            read or was imported before, 75 another process is writing, 129, 130 or 143 interrupted.
             """
     )
 
@@ -225,7 +225,7 @@ struct LedgerImportCommand: AsyncParsableCommand {
         let flags = [("again", again), ("replace", replace), ("allow-future", allowFuture)]
         // A value may begin with a hyphen, so it is joined to its option.
         return
-            (["reprise ledger import -"]
+            (["\(ProgramName.current) ledger import -"]
             + values.flatMap { name, values in
                 values.map { "--\(name)=\(TextForPeople.argument($0))" }
             } + flags.filter(\.1).map { "--\($0.0)" }).joined(separator: " ")

@@ -16,7 +16,7 @@ struct LedgerShowCommand: AsyncParsableCommand {
             With --follow the order is the ledger's, and what is appended from then on is shown as \
             it comes, until SIGINT or SIGTERM.
 
-            Exit status: 0 done, 1 no event has that --id, 2 usage, 4 ledger, 130 or 143 interrupted.
+            Exit status: 0 done, 1 no event has that --id, 2 usage, 4 ledger, 129, 130 or 143 interrupted.
             """
     )
 

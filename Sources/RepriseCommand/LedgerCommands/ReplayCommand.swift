@@ -13,7 +13,7 @@ struct ReplayCommand: AsyncParsableCommand {
         commandName: "replay",
         abstract: "Write the events of a time range to standard output, bucket after bucket.",
         discussion: """
-            NDJSON, as 'reprise ledger export' writes it: pipe it into kcat, amqp-publish, curl or a \
+            NDJSON, as '\(ProgramName.current) ledger export' writes it: pipe it into kcat, amqp-publish, curl or a \
             program of your own. --from belongs to the range, --to does not, to the microsecond, so \
             that adjacent ranges have every event once.
 
@@ -25,7 +25,7 @@ struct ReplayCommand: AsyncParsableCommand {
             write again, and the command ends with 0.
 
             Exit status: 0 done, 2 usage, 4 the ledger cannot be read or the output not written, \
-            130 or 143 interrupted.
+            129, 130 or 143 interrupted.
             """
     )
 
@@ -162,7 +162,7 @@ struct ReplayCommand: AsyncParsableCommand {
 
     private var command: String {
         // A value may begin with a hyphen, so it is joined to its option.
-        (["reprise replay"]
+        (["\(ProgramName.current) replay"]
             + (ledger.ledger.map { ["--ledger=\(TextForPeople.argument($0))"] } ?? [])
             + filter.type.map { "--type=\(TextForPeople.argument($0))" }
             + filter.stream.map { "--stream=\(TextForPeople.argument($0))" }

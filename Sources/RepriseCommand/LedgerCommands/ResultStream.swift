@@ -1,17 +1,41 @@
 internal import Foundation
 internal import Ledgers
+internal import Synchronization
 internal import Wording
 
 /// Standard output, for results: it ends well when its reader wants no more.
 enum ResultStream {
+    private static let known = Atomic<Int32>(STDOUT_FILENO)
+    private static let isBegun = Atomic(false)
+
+    /// Whether anything was printed, or may have been.
+    static var hasBegun: Bool { isBegun.load(ordering: .relaxed) }
+
+    /// Where results go.
+    private static var descriptor: Int32 { known.load(ordering: .relaxed) }
+
+    private static func begin() -> Int32 {
+        isBegun.store(true, ordering: .relaxed)
+        return descriptor
+    }
+
+    /// Keeps standard output for results: what others in the process print, such as a reducer, goes to
+    /// standard error from now on.
+    static func takeStandardOutput() {
+        let own = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3)
+        guard own >= 0 else { return }
+        known.store(own, ordering: .relaxed)
+        dup2(STDERR_FILENO, STDOUT_FILENO)
+    }
+
     /// Whether a person is watching.
-    static var isTerminal: Bool { isatty(STDOUT_FILENO) == 1 }
+    static var isTerminal: Bool { isatty(descriptor) == 1 }
 
     /// The width of the terminal; nil when it is none.
     static var columns: Int? {
         guard isTerminal else { return nil }
         var size = winsize()
-        guard ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 1 else { return 80 }
+        guard ioctl(descriptor, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 1 else { return 80 }
         return Int(size.ws_col)
     }
 
@@ -31,7 +55,7 @@ enum ResultStream {
         let handler = signal(SIGPIPE, SIG_IGN)
         defer { signal(SIGPIPE, handler) }
         do {
-            let sink = try ByteSink(to: STDOUT_FILENO) {}
+            let sink = try ByteSink(to: begin()) {}
             try Array("\(text)\n".utf8).withUnsafeBytes { try sink.write($0) }
             try sink.finish()
         } catch is ByteSink.Closed {
@@ -56,7 +80,7 @@ enum ResultStream {
     ) throws -> Bool {
         ByteSink.ignoreClosedPipes()
         do {
-            let sink = try ByteSink(to: STDOUT_FILENO, compression: compression, checking: check)
+            let sink = try ByteSink(to: begin(), compression: compression, checking: check)
             try body(sink)
             try sink.finish()
             return true

@@ -1,5 +1,6 @@
 internal import ReadModels
 internal import Rebuilder
+internal import Wording
 
 /// A swap's or a rollback's report for people.
 struct MoveText {
@@ -54,7 +55,7 @@ struct MoveText {
 
     private var next: String {
         isRollback
-            ? "Next, to undo it: reprise swap \(report.projection) --allow-older"
-            : "Next: reprise status \(report.projection)"
+            ? "Next, to undo it: \(ProgramName.current) swap \(report.projection) --allow-older"
+            : "Next: \(ProgramName.current) status \(report.projection)"
     }
 }

@@ -293,6 +293,7 @@ extension PlanOutline {
 
     private var next: String {
         isRefused
-            ? "Next: fix what is refused, then plan again." : "Next: reprise rebuild \(projection)"
+            ? "Next: fix what is refused, then plan again."
+            : "Next: \(ProgramName.current) rebuild \(projection)"
     }
 }

@@ -1,4 +1,5 @@
 internal import ProjectionKit
+internal import Wording
 
 extension EventRejection {
     /// The message for people: what was refused, a line for each fact, then what readers see and
@@ -14,7 +15,7 @@ extension EventRejection {
           path      \(path.map(EventPlace.shown) ?? "none, the reducer refuses the event as such")
         The live tables are unchanged.
         Change the reducer to handle or ignore this event, then run \
-        'reprise rebuild \(projection)'.
+        '\(ProgramName.current) rebuild \(projection)'.
         """
     }
 }

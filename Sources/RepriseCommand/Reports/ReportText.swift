@@ -1,6 +1,7 @@
 internal import ProjectionKit
 internal import ReadModels
 internal import Rebuilder
+internal import Wording
 
 /// A rebuild's report for people.
 struct ReportText {
@@ -112,8 +113,10 @@ struct ReportText {
 
     private var next: String {
         let name = report.projection
-        guard report.isLive else { return "Next: reprise swap \(name)" }
-        if wayBack != nil { return "Next, if it is not what you wanted: reprise rollback \(name)" }
-        return "Next: reprise status \(name)"
+        guard report.isLive else { return "Next: \(ProgramName.current) swap \(name)" }
+        if wayBack != nil {
+            return "Next, if it is not what you wanted: \(ProgramName.current) rollback \(name)"
+        }
+        return "Next: \(ProgramName.current) status \(name)"
     }
 }

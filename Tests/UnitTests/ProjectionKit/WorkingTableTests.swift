@@ -137,13 +137,13 @@ struct WorkingTableTests {
             }
             """.write(toFile: source, atomically: true, encoding: .utf8)
             let products = URL(filePath: CommandLine.arguments[0]).deletingLastPathComponent()
-            let simdjson = products.appending(path: "CSimdJSON.build/module.modulemap")
+            let maps = ["CSimdJSON", "CCrashReport"].flatMap { target in
+                let map = products.appending(path: "\(target).build/module.modulemap")
+                return ["-Xcc", "-fmodule-map-file=\(map.path)"]
+            }
             return try await ChildProcess.run(
                 "swiftc",
-                [
-                    "-typecheck", "-I", products.appending(path: "Modules").path,
-                    "-Xcc", "-fmodule-map-file=\(simdjson.path)", source,
-                ]
+                ["-typecheck", "-I", products.appending(path: "Modules").path] + maps + [source]
             ).standardError
         }
     }

@@ -10,7 +10,8 @@ import Testing
 @Suite("Messages and statuses")
 struct MessageTests {
     static let readModelErrors: [(ReadModelError, Int32)] = [
-        (.unreachable(reason: "r"), 5), (.refused(reason: "r"), 5),
+        (.unreachable(reason: "r"), 75), (.endedByAnother(projection: "p", run: 1, by: 2), 75),
+        (.refused(reason: "r"), 5),
         (.server(doing: "d", reason: "r"), 5),
         (.unsuitableServer(reason: "r", remedy: "m"), 5), (.rightMissing(reason: "r"), 5),
         (
@@ -198,7 +199,8 @@ struct MessageTests {
         "each message of the command says what happened, what readers see and what to type",
         arguments: [
             CommandError.unknownProjection(name: "a", nearest: nil, known: ["shop"]),
-            .unclearProjections(known: ["shop"]), .badSetting(source: "--keep", reason: "is odd"),
+            .unclearProjections(isBoth: true, known: ["shop"]),
+            .badSetting(source: "--keep", reason: "is odd"),
             .badSettingsFile(path: "f", reason: "is odd"), .planRefused(projections: ["shop"]),
             .noCutOverSQL(projection: "shop"), .consentMissing(command: "reset"),
             .ledgerUnsound(path: "f", findings: 1),

@@ -111,6 +111,7 @@ struct TextForPeopleTests {
             .server(doing: text, reason: "\(server(text))"),
             .runBusy(projection: "p", holder: text),
             .runStale(projection: "p", holder: text, silence: 61, backendPID: 1),
+            .endedByAnother(projection: "p", run: 1, by: 2),
             .followerStale(projection: "p", holder: text, silence: 61, backendPID: 1),
             .bookkeepingBlocked(blockers: [text]), .lockedOut(reason: text, blockers: [text]),
             .followerBusy(projection: "p", holder: text),

@@ -1,0 +1,42 @@
+import Postgres
+
+extension ReadModelDatabase {
+    /// Fails where the server has not as many connections left as a build and a cut-over open.
+    ///
+    /// So that nothing is folded in vain. Others may still take them in the time until then.
+    ///
+    /// - Parameters:
+    ///   - wanted: How many more this command will have at once.
+    ///   - run: The run.
+    /// - Throws: ``ReadModelError/unreachable(reason:)``.
+    package func assertRoom(for wanted: Int, in run: Run) async throws {
+        let room = try await translatingErrors(doing: "counting connections") {
+            try await run.connection.query(
+                """
+                SELECT least(pg_catalog.current_setting('max_connections')::pg_catalog.int8
+                        - CASE WHEN r.rolsuper THEN 0 ELSE pg_catalog.current_setting(
+                            'superuser_reserved_connections')::pg_catalog.int8
+                            + coalesce(pg_catalog.current_setting('reserved_connections', true)
+                                ::pg_catalog.int8, 0) END
+                        - (SELECT sum(numbackends) FROM pg_catalog.pg_stat_database),
+                    CASE WHEN NOT r.rolsuper AND d.datconnlimit >= 0 THEN d.datconnlimit
+                        - (SELECT numbackends FROM pg_catalog.pg_stat_database AS s
+                            WHERE s.datid OPERATOR(pg_catalog.=) d.oid) END,
+                    CASE WHEN NOT r.rolsuper AND r.rolconnlimit >= 0 THEN r.rolconnlimit
+                        - (SELECT count(*) FROM pg_catalog.pg_stat_activity AS a
+                            WHERE a.usesysid OPERATOR(pg_catalog.=) r.oid) END) AS room
+                FROM pg_catalog.pg_roles AS r, pg_catalog.pg_database AS d
+                WHERE r.rolname OPERATOR(pg_catalog.=) session_user
+                    AND d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
+                """
+            ).first?.optionalInt("room")
+        }
+        guard let room, room < wanted else { return }
+        throw ReadModelError.unreachable(
+            reason:
+                "The server has \(max(room, 0)) connections left for this role and database, and "
+                + "this command needs \(wanted) more at once (max_connections, CONNECTION LIMIT of the "
+                + "role and of the database)."
+        )
+    }
+}
