@@ -2,6 +2,7 @@ import Foundation
 import Postgres
 import ProjectionKit
 import Synchronization
+import Wording
 
 /// Which columns of a table may give back another value than was written.
 ///
@@ -94,7 +95,7 @@ struct ColumnKeeping: Sendable {
             Finding(
                 .warn,
                 try $0.string("subject"),
-                "a rebuild loads rows without it, and 'reprise follow' ends where it changes a "
+                "a rebuild loads rows without it, and '\(ProgramName.current) follow' ends where it changes a "
                     + "declared column"
             )
         }

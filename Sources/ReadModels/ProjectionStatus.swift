@@ -119,6 +119,7 @@ extension ReadModelDatabase {
     ///   - projection: Its name; it need not be one that the program knows.
     ///   - identity: The program or version that would continue its rows; nil for none.
     /// - Returns: Without generations when the bookkeeping is not there yet.
+    /// - Throws: ``ReadModelError``.
     package func status(
         of projection: String,
         continuedBy identity: String? = nil

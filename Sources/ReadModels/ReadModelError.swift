@@ -204,7 +204,7 @@ extension ReadModelError: CustomStringConvertible {
             (
                 "The new rows of '\(projection)' do not pass:\n" + Self.list(reasons),
                 Self.unchanged,
-                "A truncate keeps nothing of them. To look at them, run 'reprise rebuild \(projection) "
+                "A truncate keeps nothing of them. To look at them, run '\(ProgramName.current) rebuild \(projection) "
                     + "--no-swap', which leaves them in a schema of their own. Fix the cause and rebuild"
                     + (reasons.contains { $0.contains("(--") }
                         ? ", or allow it with the option that is named." : ".")
@@ -279,7 +279,7 @@ extension ReadModelError: CustomStringConvertible {
                 "Another program made generation \(other.generation) of '\(other.projection)', and its "
                     + "reducer may fold otherwise: this program does not \(other.command) it.",
                 Self.unchanged,
-                "Use the program that made it; or run 'reprise rebuild \(other.projection)' with this "
+                "Use the program that made it; or run '\(ProgramName.current) rebuild \(other.projection)' with this "
                     + "one. If both fold alike, add --other-program."
             )
         case .outcomeUnknown(let projection, let runID):

@@ -144,7 +144,7 @@ package struct LedgerMismatch: Equatable, Sendable {
 
     /// What to type next, a sentence.
     package var advice: String {
-        let rebuild = "reprise rebuild \(projection)"
+        let rebuild = "\(ProgramName.current) rebuild \(projection)"
         return switch (command, difference) {
         case (.rebuild, .otherLedger):
             "Name the ledger that they were made of (--ledger); if this one is to replace it, run "

@@ -146,7 +146,7 @@ private struct PruneOutline: Encodable {
         }
         guard dropped.isEmpty, let first = kept.first else { return [] }
         return [
-            "Next, to drop one by its number: reprise prune \(projection) --generation "
+            "Next, to drop one by its number: \(ProgramName.current) prune \(projection) --generation "
                 + "\(first.generation)"
         ]
     }

@@ -311,7 +311,8 @@ private struct WatchedRebuild {
             .cuttingOver where buildsAside:
             Interrupted(
                 state: "The live tables are unchanged.",
-                next: "The new generation is built: run 'reprise rebuild \(name) --resume' to "
+                next:
+                    "The new generation is built: run '\(ProgramName.current) rebuild \(name) --resume' to "
                     + "continue it. Without --resume the next run drops it before it loads another one."
             )
         default:

@@ -245,10 +245,11 @@ extension StatusOutline {
             // One that a projector has left behind is refused by a swap.
             return "Next: \(ProgramName.current) rebuild \(projection) --resume"
         }
-        if isOfOtherProgram { return "Next: reprise rebuild \(projection)" }
+        if isOfOtherProgram { return "Next: \(ProgramName.current) rebuild \(projection)" }
         // An older generation does not have what was applied since, and its rows may be as wrong.
         if let follower, follower.error != nil, lastSwap?.at ?? "" < follower.endedAt ?? "" {
-            return "Next, when what ended the follower is fixed: reprise rebuild \(projection)"
+            return
+                "Next, when what ended the follower is fixed: \(ProgramName.current) rebuild \(projection)"
         }
         if generations.contains(where: { $0.state == "retired" && $0.generation < live }) {
             return "Next, to go back: \(ProgramName.current) rollback \(projection)"

@@ -1,6 +1,7 @@
 internal import ProjectionKit
 internal import Rebuilder
 internal import Synchronization
+internal import Wording
 
 /// What came of one of the projections that a command rebuilds: a report, or why there is none.
 ///
@@ -130,9 +131,11 @@ struct RebuildsFailed: Error, CustomStringConvertible {
 
     private var next: String {
         let missing = records.filter { [.failed, .notBegun].contains($0.outcome) }
-        guard !missing.isEmpty else { return "Run 'reprise status' to see how things stand." }
+        guard !missing.isEmpty else {
+            return "Run '\(ProgramName.current) status' to see how things stand."
+        }
         let names = missing.map(\.projection).joined(separator: " ")
-        return "Then run 'reprise rebuild \(names)'; with --keep-going "
+        return "Then run '\(ProgramName.current) rebuild \(names)'; with --keep-going "
             + "a failure stops only the projection that fails."
     }
 }

@@ -2,12 +2,13 @@ import Foundation
 import TestSupport
 import Testing
 
-/// `Tests/Weighing/schedule.py` has the schedule and the oracle, in Python; `make soak` asks for 30
-/// minutes of it. A seed that was printed brings the same schedule back by `REPRISE_TEST_SEED`, as far as
+/// `Tests/Weighing/schedule.py` has the schedule and the oracle, in Python.
+///
+/// `make soak` asks for 30 minutes of it. A seed that was printed brings the same schedule back by `REPRISE_TEST_SEED`, as far as
 /// the machine lets it.
 @Suite("Random schedules of everything", .serialized)
 struct ScheduleTests {
-    @Test("nothing is lost, doubled, mixed, or other than its position, and no program writes another's rows")
+    @Test("nothing is lost, doubled or mixed, and no program writes another one's rows")
     func schedule() async throws {
         let environment = ProcessInfo.processInfo.environment
         let seed = environment["REPRISE_TEST_SEED"] ?? "\(Int.random(in: 1...999_999))"

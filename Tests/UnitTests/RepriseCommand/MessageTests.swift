@@ -71,7 +71,10 @@ struct MessageTests {
         #expect(ExitStatus(of: error)?.rawValue == status)
     }
 
-    @Test("a ledger that does not match refuses in three lines", arguments: LedgerMismatch.Command.allCases)
+    @Test(
+        "a ledger that does not match refuses in three lines",
+        arguments: LedgerMismatch.Command.allCases
+    )
     func mismatch(command: LedgerMismatch.Command) {
         let position = Position(1)
         let differences: [LedgerMismatch.Difference] = [
