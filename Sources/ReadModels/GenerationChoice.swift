@@ -78,7 +78,7 @@ extension ReadModelDatabase {
         patience: CutOverPatience
     ) async throws -> CutOverDestination {
         let name = projection.name
-        return try await withConnection(as: kind.rawValue, doing: "choosing a generation") {
+        return try await withConnection(as: "choose", doing: "choosing a generation") {
             let records = try await Bookkeeping.generations(of: name, on: $0)
             let live = records.first { $0.state == .live }?.number
             let chosen = try GenerationChoice(projection: name, kind: kind, wanted: generation)

@@ -2,8 +2,9 @@ import Postgres
 
 /// Objects of the database that statements of the open transaction have made or changed.
 ///
-/// Found by the rows of the catalogue that this transaction has written. A role is found by its name only,
-/// and what was dropped is not found.
+/// Found by the rows of the catalogue that this transaction has written: others make objects at the
+/// same time. A role is found by a superuser alone, who may read where it stands; what was dropped is not
+/// found.
 struct ObjectTraces: Sendable {
     /// The schema whose objects do not count.
     let besides: String
@@ -16,13 +17,14 @@ struct ObjectTraces: Sendable {
 
     /// What is there by now.
     func objects(on connection: PostgresConnection) async throws -> Set<Object> {
+        let readsRoles = try await connection.query(
+            "SELECT pg_catalog.has_table_privilege('pg_catalog.pg_authid', 'SELECT') AS may"
+        ).first?.bool("may")
+        let catalogues = Self.catalogues + (readsRoles == true ? [("pg_authid", nil)] : [])
         let result = try await connection.query(
             // The transaction gets its number here, if it has none yet.
             "WITH own (xid) AS MATERIALIZED (SELECT pg_catalog.pg_current_xact_id())\n"
-                + Self.catalogues.map { query(of: $0, schema: $1) }
-                .joined(separator: "\nUNION ALL\n")
-                + "\nUNION ALL\nSELECT 'pg_catalog.pg_authid'::pg_catalog.regclass::pg_catalog.oid, oid "
-                + "FROM pg_catalog.pg_roles",
+                + catalogues.map { query(of: $0, schema: $1) }.joined(separator: "\nUNION ALL\n"),
             [.text(besides)]
         )
         return Set(

@@ -43,7 +43,8 @@ struct StagingTable: Sendable {
         try await connection.execute(
             "CREATE TEMPORARY TABLE \(SQLText.identifier(name.name)) "
                 + "(\(definitions.joined(separator: ", "))) ON COMMIT \(ending); "
-                + Self.openRows(of: name.sql)
+                // Default privileges can take rights from the one who makes it.
+                + "GRANT ALL ON TABLE \(name.sql) TO CURRENT_USER; \(Self.openRows(of: name.sql))"
         )
     }
 

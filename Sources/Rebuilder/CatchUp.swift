@@ -20,8 +20,8 @@ actor CatchUp {
     private(set) var rounds = 0
     /// Rows that were written after the load.
     private(set) var rows = 0
-    /// Whether it has been near the end of the ledger.
-    private var hasApproached = false
+    /// Attempts of the cut-over that were begun.
+    private var attempts = 0
     /// Events a second, folded and written; nil before the first round.
     private var rate: Double?
 
@@ -42,21 +42,30 @@ actor CatchUp {
         lateEventsWritten = await fold.lateEvents
     }
 
+    /// Goes on in rounds before an attempt of the cut-over.
+    ///
+    /// Before a second one there is no round for what fits already: the snapshots that are older than
+    /// the last round would be others each time.
+    ///
+    /// - Throws: As ``approach(isFirst:)``.
+    func approachAttempt() async throws {
+        attempts += 1
+        try await approach(isFirst: attempts == 1)
+    }
+
     /// Goes on in rounds until the rest fits the outage budget.
     ///
-    /// Before another attempt of the cut-over there is no round for what fits already: the snapshots that
-    /// are older than the last one would be others each time.
-    ///
+    /// - Parameter isFirst: Whether there is a round in any case.
     /// - Throws: ``RebuildError/outrun(_:)`` when that is not reached in the time that is allowed.
-    func approach() async throws {
+    func approach(isFirst: Bool = true) async throws {
         let began = ContinuousClock.now
-        defer { hasApproached = true }
+        var isFirst = isFirst
         while let end = try await fold.end() {
             let lag = try await fold.lag(to: end)
             progress(.behind(lag, eventsPerSecond: rate))
-            if hasApproached && fits(lag) { return }
+            if !isFirst && fits(lag) { return }
             let seconds = try await round(to: end)
-            hasApproached = true
+            isFirst = false
             guard (ContinuousClock.now - began) / .seconds(1) > terms.limit else { continue }
             try await assertNear(after: seconds)
         }

@@ -753,7 +753,7 @@ extension Rebuild {
                         try await settleLateEvents(folded, generation: generation)
                         try await catchUp.writeLateEvents()
                     }
-                    try await catchUp.approach()
+                    try await catchUp.approachAttempt()
                 },
                 reach: { try await catchUp.reach($0) }
             ),

@@ -209,6 +209,16 @@ struct OthersLocksTests {
                     """
                     DROP TABLE reprise.session_lock, reprise.session_mark;
                     ALTER TABLE reprise.follower DROP error;
+                    DROP VIEW reprise.live;
+                    CREATE VIEW reprise.live AS
+                    SELECT g.projection, g.generation, g.live_schema, g.live_since, c.position,
+                        c.updated_at AS position_updated_at
+                    FROM reprise.generation AS g LEFT JOIN reprise.checkpoint AS c USING (projection)
+                    WHERE g.state = 'live';
+                    ALTER TABLE reprise.generation DROP ledger, DROP counted_position,
+                        DROP counted_events, DROP digest, DROP round_xid, DROP round_at;
+                    ALTER TABLE reprise.checkpoint DROP ledger, DROP program,
+                        DROP counted_position, DROP counted_events, DROP digest;
                     DELETE FROM reprise.migration WHERE number >= 5;
                     SELECT pg_advisory_lock(hashtextextended('reprise run tally', 0));
                     INSERT INTO reprise.run (projection, command, strategy, state, stage, host, pid)
