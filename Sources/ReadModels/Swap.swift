@@ -16,6 +16,9 @@ struct Swap: Sendable {
     /// Makes sure that the ledger still holds what the generation was made of.
     let confirm: @Sendable () async throws -> Void
 
+    /// What a rebuild can continue when the cut-over gives up.
+    private var readyGeneration: Int? { readied.isReady ? readied.generation : nil }
+
     /// One attempt, in one transaction.
     ///
     /// - Throws: ``LockLadder/Blocked`` when a gate is closed, a lock was not to be had, or time ran
@@ -53,7 +56,7 @@ struct Swap: Sendable {
                 throw LockLadder.Blocked(
                     reasons: [LockLadder.stoppedProcess],
                     waited: state.waited,
-                    readyGeneration: state.target?.number
+                    readyGeneration: readyGeneration
                 )
             }
             var result = sent.batch.result(rung, since: sent.at, [recorded])
@@ -124,7 +127,7 @@ struct Swap: Sendable {
             live: live,
             loadMark: marks.load,
             roundMark: marks.round,
-            readyGeneration: readied.generation
+            readyGeneration: readyGeneration
         )
     }
 
@@ -137,7 +140,7 @@ struct Swap: Sendable {
     ) async throws -> any Error {
         var blocked = LockLadder.Blocked(
             waited: state.waited,
-            readyGeneration: state.target?.number
+            readyGeneration: readyGeneration
         )
         switch error.sqlState {
         case SwapBatch.SQLState.changed:

@@ -8,6 +8,8 @@ import ProjectionKit
 struct SwapReadiness: Sendable {
     /// The number of the generation that comes.
     let generation: Int
+    /// Whether it was never live, so that a rebuild can continue it.
+    let isReady: Bool
     /// Where it stood then.
     let position: String?
     /// The largest values in columns with a sequence, by sequence.
@@ -130,6 +132,7 @@ extension ReadModelDatabase {
         try await assertUnchanged(target, live: live, schema: schema, on: connection)
         return SwapReadiness(
             generation: target.number,
+            isReady: target.state == .ready,
             position: target.position,
             maxima: try await OwnedSequences.maxima(
                 of: target.tables.map(\.oid),

@@ -41,6 +41,7 @@ package struct RebuildGroup: Sendable {
         let outcomes = Outcomes(rebuilds.map(\.name), done: done)
         let order = rebuilds.indices.sorted { rebuilds[$0].name < rebuilds[$1].name }
         await open(order[...], [:], outcomes)
+        rebuilds.indices.forEach(outcomes.tell)
         return rebuilds.indices.map { outcomes.result(of: $0) }
     }
 
@@ -95,7 +96,7 @@ package struct RebuildGroup: Sendable {
         }
         for (index, rebuild) in inOrder where !outcomes.isKnown(index) {
             do {
-                outcomes.note(.success(try await rebuild.finish()), of: index)
+                outcomes.note(success: try await rebuild.finish(), of: index)
             } catch {
                 outcomes.note(failure: error, of: index)
                 guard goesOn(after: error) else { return }
@@ -147,12 +148,9 @@ private final class Outcomes: Sendable {
 
     func isKnown(_ index: Int) -> Bool { state.withLock { $0.results[index] != nil } }
 
-    /// Keeps the first that is said of a rebuild, and tells it.
-    func note(_ result: Result<RebuildReport, any Error>, of index: Int) {
-        if case .failure(let error) = result { note(failure: error, of: index) }
-        if case .success = result {
-            state.withLock { $0.results[index] = $0.results[index] ?? result }
-        }
+    /// Keeps a report, and tells it.
+    func note(success report: RebuildReport, of index: Int) {
+        state.withLock { $0.results[index] = $0.results[index] ?? .success(report) }
         tell(index)
     }
 
@@ -171,10 +169,12 @@ private final class Outcomes: Sendable {
         if case .endedByAnother? = error as? ReadModelError {
             state.withLock { $0.results[index] = .failure(error) }
         }
-        note(.failure(error), of: index)
+        note(failure: error, of: index)
+        tell(index)
     }
 
-    private func tell(_ index: Int) {
+    /// Tells what came of a rebuild, once.
+    func tell(_ index: Int) {
         let news = state.withLock { $0.told.insert(index).inserted ? $0.results[index] : nil }
         if let news { done(index, news) }
     }
@@ -193,7 +193,9 @@ private final class Outcomes: Sendable {
 
     /// Keeps for good what is known by now.
     func settleAll() {
-        for index in names.indices { note(result(of: index), of: index) }
+        for index in names.indices {
+            if case .failure(let error) = result(of: index) { note(failure: error, of: index) }
+        }
     }
 }
 

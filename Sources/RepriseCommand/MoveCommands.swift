@@ -43,15 +43,18 @@ struct SwapCommand: AsyncParsableCommand {
 
     func run() async throws {
         let settings = try general.settings()
-        let control = GenerationControl(
-            of: try Registry.projection(named: projection),
-            in: try database.database(settings),
-            from: try await comparison.open(settings, for: projection)
-        )
+        let known = try Registry.projection(named: projection)
+        let database = try database.database(settings)
         let patience = try cutOver.patience(settings, allowsOlder: allowOlder)
         let consent = try consent.consent(settings)
         let hooks = try settings.hooks()
         let acceptsOtherProgram = program.otherProgram
+        // Last, because it says more than what is wrong with a setting.
+        let control = GenerationControl(
+            of: known,
+            in: database,
+            from: try await comparison.open(settings, for: projection)
+        )
         let logger = general.logger
         let result = try await interruptible(projection) {
             try await control.swap(
@@ -108,15 +111,18 @@ struct RollbackCommand: AsyncParsableCommand {
 
     func run() async throws {
         let settings = try general.settings()
-        let control = GenerationControl(
-            of: try Registry.projection(named: projection),
-            in: try database.database(settings),
-            from: try await comparison.open(settings, for: projection)
-        )
+        let known = try Registry.projection(named: projection)
+        let database = try database.database(settings)
         // Going back to an earlier position is what a rollback is.
         let patience = try cutOver.patience(settings, allowsOlder: true)
         let consent = try consent.consent(settings)
         let hooks = try settings.hooks()
+        // Last, because it says more than what is wrong with a setting.
+        let control = GenerationControl(
+            of: known,
+            in: database,
+            from: try await comparison.open(settings, for: projection)
+        )
         let logger = general.logger
         let result = try await interruptible(projection) {
             try await control.rollback(

@@ -58,7 +58,7 @@ public enum Reprise {
         let (status, message) = ending(of: error, signal: signal)
         if arguments.contains("--json"), let message, !ResultStream.hasBegun {
             // Where standard output takes nothing, standard error has said why.
-            let failure = Failure(error: message, status: status)
+            let failure = Failure(error: message, exitStatus: status)
             if let text = try? JSONOutput.text(failure) { try? ResultStream.print(exactly: text) }
         }
         return status
@@ -67,7 +67,7 @@ public enum Reprise {
     /// What `--json` prints of a command that failed before it had a result; the names are stable.
     private struct Failure: Encodable {
         let error: String
-        let status: Int32
+        let exitStatus: Int32
     }
 
     private static func execute(_ arguments: [String]) async throws {

@@ -214,7 +214,7 @@ struct ForeignTextTests {
             }
             let address = "postgresql://\(ForeignText.forged.filter(\.isLetter))%0A\(text)@/none"
             let outcome = try await reprise.run("status", environment: ["DATABASE_URL": address])
-            expectHarmless(outcome, exits: 5)
+            expectHarmless(outcome, exits: 75)
             try Data("\"blo\\n\(ForeignText.forged)\\e[2K\": 1\n".utf8)
                 .write(to: URL(fileURLWithPath: "\(reprise.folder)/reprise.yaml"))
             expectHarmless(try await reprise.run("status"), exits: 2)

@@ -167,7 +167,8 @@ struct RebuildCommandTests {
             let status = try object(try await reprise.run("status shop --json"))
             #expect(
                 Set(status.keys) == [
-                    "generations", "lastSwap", "liveGeneration", "position", "projection",
+                    "doubts", "generations", "isOfOtherProgram", "lastRun", "lastSwap",
+                    "liveGeneration", "position", "projection",
                 ]
             )
             let last = try #require(status["lastSwap"] as? [String: Any])
@@ -431,13 +432,13 @@ struct RebuildCommandTests {
         }
     }
 
-    @Test("a table that would become empty is status 1, and a ledger that ends earlier status 4")
+    @Test("a table that would become empty is status 1, and another ledger status 3")
     func guards() async throws {
         try await withShop { reprise, scene in
             expect(try await reprise.run("rebuild shop"), exits: 0)
             expect(try await reprise.run("ledger create empty.db"), exits: 0)
             expect(
-                try await reprise.run("rebuild shop --ledger empty.db --allow-older"),
+                try await reprise.run("rebuild shop --ledger empty.db --other-ledger"),
                 exits: 1,
                 saying: ["would become empty", "(--allow-empty)", unchanged]
             )
@@ -449,12 +450,12 @@ struct RebuildCommandTests {
             let arguments = "rebuild shop --ledger short.db --max-shrink 100"
             expect(
                 try await reprise.run(arguments),
-                exits: 4,
-                saying: ["The ledger ends at", unchanged, "--allow-older"]
+                exits: 3,
+                saying: ["was made of another ledger than 'short.db'", unchanged, "--other-ledger"]
             )
             #expect(try await liveGeneration(scene) == 1)
             expect(
-                try await reprise.run("\(arguments) --allow-older"),
+                try await reprise.run("\(arguments) --other-ledger"),
                 exits: 0
             )
         }

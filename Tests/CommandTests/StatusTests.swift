@@ -45,8 +45,8 @@ struct StatusTests {
             }
             expect(outcome, exits: 143)
             let failure = try object(outcome)
-            #expect(failure["status"] as? Int == 143)
-            #expect((failure["error"] as? String)?.hasPrefix("Interrupted by SIGTERM.") == true)
+            #expect(failure["outcome"] as? String == "failed")
+            #expect((failure["error"] as? String)?.hasPrefix("Interrupted.") == true)
             let text = try await reprise.run("status shop").standardOutput
             #expect(text.contains("It was interrupted."))
             #expect(!text.contains("CancellationError"))
@@ -87,7 +87,7 @@ struct StatusTests {
             let outcome = try await reprise.run(line)
             expect(outcome, exits: status)
             let failure = try object(outcome)
-            #expect(failure["status"] as? Int == Int(status))
+            #expect(failure["exitStatus"] as? Int == Int(status))
             let message = try #require(failure["error"] as? String)
             #expect(outcome.standardError.contains(message))
         }
