@@ -78,34 +78,7 @@ extension ReadModelDatabase {
         consent: CarryOverConsent,
         on connection: PostgresConnection
     ) async throws -> SwapReadiness {
-        var refusals = try await Hazard.ofSwap(live.oids, consent: consent, on: connection)
-        refusals += try await Hazard.ofBoth(live.oids, target.relationOIDs, on: connection)
-        refusals += try await SwapPreflight(
-            live: live,
-            liveSchema: liveSchema,
-            homeSchema: target.homeSchema
-        ).missingRights(on: connection)
-        if !consent.acceptsLoss {
-            refusals += try await ManualLoss(
-                live: live,
-                liveSchema: liveSchema,
-                generation: target.number,
-                tables: Dictionary(
-                    uniqueKeysWithValues: target.tables.map { ($0.name, $0.oid) }
-                ),
-                homeSchema: target.homeSchema
-            ).findings(
-                isBack: target.state == .retired,
-                keys: target.tables.flatMap(\.foreignKeys),
-                on: connection
-            )
-        }
-        guard refusals.isEmpty else {
-            throw ReadModelError.refusedByPlan(
-                projection: target.projection,
-                reasons: refusals.map(\.text)
-            )
-        }
+        try await assertAllowed(target, live: live, consent: consent, on: connection)
         let orphans = try await IncomingForeignKeys.orphans(
             of: live.oids,
             in: target.homeSchema,
@@ -142,6 +115,44 @@ extension ReadModelDatabase {
             paths: carried.paths
         )
     }
+
+    /// Refuses what the cut-over would lose or break, and what this role may not do.
+    private func assertAllowed(
+        _ target: GenerationRecord,
+        live: LiveTables,
+        consent: CarryOverConsent,
+        on connection: PostgresConnection
+    ) async throws {
+        var refusals = try await Hazard.ofSwap(live.oids, consent: consent, on: connection)
+        refusals += try await Hazard.ofBoth(live.oids, target.relationOIDs, on: connection)
+        refusals += try await SwapPreflight(
+            live: live,
+            liveSchema: liveSchema,
+            homeSchema: target.homeSchema
+        ).missingRights(on: connection)
+        if !consent.acceptsLoss {
+            refusals += try await ManualLoss(
+                live: live,
+                liveSchema: liveSchema,
+                generation: target.number,
+                tables: Dictionary(
+                    uniqueKeysWithValues: target.tables.map { ($0.name, $0.oid) }
+                ),
+                homeSchema: target.homeSchema
+            ).findings(
+                isBack: target.state == .retired,
+                keys: target.tables.flatMap(\.foreignKeys),
+                on: connection
+            )
+        }
+        guard refusals.isEmpty else {
+            throw ReadModelError.refusedByPlan(
+                projection: target.projection,
+                reasons: refusals.map(\.text)
+            )
+        }
+    }
+
     /// Refuses where event triggers would change something in the cut-over.
     private func assertUnchanged(
         _ target: GenerationRecord,
