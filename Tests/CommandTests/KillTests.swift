@@ -115,7 +115,7 @@ struct KillTests {
         "a run that has lost its lock does not cut over, and says so",
         arguments: [
             ("swap", Int32(3), "the run lost its lock"),
-            ("truncate", 775, "the session that holds the lock of this command has ended"),
+            ("truncate", 75, "the session that holds the lock of this command has ended"),
         ]
     )
     func lostLock(strategy: String, status: Int32, said: String) async throws {
