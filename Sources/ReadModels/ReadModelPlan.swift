@@ -148,6 +148,7 @@ private struct Planning {
         } catch ReadModelError.changedMeanwhile(_, let reason) {
             refusals.append(reason + ".")
         }
+        let provenance = try await provenance(of: live, records, on: connection)
         let number = GenerationRecord.next(after: records, live: live)
         let home = try await HomeSchema.makeable(
             for: projection.name,
@@ -186,7 +187,7 @@ private struct Planning {
             liveGeneration: live.generation?.number,
             adoptsLive: live.isAdopted,
             livePosition: position.checkpoint?.position,
-            liveProvenance: try await provenance(of: live, records, on: connection),
+            liveProvenance: provenance,
             tables: tables(live: live),
             heldBytes: held,
             views: findings.views.map(\.name.sql),

@@ -415,7 +415,7 @@ struct SchemaFileTests {
                     }
                 }
                 switch error {
-                case .server(_, let reason), .lockedOut(let reason, _):
+                case .server(_, let reason), .lockedOut(let reason, _), .unreachable(let reason):
                     #expect(reason.contains(state))
                 default: Issue.record("\(file) gave \(error as Any)")
                 }
