@@ -282,7 +282,7 @@ package struct Follower: Sendable {
         )
     }
 
-    /// Keeps what the live rows are made of, for whoever continues from it.
+    /// Keeps what the live rows are made of, for the next command that continues from it.
     ///
     /// - Parameters:
     ///   - origin: What they are made of.

@@ -4,7 +4,7 @@ import Postgres
 ///
 /// Its statements are committed before anything is planned, and most of the time they find what an
 /// earlier run has made. A `DROP TABLE IF EXISTS` or a DELETE that slipped in would reach what readers
-/// use, so the locks that the file leaves tell what it has touched, whoever gave the order: a
+/// use, so the locks that the file leaves tell what it has touched, by whatever code: a
 /// statement, a DO block or a function.
 struct SetupFile: Sendable {
     let text: String

@@ -312,7 +312,7 @@ struct RebuildCommandTests {
         }
     }
 
-    @Test("with --keep-going a failure stops no other projection; the worst status is told (M3)")
+    @Test("with --keep-going a failure stops no other; the worst status is reported (M3)")
     func keepGoing() async throws {
         try await withShop { reprise, scene in
             expect(try await reprise.run("rebuild --all"), exits: 0)

@@ -34,7 +34,7 @@ struct StatusTests {
         }
     }
 
-    @Test("C5: an interruption is told as one")
+    @Test("C5: an interruption is reported as one")
     func interrupted() async throws {
         try await withShop { reprise, scene in
             let hook = "hooks: {before_swap: 'echo ready; sleep 600'}"

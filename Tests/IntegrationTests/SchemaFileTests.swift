@@ -154,7 +154,7 @@ struct SchemaFileTests {
         }
     }
 
-    @Test("a projection with working tables only is told what they are (M5)")
+    @Test("a projection with working tables only gets a message that names them (M5)")
     func workingTablesOnly() async throws {
         try await withRebuildScene { scene in
             let plan = try await scene.plan(Unseen.self)

@@ -228,7 +228,7 @@ struct ProvenanceTests {
         }
     }
 
-    @Test("O3: what came late behind everybody's back is told whenever the rows are continued")
+    @Test("O3: an event that came late unseen is reported by each command that continues")
     func lateBehindCommit() async throws {
         try await withLateScene { scene, _ in
             try scene.append(counted([1, 2]))
