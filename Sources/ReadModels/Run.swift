@@ -54,18 +54,16 @@ package struct Run: Sendable {
         }
     }
 
-    /// Fails unless the session that holds the run's lock is still alive: whoever lost the lock
-    /// must not swap, because another run may have begun.
+    /// Fails unless the session that holds the run's lock is still alive: a run without
+    /// its lock must not swap, because another one may have begun.
     func assertLockHeld(on other: PostgresConnection) async throws {
         let held = try await other.query(lock.holdQuery)
         guard held.rows.isEmpty else { return }
-        throw ReadModelError.changedMeanwhile(projection: projection, reason: Run.lostLock)
+        throw ReadModelError.lockLost(doing: "cutting over '\(projection)'")
     }
 
     /// The run as the statements of a cut-over name it.
     var mark: RunMark { RunMark(id: id, projection: projection, lock: lock) }
-
-    static let lostLock = "the run lost its lock, because its session has ended"
 }
 
 /// What the text of a cut-over knows of its run.

@@ -149,10 +149,7 @@ struct Swap: Sendable {
             let objects = (error.detail ?? "").split(separator: "\n").joined(separator: ", ")
             blocked.reasons = ["a change of what \(objects) means during the attempt"]
         case SwapBatch.SQLState.lostLock:
-            return ReadModelError.changedMeanwhile(
-                projection: projection.name,
-                reason: Run.lostLock
-            )
+            return ReadModelError.lockLost(doing: "cutting over '\(projection.name)'")
         case SwapBatch.SQLState.changedByTrigger:
             return ReadModelError.refusedByPlan(
                 projection: projection.name,
