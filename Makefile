@@ -76,6 +76,20 @@ test/release: packages ## Run every test of optimised code
 	$(TEST) $(RELEASE) --filter '^UnitTests\.|^FuzzTests\.'
 	$(SANDBOX) $(TEST) $(RELEASE) --filter '^IntegrationTests\.|^CommandTests\.'
 
+# What roles and servers set for their applications, all at once.
+define ODD_SETTINGS
+jit_above_cost = 0
+enable_seqscan = off
+default_transaction_isolation = serializable
+idle_in_transaction_session_timeout = 1s
+search_path = ''
+endef
+export ODD_SETTINGS
+
+.PHONY: test/settings
+test/settings: build/tests ## Run the tests against a server with settings that few would choose
+	SANDBOX_SETTINGS="$$ODD_SETTINGS" $(SANDBOX) $(TEST) --filter '^IntegrationTests\.|^CommandTests\.'
+
 # Every suite takes half an hour so; these are the ones in which threads of ours meet.
 RACES := '^UnitTests\.|FoldPassTests|SideBySideLoadTests|RebuildTests|RebuildGuardTests|CatchUpTests'
 RACE  := --sanitize=thread --scratch-path .build-race

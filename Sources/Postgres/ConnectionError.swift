@@ -22,6 +22,9 @@ package enum ConnectionError: Error, Hashable, Sendable {
     /// A connection pooler answers, which reaches the server at `server`, where that is known; nothing
     /// was set there.
     case pooled(summary: String, server: String?)
+    /// Somebody has made the transactions of these sessions read only, at `source`, as
+    /// `pg_settings.source` names it; nothing was set there.
+    case readOnly(summary: String, source: String)
     /// The server is older than what is supported; nothing was asked of it.
     case unsupportedVersion(summary: String, version: String)
 }
@@ -31,7 +34,8 @@ extension ConnectionError {
     package var isTransient: Bool {
         switch self {
         case .unreachable, .tooManyConnections, .notAccepting, .lost: true
-        case .malformed, .authenticationFailed, .databaseMissing, .pooled, .unsupportedVersion:
+        case .malformed, .authenticationFailed, .databaseMissing, .pooled, .readOnly,
+            .unsupportedVersion:
             false
         }
     }
@@ -42,6 +46,9 @@ extension ConnectionError {
         case .pooled:
             "Set DATABASE_URL, or PGHOST and PGPORT, to the address of the server itself; the "
                 + "pooler's own settings name it ([databases] of pgbouncer.ini)."
+        case .readOnly:
+            "Ask why it was set. To run this command all the same, set "
+                + "PGOPTIONS='-c default_transaction_read_only=off' for it."
         case .unsupportedVersion:
             "Supported are \(ServerSession.supportedVersions): upgrade the server, or name another "
                 + "one by DATABASE_URL or PGHOST."
@@ -155,8 +162,29 @@ extension ConnectionError: CustomStringConvertible {
             hands sessions on to applications. It reaches the server at \
             \(server ?? "an address that it does not tell").
             """
+        case .readOnly(let summary, let source):
+            """
+            Transactions are read only, \(summary): default_transaction_read_only is on, set by \
+            \(Self.setter(source)).
+            """
         case .unsupportedVersion(let summary, let version):
             "PostgreSQL \(version) is not supported, \(summary)."
+        }
+    }
+
+    /// Where a setting comes from, in words.
+    ///
+    /// - Parameter source: What `pg_settings.source` says.
+    /// - Returns: The words.
+    private static func setter(_ source: String) -> String {
+        switch source {
+        case "user": "ALTER ROLE"
+        case "database": "ALTER DATABASE"
+        case "database user": "ALTER ROLE … IN DATABASE"
+        case "global": "ALTER ROLE ALL"
+        case "client": "the connection string or PGOPTIONS"
+        case "configuration file": "postgresql.conf or ALTER SYSTEM"
+        default: "the server's \(TextForPeople.line(source))"
         }
     }
 }

@@ -7,7 +7,8 @@ extension ServerSession {
 
     /// - Parameter settings: Where the session was to lead.
     /// - Throws: ``ConnectionError/unsupportedVersion(summary:version:)``,
-    ///   ``ConnectionError/pooled(summary:server:)``; what the server says.
+    ///   ``ConnectionError/pooled(summary:server:)``,
+    ///   ``ConnectionError/readOnly(summary:source:)``; what the server says.
     func assertSuitable(_ settings: ConnectionSettings) throws {
         guard serverVersion >= Self.oldestVersion else {
             throw ConnectionError.unsupportedVersion(
@@ -27,6 +28,9 @@ extension ServerSession {
             guard text("pid") == "\(backendPID)" else {
                 throw ConnectionError.pooled(summary: settings.summary, server: text("server"))
             }
+            if let source = text("read_only") {
+                throw ConnectionError.readOnly(summary: settings.summary, source: source)
+            }
         }
     }
 
@@ -39,7 +43,10 @@ extension ServerSession {
             coalesce(
                 'host ' OPERATOR(pg_catalog.||) pg_catalog.host(pg_catalog.inet_server_addr()),
                 'a Unix socket of its machine') OPERATOR(pg_catalog.||) ', port '
-                OPERATOR(pg_catalog.||) pg_catalog.current_setting('port') AS server
+                OPERATOR(pg_catalog.||) pg_catalog.current_setting('port') AS server,
+            (SELECT s.source FROM pg_catalog.pg_settings AS s
+             WHERE s.name OPERATOR(pg_catalog.=) 'default_transaction_read_only'
+                AND s.setting OPERATOR(pg_catalog.=) 'on') AS read_only
         """
 
     /// As people write it: 14.5.

@@ -66,8 +66,8 @@ enum SessionSettings {
         // How statements are read, and what the server's own texts of them look like.
         "array_nulls", "quote_all_identifiers", "standard_conforming_strings",
         "transform_null_equals", "xmlbinary", "xmloption",
-        // What a transaction may do.
-        "default_transaction_deferrable", "default_transaction_read_only", "row_security",
+        // What a transaction may do. A session that is made read only is refused before this.
+        "default_transaction_deferrable", "row_security",
         "session_replication_role",
         // What a new table is.
         "check_function_bodies", "default_table_access_method", "default_tablespace",

@@ -83,6 +83,53 @@ struct UnsuitableServerTests {
         }
     }
 
+    @Test(
+        "sessions that somebody has made read only are refused by name, and work when they are asked to (S17)",
+        arguments: [
+            ("ALTER DATABASE scene SET default_transaction_read_only = on", "ALTER DATABASE"),
+            (
+                "ALTER ROLE ALL IN DATABASE scene SET default_transaction_read_only = on",
+                "ALTER DATABASE"
+            ),
+            ("ALTER ROLE job SET default_transaction_read_only = on", "ALTER ROLE"),
+            (
+                "ALTER ROLE job IN DATABASE scene SET default_transaction_read_only = on",
+                "ALTER ROLE … IN DATABASE"
+            ),
+            (
+                "ALTER SYSTEM SET default_transaction_read_only = on; SELECT pg_reload_conf()",
+                "postgresql.conf or ALTER SYSTEM"
+            ),
+        ]
+    )
+    func readOnly(statements: String, setter: String) async throws {
+        try await PrivateServer.with { server in
+            try await server.withScene { scene in
+                try scene.appendShop(events: 200, seed: 5)
+                try await scene.database.execute("CREATE ROLE job LOGIN SUPERUSER")
+                var reprise = RepriseProcess(scene)
+                reprise.databaseURL = "\(scene.database.url) user=job"
+                expect(try await reprise.run("rebuild shop"), exits: 0)
+                for statement in statements.split(separator: ";") {
+                    try await scene.database.execute(String(statement))
+                }
+                for line in Self.commands {
+                    let outcome = try await reprise.run(line)
+                    expect(
+                        outcome,
+                        exits: 5,
+                        saying: [
+                            "default_transaction_read_only is on, set by \(setter).", unchanged,
+                        ]
+                    )
+                }
+                let advice = ["PGOPTIONS": "-c default_transaction_read_only=off"]
+                expect(try await reprise.run("rebuild shop", environment: advice), exits: 0)
+                expect(try await reprise.run("status shop", environment: advice), exits: 0)
+            }
+        }
+    }
+
     /// Lets everybody in as PostgreSQL 14.5 does, and answers nothing: one that is asked something is
     /// not refused at once, and waits.
     private static let server = """

@@ -12,7 +12,6 @@ struct SessionTests {
         ("join_collapse_limit", "1", "8"), ("from_collapse_limit", "1", "8"),
         ("geqo", "off", "on"), ("plan_cache_mode", "force_generic_plan", "auto"),
         ("row_security", "off", "on"), ("session_replication_role", "replica", "origin"),
-        ("default_transaction_read_only", "on", "off"),
         ("default_transaction_deferrable", "on", "off"),
         ("default_transaction_isolation", "serializable", "read committed"),
         ("default_tablespace", "pg_default", ""), ("default_toast_compression", "lz4", "pglz"),
