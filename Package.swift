@@ -256,7 +256,7 @@ let package = Package(
                 "LedgerConformance",
                 "Ledgers", "Postgres",
                 "ReadModels", "Rebuilder", "RepriseCommand", "Wording", "ShopProjection",
-                "LoansProjection", "FulfilmentProjection",
+                "LoansProjection",
             ],
             swiftSettings: houseRules
         ),
@@ -266,7 +266,7 @@ let package = Package(
                 "TestSupport", "ProjectionKit", "LedgerKit", "LedgerConformance", "Ledgers",
                 "Postgres",
                 "Migrations",
-                "ReadModels", "Rebuilder", "Wording",
+                "ReadModels", "Rebuilder",
                 "ShopProjection", "LoansProjection", "FulfilmentProjection",
             ],
             swiftSettings: houseRules

@@ -57,18 +57,9 @@ struct TableBinding: Sendable {
         }
         for real in real.columns
         where !declared.columnNames.contains(where: { real.name.isSameName(as: $0) }) {
-            guard !real.hasDefault, !real.isIdentity, !real.isGenerated else { continue }
-            let place = "\(declared.name).\(real.name)"
-            if real.isNotNull {
-                refusals.append(
-                    "\(place): the table has \(real.typeName) NOT NULL without a default, and the "
-                        + "row type does not declare it."
-                )
-            } else {
-                warnings.append(
-                    "\(place): the row type does not declare it, so it is NULL in every row."
-                )
-            }
+            let remark = remark(onUndeclared: real, of: declared.name)
+            if let refusal = remark.refusal { refusals.append(refusal) }
+            if let warning = remark.warning { warnings.append(warning) }
         }
         if !uniqueKeys.contains(where: { Set($0) == Set(declared.key) }) {
             warnings.append(
@@ -82,6 +73,26 @@ struct TableBinding: Sendable {
             types: types
         )
         return (refusals.isEmpty ? binding : nil, refusals, warnings)
+    }
+
+    /// What a column that no row type declares holds after each rebuild.
+    private static func remark(
+        onUndeclared column: ColumnDescription,
+        of table: String
+    ) -> (refusal: String?, warning: String?) {
+        let place = "\(table).\(column.name)"
+        let lead = "\(place): the row type does not declare it, so"
+        if column.isGenerated { return (nil, nil) }
+        if column.isIdentity { return (nil, "\(lead) each rebuild numbers the rows anew.") }
+        if column.hasDefault {
+            return (nil, "\(lead) each rebuild gives every row the column's default.")
+        }
+        guard column.isNotNull else { return (nil, "\(lead) it is NULL in every row.") }
+        return (
+            "\(place): the table has \(column.typeName) NOT NULL without a default, and the row "
+                + "type does not declare it.",
+            nil
+        )
     }
 
     private static func columnType(of column: ColumnDescription) -> ColumnType? {

@@ -90,6 +90,119 @@ enum HouseRules {
         }
     }
 
+    /// Who runs a migration can read what it locks, and how to undo it.
+    static func migrationNotesWithoutLocks(in file: File) -> [Finding] {
+        guard file.isBelow("migrations"), file.isDocument else { return [] }
+        return ["Locks", "The way back"].compactMap { part in
+            guard !file.text.contains("\n\(part): "), !file.text.contains("\n**\(part).** ") else {
+                return nil
+            }
+            return Finding(
+                rule: "a migration's note has a paragraph '\(part): …'",
+                file: file.path,
+                line: 1,
+                advice: "Say which locks it takes for how long, and how to undo it."
+            )
+        }
+    }
+
+    /// A switch that only tests need is compiled under a condition that releases do not have.
+    static func switchesInReleases(in file: File) -> [Finding] {
+        guard file.isSwift, file.isBelow("Sources") else { return [] }
+        var conditions: [Bool] = []
+        return numberedLines(of: Array(file.text.utf8)).compactMap { number, line in
+            let line = trimmed(line)
+            if line.hasPrefix("#if ") {
+                conditions.append(line == "#if DEBUG || REPRISE_STOPS")
+            } else if line.hasPrefix("#else"), !conditions.isEmpty {
+                conditions[conditions.count - 1] = false
+            } else if line.hasPrefix("#endif") {
+                _ = conditions.popLast()
+            }
+            guard line.contains("\"REPRISE_STOP_AT\""), !conditions.contains(true) else {
+                return nil
+            }
+            return Finding(
+                rule: "REPRISE_STOP_AT is read under '#if DEBUG || REPRISE_STOPS' alone",
+                file: file.path,
+                line: number,
+                advice: "Put the line under that condition."
+            )
+        }
+    }
+
+    /// The arrows of Package.swift are used: one that nobody needs is a door left open.
+    ///
+    /// - Parameters:
+    ///   - package: Package.swift.
+    ///   - files: The project's files.
+    /// - Returns: What is listed and not imported.
+    static func unusedDependencies(of package: File, in files: [File]) -> [Finding] {
+        // A line of code that begins a target, and what stands in the brackets of its dependencies.
+        let targets = package.text.matches(
+            of:
+                /(?s)arget\(\s+name: "(\w+)",\s+dependencies: \[(.*?)\],\s+(?:path: "([^"]+)")?/
+        )
+        return targets.flatMap { target in
+            let name = String(target.1)
+            let folder =
+                target.3.map(String.init)
+                ?? (name.hasSuffix("Tests") ? "Tests/\(name)" : "Sources/\(name)")
+            let own = files.filter { $0.isSwift && $0.isBelow(folder) }
+            let imported = Set(own.flatMap(imports))
+            // Linked for what they do before `main`.
+            return target.2.matches(of: /"(\w+)"/).map(\.1)
+                .filter { !imported.contains($0) && $0 != "CStandardStreams" }
+                .map { missing in
+                    Finding(
+                        rule: "what a target depends on is imported by it",
+                        file: package.path,
+                        line: package.text[..<target.range.lowerBound].count { $0 == "\n" } + 1,
+                        advice: "Take '\(missing)' out of the dependencies of '\(name)'."
+                    )
+                }
+        }
+    }
+
+    /// The modules that a Swift file imports.
+    private static func imports(in file: File) -> [Substring] {
+        file.text.split(separator: "\n").compactMap { line in
+            guard line.first != " ", line.first != "/" else { return nil }
+            let words = line.split(separator: " ", maxSplits: 5)
+            guard words.dropLast().prefix(3).contains("import") else { return nil }
+            return words.last?.split(separator: ".").first
+        }
+    }
+
+    /// A page leads to what is there.
+    ///
+    /// - Parameters:
+    ///   - file: A page.
+    ///   - exists: Whether a path from the project's root is there.
+    /// - Returns: The links that lead nowhere.
+    static func deadLinks(in file: File, exists: (String) -> Bool) -> [Finding] {
+        guard file.isDocument else { return [] }
+        let folder = file.path.split(separator: "/").dropLast().map(String.init)
+        return numberedLines(of: Array(file.text.utf8)).flatMap { number, line in
+            // Looked for first, because a regular expression takes its time.
+            guard line.utf8.contains(UInt8(ascii: "]")) else { return [Finding]() }
+            return line.matches(of: /\]\(([^)\s#]+)(#[^)\s]*)?\)/).compactMap { link -> Finding? in
+                guard !link.1.contains("://") else { return nil }
+                var place = folder
+                for part in link.1.split(separator: "/") where part != "." {
+                    if part == ".." { _ = place.popLast() } else { place.append(String(part)) }
+                }
+                guard !exists(place.joined(separator: "/")) else { return nil }
+                return Finding(
+                    rule: "a link leads to a file of the project",
+                    file: file.path,
+                    line: number,
+                    advice: "There is no '\(place.joined(separator: "/"))'."
+                )
+            }
+        }
+    }
+
     /// What the compiler is told to believe is proved in words.
     static func unprovedSendable(in file: File) -> [Finding] {
         guard file.isSwift else { return [] }

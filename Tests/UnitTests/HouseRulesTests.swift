@@ -23,6 +23,32 @@ struct HouseRulesTests {
         try expectNone { HouseRules.migrationsWithoutNote(in: $0) }
     }
 
+    @Test("C14: each migration's note says what it locks, and the way back")
+    func migrationLocks() throws {
+        try expectNone { $0.flatMap(HouseRules.migrationNotesWithoutLocks) }
+    }
+
+    @Test("C14: what Package.swift lets a target import is imported")
+    func unusedDependencies() throws {
+        try expectNone { files in
+            files.filter { $0.path == "Package.swift" }
+                .flatMap { HouseRules.unusedDependencies(of: $0, in: files) }
+        }
+    }
+
+    @Test("C14: the pages' links lead to files that are there")
+    func deadLinks() throws {
+        try expectNone { $0.flatMap { HouseRules.deadLinks(in: $0, exists: exists) } }
+    }
+
+    @Test("C13: a switch for tests is not compiled into releases")
+    func switchesInReleases() throws {
+        try expectNone { $0.flatMap(HouseRules.switchesInReleases) }
+        let path = "Sources/ReadModels/CutOverStep.swift"
+        let text = try String(contentsOf: root.appending(path: path), encoding: .utf8)
+        #expect(text.contains("\"REPRISE_STOP_AT\""))
+    }
+
     @Test("each @unchecked Sendable is proved in the comment above it")
     func unprovedSendable() throws {
         try expectNone { $0.flatMap(HouseRules.unprovedSendable) }
@@ -205,7 +231,77 @@ struct HouseRulesTests {
         #expect(HouseRules.trackerNumbers(in: sql).map(\.line) == [2])
     }
 
+    @Test("a note without locks or way back is found")
+    func findsMigrationNotes() {
+        let file = File(path: "migrations/postgres/0001_a.md", text: "# a\n\nLocks: none.\n")
+        #expect(
+            HouseRules.migrationNotesWithoutLocks(in: file).map(\.rule) == [
+                "a migration's note has a paragraph 'The way back: …'"
+            ]
+        )
+    }
+
+    @Test("a switch for tests outside of its condition is found")
+    func findsSwitch() {
+        let text = """
+            #if DEBUG || REPRISE_STOPS
+                let wanted = environment["REPRISE_STOP_AT"]
+            #else
+                let wanted = environment["REPRISE_STOP_AT"]
+            #endif
+            let wanted = environment["REPRISE_STOP_AT"]
+            """
+        let file = File(path: "Sources/ReadModels/Stop.swift", text: text)
+        #expect(HouseRules.switchesInReleases(in: file).map(\.line) == [4, 6])
+    }
+
+    @Test("a dependency that no file of its target imports is found")
+    func findsUnusedDependency() {
+        let package = File(
+            path: "Package.swift",
+            text: """
+                .target(
+                    name: "A",
+                    dependencies: ["B", "C"],
+                    swiftSettings: houseRules
+                ),
+                .target(
+                    name: "D",
+                    dependencies: [
+                        "E",
+                    ],
+                    path: "Elsewhere/D",
+                    swiftSettings: houseRules
+                ),
+                """
+        )
+        let files = [
+            File(path: "Sources/A/A.swift", text: "internal import B\n// C"),
+            File(path: "Elsewhere/D/D.swift", text: "package import struct E.F"),
+        ]
+        let findings = HouseRules.unusedDependencies(of: package, in: files)
+        #expect(findings.map(\.advice) == ["Take 'C' out of the dependencies of 'A'."])
+        let none = HouseRules.unusedDependencies(of: package, in: [])
+        #expect(none.count == 3)
+    }
+
+    @Test("a link that leads nowhere is found")
+    func findsDeadLink() {
+        let page = File(
+            path: "docs/guide/a.md",
+            text: "[a](../b.md#c) [d](https://e.f/g) [h](#i)\n[j](../../k.md) [l](m.md)"
+        )
+        let findings = HouseRules.deadLinks(in: page) { $0 == "docs/b.md" }
+        #expect(
+            findings.map(\.advice) == ["There is no 'k.md'.", "There is no 'docs/guide/m.md'."]
+        )
+    }
+
     // MARK: Reading the project
+
+    private func exists(_ path: String) -> Bool {
+        FileManager.default.fileExists(atPath: root.appending(path: path).path)
+    }
 
     private let root = URL(filePath: #filePath)
         .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
@@ -227,7 +323,7 @@ struct HouseRulesTests {
     private func projectFiles() throws -> [File] {
         let folders = [
             "Sources", "Projections", "Tests", "Fuzz/Driver", "Fuzz/Targets", "Fuzz/Tests",
-            "migrations", "scripts", "docs",
+            "migrations", "scripts", "docs", "examples", "Benchmarks",
         ]
         let top = try FileManager.default.contentsOfDirectory(
             atPath: root.path(percentEncoded: false)

@@ -17,6 +17,19 @@ struct TableTests {
         }
     }
 
+    @Test("C12: what is taken out of the event and of the row before serves a row in one line each")
+    func guideForms() throws {
+        var rows = Table<Authored>()
+        for (stream, at) in [("a", 7), ("b", 4), ("a", 3), ("a", 5)] as [(String, Int64)] {
+            // As README says: an event is lent, and two accesses to one row exclude each other.
+            let first = rows[stream]?.first
+            rows[stream, default: Authored(author: stream)].count += 1
+            rows[stream]?.first = min(first ?? at, at)
+        }
+        #expect(rows["a"] == Authored(author: "a", count: 3, first: 3))
+        #expect(rows["b"] == Authored(author: "b", count: 1, first: 4))
+    }
+
     @Test("behaves as a dictionary under random operations", arguments: [1, 2, 3, 4] as [UInt64])
     func model(seed: UInt64) throws {
         print("table model: seed \(seed)")
@@ -328,4 +341,17 @@ private struct TokenRow: TableRow {
     }
 
     static let table = TableDefinition<TokenRow>("token", key: "id") { Column("id", \.id) }
+}
+
+private struct Authored: TableRow, Equatable {
+    let author: String
+    var count: Int64 = 0
+    var first: Int64 = 0
+    var key: String { author }
+
+    static let table = TableDefinition<Authored>("authored", key: "author") {
+        Column("author", \.author)
+        Column("count", \.count)
+        Column("first", \.first)
+    }
 }
