@@ -66,6 +66,9 @@ let package = Package(
             name: "CCrashReport"
         ),
         .target(
+            name: "CProgramImage"
+        ),
+        .target(
             name: "CSignalPipe"
         ),
         // Linked for what it does before `main`; nothing imports it.
@@ -142,7 +145,9 @@ let package = Package(
         ),
         .target(
             name: "ReadModels",
-            dependencies: ["ProjectionKit", "Postgres", "Wording", "Migrations", "CXXHash"],
+            dependencies: [
+                "ProjectionKit", "Postgres", "Wording", "Migrations", "CProgramImage", "CXXHash",
+            ],
             swiftSettings: houseRules
         ),
         .target(

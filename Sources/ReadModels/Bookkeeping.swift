@@ -1,6 +1,7 @@
 import Foundation
 import Migrations
 import Postgres
+package import ProjectionKit
 
 /// Reads and writes the schema `reprise`.
 ///
@@ -241,12 +242,20 @@ enum Bookkeeping {
         of projection: String,
         on connection: PostgresConnection
     ) async throws -> CheckpointRecord? {
+        // By way of JSON: a plan reads bookkeeping of older versions as it is.
         let row = try await connection.query(
-            "SELECT generation, position FROM reprise.checkpoint WHERE projection = $1",
+            """
+            SELECT generation, position, pg_catalog.to_jsonb(c) ->> 'ledger' AS ledger
+            FROM reprise.checkpoint AS c WHERE projection = $1
+            """,
             [.text(projection)]
         ).first
         return try row.map {
-            CheckpointRecord(generation: Int(try $0.int("generation")), position: $0["position"])
+            CheckpointRecord(
+                generation: Int(try $0.int("generation")),
+                position: $0["position"],
+                ledger: $0["ledger"]
+            )
         }
     }
 }
@@ -255,6 +264,25 @@ enum Bookkeeping {
 struct CheckpointRecord: Equatable, Sendable {
     let generation: Int
     let position: String?
+    /// The identity of the ledger that the rows were made of; nil when nobody recorded it.
+    let ledger: String?
+}
+
+/// Where the live tables stand, and in which ledger.
+package struct LiveStanding: Sendable {
+    /// The generation that is live.
+    package let generation: Int
+    /// The last event that its rows stand for; nil for none, and where that is no position.
+    package let position: Position?
+    /// The identity of the ledger that they were made of; nil when nobody recorded it.
+    package let ledger: String?
+
+    /// Reads one from a checkpoint.
+    init(_ checkpoint: CheckpointRecord) {
+        generation = checkpoint.generation
+        position = checkpoint.position.flatMap { Position($0) }
+        ledger = checkpoint.ledger
+    }
 }
 
 extension ServerError {

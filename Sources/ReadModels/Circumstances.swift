@@ -200,6 +200,9 @@ private struct Circumstances {
                         SELECT d.oid FROM pg_catalog.pg_database AS d
                         WHERE d.datname = pg_catalog.current_database()))
                     AND c.line LIKE 'search_path=%' AND c.line NOT LIKE '%$user%')
+                AND NOT (r.rolname = session_user AND EXISTS (
+                    SELECT FROM pg_catalog.pg_settings AS s
+                    WHERE s.name = 'search_path' AND s.reset_val NOT LIKE '%$user%'))
             """
         )
         return found.rows.map { _ in

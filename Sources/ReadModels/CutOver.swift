@@ -121,8 +121,8 @@ extension ReadModelDatabase {
     ///   - patience: How long to wait for locks.
     ///   - consent: What the swap may do that others notice.
     ///   - feed: What keeps the generation up with the ledger until it goes live.
-    ///   - confirm: Makes sure that the ledger still holds what the generation was made of; called in
-    ///     each attempt, while the live projector stands still and readers go on.
+    ///   - confirm: Makes sure that the ledger holds what the generation was made of, and what is live;
+    ///     called in each attempt, while the live projector stands still and readers go on.
     ///   - notice: Told what the cut-over waits for before its first attempt.
     /// - Returns: What is live now, and how long readers were held up.
     /// - Throws: ``ReadModelError/nothingToMove(projection:reason:)``,
@@ -140,7 +140,7 @@ extension ReadModelDatabase {
         patience: CutOverPatience,
         consent: CarryOverConsent = CarryOverConsent(),
         feed: ShadowFeed? = nil,
-        confirm: @escaping @Sendable () async throws -> Void = {},
+        confirm: @escaping @Sendable (LiveStanding?) async throws -> Void = { _ in },
         notice: @escaping @Sendable (String) -> Void = { _ in }
     ) async throws -> CutOverResult {
         let swap = Swap(

@@ -49,7 +49,7 @@ package struct Follower: Sendable {
         }
     }
 
-    /// Gets ready to write the tables that are live now, and makes them this program's.
+    /// Gets ready to write the tables that are live now.
     ///
     /// - Parameter acceptingOtherProgram: Whether rows that another program made are continued.
     /// - Returns: The tables.
@@ -99,12 +99,6 @@ package struct Follower: Sendable {
                 )
             )
         }
-        if found.program != program { try await record(program: program, on: connection) }
-        let checkpoint = LiveCheckpoint(
-            generation: found.generation,
-            position: found.position,
-            program: program
-        )
         let records = try await Bookkeeping.generations(of: projection.name, on: connection)
         // A table under a live name that is not the recorded one is refused here.
         let live = try await LiveTables.find(
@@ -127,11 +121,37 @@ package struct Follower: Sendable {
             on: connection
         )
         return FollowedTables(
-            checkpoint: checkpoint,
+            checkpoint: found,
             provenance: provenance,
             exchange: exchange,
             connection: connection
         )
+    }
+
+    /// Makes the live rows this program's: from now on every other one is refused.
+    ///
+    /// - Parameter tables: What was attached to.
+    /// - Returns: Where the live tables stand; nil when they stand elsewhere by now.
+    /// - Throws: ``ReadModelError``.
+    package func claim(_ tables: FollowedTables) async throws -> LiveCheckpoint? {
+        let program = database.identity(of: projection)
+        let found = tables.checkpoint
+        if found.program == program { return found }
+        return try await translatingErrors(doing: "following '\(projection.name)'") {
+            do {
+                return try await connection.withTransaction { connection in
+                    guard try await checkpoint(isLocking: true) == found else { return nil }
+                    try await record(program: program, on: connection)
+                    return LiveCheckpoint(
+                        generation: found.generation,
+                        position: found.position,
+                        program: program
+                    )
+                }
+            } catch let error as ServerError where error.isLockFailure {
+                return nil
+            }
+        }
     }
 
     /// Changes rows and position in one transaction, if the live tables stand where they are thought

@@ -145,6 +145,10 @@ struct Gates: Sendable {
     /// statement does not count whose transaction began with it, because its snapshot ends with it,
     /// and on a server for reports there is always one; 20 ms are what the messages of one statement
     /// are apart at most.
+    ///
+    /// A walsender has a snapshot while it makes a logical slot, and hands it to workers that begin later.
+    /// A dump counts whenever it began: it finds tables by name, and what it reads of them is new where
+    /// the bookkeeping that it reads is old.
     private func snapshots(
         olderThan loadMark: LoadMark,
         on connection: PostgresConnection
@@ -160,16 +164,18 @@ struct Gates: Sendable {
                         AND (a.state LIKE 'idle in transaction%'
                             OR a.query_start - a.xact_start > interval '20 ms'
                             OR pg_catalog.clock_timestamp() - a.query_start < interval '1 s')
-                        AS is_before_round
+                        AS is_before_round,
+                    a.application_name = 'pg_dump' AS is_dump
                 FROM pg_catalog.pg_stat_activity AS a
                 CROSS JOIN (SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())
                     ::pg_catalog.text::pg_catalog.int8 AS xmax) AS s
                 WHERE a.datname = pg_catalog.current_database() AND a.usesysid IS NOT NULL
-                    AND coalesce(a.backend_type, 'client backend') = 'client backend'
+                    AND coalesce(a.backend_type, 'client backend')
+                        IN ('client backend', 'walsender')
                     AND a.pid <> pg_catalog.pg_backend_pid() AND a.backend_xmin IS NOT NULL
                     AND a.application_name !~ $3
             ) AS o
-            WHERE o.is_before_load OR o.is_before_round
+            WHERE o.is_before_load OR o.is_before_round OR o.is_dump
             ORDER BY o.pid
             """,
             [

@@ -47,6 +47,8 @@ package struct CutOverDestination: Sendable {
     package let generation: Int
     /// The one that is live; nil when there is none.
     package let previous: Int?
+    /// Where the live tables stand; nil when there are none.
+    package let live: LiveStanding?
     /// Where the generation that would go live stands in the ledger.
     package let position: String?
     /// How the rows of the former came to be.
@@ -83,12 +85,13 @@ extension ReadModelDatabase {
             let live = records.first { $0.state == .live }?.number
             let chosen = try GenerationChoice(projection: name, kind: kind, wanted: generation)
                 .choose(from: records, live: live)
+            let checkpoint = try await checkpoint(of: name, on: $0)
             if kind == .swap {
                 try patience.guardPosition(
                     chosen.position,
                     of: chosen.number,
                     of: name,
-                    against: try await checkpoint(of: name, on: $0)
+                    against: checkpoint
                 )
             }
             let found = try await Bookkeeping.provenance(of: chosen.number, of: name, on: $0)
@@ -102,6 +105,7 @@ extension ReadModelDatabase {
             return CutOverDestination(
                 generation: chosen.number,
                 previous: live,
+                live: checkpoint.map { LiveStanding($0) },
                 position: chosen.position,
                 provenance: provenance,
                 isOfOtherProgram: provenance.program.map { $0 != program } ?? false

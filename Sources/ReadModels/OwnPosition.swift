@@ -23,7 +23,8 @@ enum OwnPosition: Sendable {
             guard let position else { return nil }
             return CheckpointRecord(
                 generation: checkpoint?.generation ?? 0,
-                position: "\(position)"
+                position: "\(position)",
+                ledger: checkpoint?.ledger
             )
         }
     }

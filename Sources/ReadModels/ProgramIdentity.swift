@@ -1,3 +1,4 @@
+import CProgramImage
 import CXXHash
 import Foundation
 
@@ -5,19 +6,39 @@ import Foundation
 package enum ProgramIdentity {
     /// A digest of the executable's bytes, such as `program 9c1d0a3b5e7f2468`.
     ///
-    /// A copy of it on another machine is the same program. Cost: the file is read once, some ten
-    /// milliseconds.
-    package static let current: String? = {
+    /// A copy of it on another machine is the same program. A file that may be run and not read is
+    /// known by its code in memory, the linker's build id included; so it is another program to those
+    /// who may read it. Shared
+    /// libraries are not looked at. Cost: the file is read once, some ten milliseconds.
+    package static let current = digestOfFile ?? digestOfMemory
+
+    private static var digestOfFile: String? {
+        let file = program_open()
+        guard file >= 0 else { return nil }
+        let handle = FileHandle(fileDescriptor: file, closeOnDealloc: true)
         guard
             let bytes = try? Data(
-                contentsOf: URL(filePath: "/proc/self/exe"),
+                contentsOf: URL(filePath: "/proc/self/fd/\(handle.fileDescriptor)"),
                 options: .alwaysMapped
             )
         else { return nil }
-        let digest = bytes.withUnsafeBytes { cxx_hash64($0.baseAddress, $0.count, 0) }
+        return bytes.withUnsafeBytes { text(cxx_hash64($0.baseAddress, $0.count, 0)) }
+    }
+
+    private static var digestOfMemory: String {
+        var segments = [program_segment](repeating: program_segment(), count: 16)
+        let count = program_segments(&segments, segments.count)
+        precondition(count > 0, "A program without code is running.")
+        let digest = segments.prefix(count).reduce(UInt64(0)) {
+            cxx_hash64($1.start, $1.length, $0)
+        }
+        return text(digest)
+    }
+
+    private static func text(_ digest: UInt64) -> String {
         let text = String(digest, radix: 16)
         return "program " + String(repeating: "0", count: 16 - text.count) + text
-    }()
+    }
 }
 
 extension ReadModelDatabase {

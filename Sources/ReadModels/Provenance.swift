@@ -40,6 +40,17 @@ package struct Provenance: Equatable, Sendable {
     /// What was counted last.
     package let count: Count?
 
+    /// What was counted last, with the ledger in which it was; nil where a part of it was not recorded.
+    package var past: RowOrigin? {
+        guard let ledger, let count else { return nil }
+        return RowOrigin(
+            ledger: ledger,
+            position: count.position,
+            events: count.events,
+            digest: count.digest
+        )
+    }
+
     /// The columns that ``init(_:)`` reads, of a generation `g` and a checkpoint `c` that may be
     /// null: what is known of the live rows counts more.
     static let columns = """

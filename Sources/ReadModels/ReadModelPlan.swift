@@ -34,6 +34,18 @@ package struct ReadModelPlan: Sendable {
     package let livePosition: String?
     /// How the live rows came to be; nil when there are none.
     package let liveProvenance: Provenance?
+    /// Where the live tables stand, and in which ledger; nil when there are none.
+    package var live: LiveStanding? {
+        liveGeneration.map {
+            LiveStanding(
+                CheckpointRecord(
+                    generation: $0,
+                    position: livePosition,
+                    ledger: liveProvenance?.ledger
+                )
+            )
+        }
+    }
     /// The tables, in the order the projection declares them.
     package let tables: [Table]
     /// Bytes that generations take which are not live, by their numbers.

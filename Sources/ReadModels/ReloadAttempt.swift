@@ -10,6 +10,8 @@ struct ReloadAttempt: Sendable {
     let began: Gates.LoadMark
     let run: Run
     let patience: CutOverPatience
+    /// Makes sure that the ledger holds what is live.
+    let confirm: @Sendable (LiveStanding?) async throws -> Void
 
     private var projection: ProjectionTables { reload.projection }
     private var position: String? { origin.position.map { "\($0)" } }
@@ -30,6 +32,7 @@ struct ReloadAttempt: Sendable {
                     on: connection
                 )
                 state.relations = fence.live.oids
+                try await confirm(fence.checkpoint.map { LiveStanding($0) })
                 try await assertFit(fence, on: connection)
                 try await CutOverStop.pass(.prepared, on: connection)
                 state.asked = .now

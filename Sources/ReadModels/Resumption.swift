@@ -29,7 +29,8 @@ extension ReadModelDatabase {
     /// - Parameters:
     ///   - projection: Whose generation.
     ///   - run: The run that holds the projection's lock, so that nobody else works on it.
-    ///   - acceptingOtherProgram: Whether a generation that another program built will do.
+    ///   - acceptingOtherProgram: Whether a generation that another program built will do; it is this
+    ///     program's from then on.
     /// - Returns: The generation, or why there is none.
     /// - Throws: ``ReadModelError``.
     package func resumption(
@@ -68,6 +69,19 @@ extension ReadModelDatabase {
             guard (text == nil) == (position == nil) else {
                 return .nothing(
                     reason: "Generation \(number) stands at no position of this ledger."
+                )
+            }
+            if provenance.program != identity(of: projection) {
+                // From the first write on it is made by both, and the other one must not go on with it.
+                try await connection.query(
+                    """
+                    UPDATE reprise.generation SET built_by = $3
+                    WHERE projection = $1 AND generation = $2 AND state = 'ready'
+                    """,
+                    [
+                        .text(projection.name), .int(Int64(number)),
+                        identity(of: projection).map { .text($0) } ?? .null,
+                    ]
                 )
             }
             return .generation(

@@ -13,8 +13,8 @@ struct Swap: Sendable {
     let readied: SwapReadiness
     /// What keeps the generation up with the ledger; nil when nothing does.
     let feed: ShadowFeed?
-    /// Makes sure that the ledger still holds what the generation was made of.
-    let confirm: @Sendable () async throws -> Void
+    /// Makes sure that the ledger holds what the generation was made of, and what is live.
+    let confirm: @Sendable (LiveStanding?) async throws -> Void
 
     /// What a rebuild can continue when the cut-over gives up.
     private var readyGeneration: Int? { readied.isReady ? readied.generation : nil }
@@ -85,7 +85,7 @@ struct Swap: Sendable {
             )
         }
         // What was committed late since the last look would be in no generation.
-        try await confirm()
+        try await confirm(fence.checkpoint.map { LiveStanding($0) })
         return reached
     }
 

@@ -30,6 +30,8 @@ extension ReadModelDatabase {
     ///   - run: The run that holds the projection's lock.
     ///   - guards: How much the tables may shrink.
     ///   - patience: How long to wait for locks.
+    ///   - confirm: Makes sure that the ledger holds what is live; called in each attempt, while the live
+    ///     projector stands still and readers go on.
     ///   - notice: Told what the cut-over waits for before its first attempt.
     /// - Returns: What was loaded, and how long readers were held up.
     /// - Throws: ``ReadModelError``; the old rows are then still there.
@@ -40,6 +42,7 @@ extension ReadModelDatabase {
         run: Run,
         guards: RowGuards,
         patience: CutOverPatience,
+        confirm: @escaping @Sendable (LiveStanding?) async throws -> Void = { _ in },
         notice: @escaping @Sendable (String) -> Void = { _ in }
     ) async throws -> ReloadResult {
         let reload = TruncateReload(database: self, projection: projection)
@@ -69,7 +72,8 @@ extension ReadModelDatabase {
             origin: origin,
             began: began,
             run: run,
-            patience: patience
+            patience: patience,
+            confirm: confirm
         )
         let ladder = LockLadder(database: self, run: run, patience: patience, notice: notice)
         let cutOver = try await ladder.climb { rung, watch in

@@ -83,12 +83,15 @@ package struct Follow: Sendable {
     package func run() async throws {
         var patience = 0.1
         var hasFollowed = false
+        // Meant for the rows that are live now, and not for those that somebody swaps in later.
+        var acceptsOtherProgram = options.acceptsOtherProgram
         while !Task.isCancelled {
             do {
                 try await database.withFollower(of: tables) { follower in
-                    try await follow(by: follower) {
+                    try await follow(by: follower, accepting: acceptsOtherProgram) {
                         patience = 0.1
                         hasFollowed = true
+                        acceptsOtherProgram = false
                     }
                 }
                 return
@@ -112,15 +115,22 @@ package struct Follow: Sendable {
     }
 
     /// Follows one generation after the other.
-    private func follow(by follower: Follower, _ succeeded: () -> Void) async throws {
+    private func follow(
+        by follower: Follower,
+        accepting acceptsOtherProgram: Bool,
+        _ succeeded: () -> Void
+    ) async throws {
         var holdsAllRows = false
         var events: Int?
         while true {
-            let attachment = try await attach(
-                follower,
-                after: events,
-                holdsAllRows: holdsAllRows
-            )
+            guard
+                let attachment = try await attach(
+                    follower,
+                    accepting: acceptsOtherProgram && events == nil,
+                    after: events,
+                    holdsAllRows: holdsAllRows
+                )
+            else { continue }
             try await warn(of: attachment, isFirst: events == nil)
             succeeded()
             do {
@@ -154,16 +164,19 @@ package struct Follow: Sendable {
 
     private var history: RowHistory { RowHistory(projection: projection, ledger: ledger) }
 
+    /// - Returns: Nil when somebody moved the live tables meanwhile.
     private func attach(
         _ follower: Follower,
+        accepting acceptsOtherProgram: Bool,
         after events: Int?,
         holdsAllRows: Bool
-    ) async throws -> Attachment {
-        let live = try await follower.attach(
-            acceptingOtherProgram: options.acceptsOtherProgram && events == nil
-        )
-        let checkpoint = live.checkpoint
+    ) async throws -> Attachment? {
+        let live = try await follower.attach(acceptingOtherProgram: acceptsOtherProgram)
         let (base, lateness) = try await compare(live)
+        guard let checkpoint = try await follower.claim(live) else {
+            try Task.checkCancellation()
+            return nil
+        }
         let fold = LedgerFold(
             of: projection.makeFold(),
             from: ledger,
@@ -179,6 +192,7 @@ package struct Follow: Sendable {
         } else {
             try await fold.refold(to: checkpoint.position)
         }
+        if let past = live.provenance?.past { await fold.expect(past) }
         try await fold.rememberNewestBuckets()
         progress(.attached(checkpoint, obstacle: obstacle))
         return Attachment(

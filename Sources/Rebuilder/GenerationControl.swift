@@ -159,7 +159,7 @@ package struct GenerationControl: Sendable {
         _ destination: CutOverDestination,
         _ kind: CutOverKind,
         _ terms: Terms
-    ) async throws -> @Sendable () async throws -> Void {
+    ) async throws -> @Sendable (LiveStanding?) async throws -> Void {
         if destination.isOfOtherProgram {
             guard terms.acceptsOtherProgram else {
                 throw ReadModelError.otherProgram(
@@ -175,25 +175,46 @@ package struct GenerationControl: Sendable {
                     + "with that one, or rebuild with this one before you follow with it."
             )
         }
-        guard let ledger, !database.keepsOwnPosition(tables.name) else { return {} }
+        guard let ledger else { return { _ in } }
         let match = LedgerMatch(
             projection: tables.name,
             generation: destination.generation,
             ledger: ledger,
             command: kind == .rollback ? .rollback : .swap
         )
-        let confirm: @Sendable () async throws -> Void = {
-            try await match.assert(
-                destination.provenance,
-                at: destination.position.flatMap { Position($0) }
-            )
-        }
+        // What a projector writes itself need not be all of a position.
+        let isPosition = !database.keepsOwnPosition(tables.name)
+        let position = isPosition ? destination.position.flatMap { Position($0) } : nil
         let began = ContinuousClock.now
-        try await confirm()
+        try await match.assert(destination.provenance, at: position)
         // The live projector waits for it: what takes long is not done twice.
         let isQuick = ContinuousClock.now - began < .seconds(1)
-        guard ledger.arrival == .late, isQuick else { return {} }
+        let confirm: @Sendable (LiveStanding?) async throws -> Void = { live in
+            if let live, kind == .swap, !terms.patience.allowsOlder {
+                try await overtake(live, in: ledger, comparesPosition: isPosition)
+            }
+            guard ledger.arrival == .late, isQuick else { return }
+            try await match.assert(destination.provenance, at: position)
+        }
+        try await confirm(destination.live)
         return confirm
+    }
+
+    /// Makes sure that positions of the live tables and of the ledger compare: nothing that is live is
+    /// missing then in a generation that stands further on.
+    private func overtake(
+        _ live: LiveStanding,
+        in ledger: any Ledger,
+        comparesPosition: Bool
+    ) async throws {
+        let match = LedgerMatch(
+            projection: tables.name,
+            generation: live.generation,
+            ledger: ledger,
+            command: .overtake
+        )
+        try await match.assert(live.ledger)
+        if comparesPosition, let position = live.position { try await match.assert(position) }
     }
 
     private func announce(

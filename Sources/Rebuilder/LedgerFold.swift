@@ -30,6 +30,8 @@ actor LedgerFold {
     private var isCounted = true
     /// When the ledger was counted last, and how long that took.
     private var lastCount: (end: ContinuousClock.Instant, duration: Duration)?
+    /// What was counted last.
+    private var past: RowOrigin?
     /// Gives the tables the rows that they want; nil for a fold that holds all its rows.
     private var source: RowSource?
 
@@ -55,20 +57,38 @@ actor LedgerFold {
     /// What the rows are made of, with the ledger's digest.
     ///
     /// - Parameter number: Events in the rows; nil for those of this fold.
+    /// What was counted before is counted again: a file that was replaced by another with the same
+    /// event at the fold's position is noticed here.
+    ///
     /// - Returns: The origin; without a digest where the ledger holds more or fewer events by now.
-    /// - Throws: What the ledger throws.
+    /// - Throws: ``RebuildError/ledgerReplaced(projection:position:)``; what the ledger throws.
     func origin(events number: Int? = nil) async throws -> RowOrigin {
-        let (ledger, position, events) = (ledger, position, number ?? events)
-        let (identity, extent) = try await onThread { _ in
-            (try ledger.identity(), try position.map { try ledger.extent(through: $0) })
+        let (ledger, position, events, past) = (ledger, position, number ?? events, past)
+        let (identity, extent, found) = try await onThread { _ in
+            (
+                try ledger.identity(),
+                try position.map { try ledger.extent(through: $0) },
+                try past?.position.map { try ledger.extent(through: $0) }
+            )
         }
-        return RowOrigin(
+        if let past, let place = past.position ?? position {
+            let isSame =
+                canChangeBehind || found?.digest == nil || past.digest == nil
+                || found?.digest == past.digest
+            guard identity == past.ledger, isSame else { throw replaced(place) }
+        }
+        let origin = RowOrigin(
             ledger: identity,
             position: position,
             events: events,
             digest: extent.flatMap { $0.events == events ? $0.digest : nil }
         )
+        self.past = origin
+        return origin
     }
+
+    /// Says what the ledger held when somebody else looked at it: it must hold it still.
+    func expect(_ past: RowOrigin) { self.past = past }
 
     /// Folds from the beginning what the tables hold already.
     ///

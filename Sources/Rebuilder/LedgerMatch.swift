@@ -76,6 +76,8 @@ package struct LedgerMismatch: Equatable, Sendable {
     /// Who compares.
     package enum Command: String, CaseIterable, Sendable {
         case rebuild, follow, swap, rollback
+        /// A swap, of the generation that is live and is to be replaced.
+        case overtake
     }
 
     /// The difference.
@@ -152,6 +154,9 @@ package struct LedgerMismatch: Equatable, Sendable {
         case (.rebuild, _), (.follow, .endsEarly), (.follow, .otherEvent):
             "Name the ledger that they were made of (--ledger); if this is the one that counts, run "
                 + "'\(rebuild) --allow-older'."
+        case (.overtake, _):
+            "Name the ledger that they were made of (--ledger); if this is the one that counts, run "
+                + "'\(ProgramName.current) swap \(projection) --allow-older'."
         case (.follow, .otherLedger):
             "Name the ledger that they were made of (--ledger); if this one is to replace it, run "
                 + "'\(rebuild) --other-ledger'."

@@ -304,32 +304,57 @@ extension Rebuild {
             throw ReadModelError.refusedByPlan(projection: tables.name, reasons: plan.refusals)
         }
         if let misfit = try await misfit(of: plan) { throw RebuildError.ledgerMismatch(misfit) }
+        try await warnOfOtherPast(plan)
         return plan
+    }
+
+    /// Says that the ledger's past is not the one that the live rows were made of. It is what this rebuild
+    /// repairs, and somebody should know that the ledger was changed or restored.
+    private func warnOfOtherPast(_ plan: ReadModelPlan) async throws {
+        guard let live = plan.live, !options.acceptsOtherLedger, !patience.allowsOlder else {
+            return
+        }
+        let match = LedgerMatch(
+            projection: tables.name,
+            generation: live.generation,
+            ledger: ledger,
+            command: .rebuild
+        )
+        do {
+            try await match.assert(plan.liveProvenance, at: nil)
+        } catch RebuildError.ledgerMismatch(let mismatch) {
+            // What came late is no change of the past; what is done about it is a policy.
+            guard !mismatch.isLateness else { return }
+            progress(.warning("\(mismatch.fact) The new rows are made of what it holds now."))
+        }
     }
 
     /// Why the ledger is not the one that the live tables were made of, or an older state of it; nil when
     /// it is the one, and where that is consented to.
     private func misfit(of plan: ReadModelPlan) async throws -> LedgerMismatch? {
-        guard let generation = plan.liveGeneration else { return nil }
-        let match = LedgerMatch(
-            projection: tables.name,
-            generation: generation,
-            ledger: ledger,
-            command: .rebuild
-        )
         do {
-            if !options.acceptsOtherLedger {
-                try await match.assert(plan.liveProvenance?.ledger)
-            }
-            // What a projector writes itself need not be all of a position.
-            if !patience.allowsOlder, !database.keepsOwnPosition(tables.name),
-                let position = plan.livePosition.flatMap({ Position($0) })
-            {
-                try await match.assert(position)
-            }
+            if let live = plan.live { try await confirm(live) }
             return nil
         } catch RebuildError.ledgerMismatch(let mismatch) {
             return mismatch
+        }
+    }
+
+    /// Makes sure that the ledger is the one that the live tables were made of, and no older state of it,
+    /// where that is not consented to.
+    private func confirm(_ live: LiveStanding) async throws {
+        let match = LedgerMatch(
+            projection: tables.name,
+            generation: live.generation,
+            ledger: ledger,
+            command: .rebuild
+        )
+        if !options.acceptsOtherLedger { try await match.assert(live.ledger) }
+        // What a projector writes itself need not be all of a position.
+        if !patience.allowsOlder, !database.keepsOwnPosition(tables.name),
+            let position = live.position
+        {
+            try await match.assert(position)
         }
     }
 
@@ -757,7 +782,8 @@ extension Rebuild {
                 },
                 reach: { try await catchUp.reach($0) }
             ),
-            confirm: {
+            confirm: { live in
+                if let live { try await confirm(live) }
                 guard try await folded.isQuicklyConfirmed() else { return }
                 try await settleLateEvents(folded, generation: generation)
                 try await catchUp.writeLateEvents()
@@ -795,6 +821,7 @@ extension Rebuild {
             run: run,
             guards: options.guards,
             patience: patience,
+            confirm: { if let live = $0 { try await confirm(live) } },
             notice: { progress(.warning($0)) }
         )
         clock.lap(\.cutOver)

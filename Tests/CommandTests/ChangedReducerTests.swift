@@ -24,6 +24,41 @@ struct ChangedReducerTests {
         return path
     }
 
+    /// Gives a program another build id, as the linker does when anything in it has changed (elf(5),
+    /// NT_GNU_BUILD_ID, 20 bytes).
+    private static func changeBuildID(of program: String) throws {
+        var bytes = try Data(contentsOf: URL(filePath: program))
+        let header = Data([4, 0, 0, 0, 20, 0, 0, 0, 3, 0, 0, 0]) + Data("GNU\0".utf8)
+        let place = try #require(bytes.range(of: header), "The linker gave no build id.")
+        bytes[place.upperBound] ^= 1
+        try bytes.write(to: URL(filePath: program))
+    }
+
+    /// Lets programs be run and not read; the superuser reads everything, so the server's user runs them.
+    private static func withoutReading(
+        _ programs: [String],
+        in folder: String
+    ) throws -> [String] {
+        let manager = FileManager.default
+        for program in programs {
+            try manager.setAttributes([.posixPermissions: 0o711], ofItemAtPath: program)
+        }
+        guard geteuid() == 0 else {
+            for program in programs {
+                try manager.setAttributes([.posixPermissions: 0o111], ofItemAtPath: program)
+            }
+            return []
+        }
+        let owner = try #require(
+            ["postgres", "nobody"].first { (name: String) in getpwnam(name) != nil }
+        )
+        for name in try manager.contentsOfDirectory(atPath: folder) where name.contains(".db") {
+            try manager.setAttributes([.posixPermissions: 0o666], ofItemAtPath: "\(folder)/\(name)")
+        }
+        try manager.setAttributes([.posixPermissions: 0o777], ofItemAtPath: folder)
+        return ["setpriv", "--reuid", owner, "--clear-groups"]
+    }
+
     @Test("O1: the four commands of the guide, and the way back")
     func deploy() async throws {
         let commands = try Self.commands()
@@ -73,6 +108,41 @@ struct ChangedReducerTests {
             expect(try await old.run("follow shop --until-caught-up"), exits: 0)
             expect(try await new.run("follow shop --until-caught-up --other-program"), exits: 0)
             expect(try await old.run("follow shop --until-caught-up"), exits: 3)
+        }
+    }
+
+    @Test(
+        "O1: each program is told from others, however it is started",
+        arguments: ["by the loader", "by those who may not read it"]
+    )
+    func identity(started: String) async throws {
+        try await withRebuildScene { scene in
+            try scene.appendShop(events: 200, seed: 5)
+            var old = RepriseProcess(scene)
+            var new = old
+            new.program = try Self.newProgram(in: old.folder)
+            if started == "by the loader" {
+                old.launcher = ["/lib64/ld-linux-x86-64.so.2"]
+                old.program = try BuiltProgram("reprise").path
+                new.launcher = old.launcher
+            } else {
+                old.program = "\(old.folder)/reprise-old"
+                try FileManager.default.copyItem(
+                    atPath: try BuiltProgram("reprise").path,
+                    toPath: old.program
+                )
+                try Self.changeBuildID(of: new.program)
+                old.launcher = try Self.withoutReading([old.program, new.program], in: old.folder)
+                new.launcher = old.launcher
+            }
+            expect(try await old.run("rebuild shop"), exits: 0)
+            try scene.appendShop(events: 200, seed: 6)
+            expect(
+                try await new.run("follow shop --until-caught-up"),
+                exits: 3,
+                saying: ["Another program made generation 1"]
+            )
+            expect(try await old.run("follow shop --until-caught-up"), exits: 0)
         }
     }
 

@@ -303,7 +303,7 @@ struct ProvenanceTests {
             try other.append([changed] + events[5...])
             let end = try scene.ledger().safePosition()
             #expect(try other.ledger().safePosition() == end)
-            for command in LedgerMismatch.Command.allCases where command != .rebuild {
+            for command in [LedgerMismatch.Command.follow, .swap, .rollback] {
                 let difference = try await mismatch {
                     switch command {
                     case .follow: try await follow(Tally.self, in: other)
