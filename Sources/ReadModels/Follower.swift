@@ -450,9 +450,33 @@ extension ReadModelDatabase {
                 try? await end(projection.name, on: holder)
                 return result
             } catch {
+                let error = ReadModelError.naming(projection.name, in: error)
                 try? await end(projection.name, error: error, on: holder)
                 throw error
             }
+        }
+    }
+
+    /// Whether somebody followed the generation that another program made, and this one has replaced.
+    ///
+    /// - Parameters:
+    ///   - projection: The projection.
+    ///   - program: Who made the generation that was live before; nil when nobody knows.
+    /// - Returns: Whether there was a follower that has not been stopped by its user.
+    /// - Throws: ``ReadModelError``.
+    package func leftFollower(
+        of projection: ProjectionTables,
+        byProgram program: String?
+    ) async throws -> Bool {
+        guard let program, program != identity(of: projection) else { return false }
+        return try await withConnection(as: "follow", doing: "looking for a follower") {
+            try await !$0.query(
+                """
+                SELECT FROM reprise.follower
+                WHERE projection = $1 AND (ended_at IS NULL OR error IS NOT NULL)
+                """,
+                [.text(projection.name)]
+            ).rows.isEmpty
         }
     }
 

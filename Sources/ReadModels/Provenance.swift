@@ -89,6 +89,12 @@ package struct OtherProgram: Equatable, Sendable {
         self.generation = generation
         self.command = command
     }
+
+    /// What is the case, a sentence.
+    var fact: String {
+        "Another program made generation \(generation) of '\(projection)', and its reducer may fold "
+            + "otherwise: this program does not \(command) it."
+    }
 }
 
 extension RowOrigin {

@@ -102,6 +102,17 @@ func translatingErrors<Result: Sendable>(
 }
 
 extension ReadModelError {
+    /// An error of a projection's command, which says of which one where that leads on.
+    ///
+    /// - Parameters:
+    ///   - projection: The projection.
+    ///   - error: Any error.
+    /// - Returns: The same error, or a better one.
+    package static func naming(_ projection: String, in error: any Error) -> any Error {
+        guard case ReadModelError.diskFull(nil, let doing, let reason) = error else { return error }
+        return ReadModelError.diskFull(projection: projection, doing: doing, reason: reason)
+    }
+
     /// The session that holds the lock of this command has ended: another one may have begun.
     static func lockLost(doing: String) -> ReadModelError {
         .unreachable(
@@ -122,6 +133,8 @@ extension ReadModelError {
             ReadModelError.unreachable(reason: "While \(TextForPeople.line(doing)): \(error)")
         case let error as ServerError where error.sqlState == "42501":
             ReadModelError.rightMissing(reason: "While \(TextForPeople.line(doing)): \(error)")
+        case let error as ServerError where error.sqlState == "53100":
+            ReadModelError.diskFull(projection: nil, doing: doing, reason: "\(error)")
         case let error as ServerError:
             ReadModelError.server(doing: doing, reason: "\(error)")
         case let error as TransactionError:

@@ -15,6 +15,8 @@ package enum ReadModelError: Error, Equatable, Sendable {
     case rightMissing(reason: String)
     /// The server answers a statement with an error.
     case server(doing: String, reason: String)
+    /// The server's disk is full; the projection is nil where the error is not one of a projection.
+    case diskFull(projection: String?, doing: String, reason: String)
     /// Another run works on the projection.
     case runBusy(projection: String, holder: String)
     /// Another run holds the projection's lock, is not heard of any more, and cannot be ended.
@@ -97,6 +99,25 @@ package enum ReadModelError: Error, Equatable, Sendable {
     case untrustedEventTriggers(reasons: [String])
 }
 
+extension ReadModelError {
+    /// Whether a follower has ended because another program's generation had gone live.
+    ///
+    /// - Parameters:
+    ///   - error: What was recorded of it.
+    ///   - projection: The projection.
+    ///   - generation: The generation.
+    /// - Returns: Whether it has.
+    package static func isRefusal(
+        _ error: String,
+        toFollow projection: String,
+        generation: Int
+    ) -> Bool {
+        let other = OtherProgram(projection: projection, generation: generation, command: "follow")
+        // What follows names the program that wrote it.
+        return error.split(separator: "\n").first == "\(other.fact)"
+    }
+}
+
 extension ReadModelError: CustomStringConvertible {
     /// The three-part message that is printed on standard error.
     package var description: String {
@@ -111,7 +132,7 @@ extension ReadModelError: CustomStringConvertible {
         case .unreachable(let reason):
             (
                 reason, Self.unchanged,
-                "Check DATABASE_URL or PGHOST, PGPORT, PGDATABASE; then run the command again."
+                "Check DATABASE_URL or PGHOST, PGPORT, PGDATABASE; then run \(Self.command) again."
             )
         case .refused(let reason):
             (
@@ -128,7 +149,14 @@ extension ReadModelError: CustomStringConvertible {
         case .server(let doing, let reason):
             (
                 "PostgreSQL refused while \(TextForPeople.line(doing)): \(reason)", Self.unchanged,
-                "Fix the cause, then run the command again; what this run left behind is removed then."
+                "Fix the cause, then run \(Self.command) again; what this run left behind is removed then."
+            )
+        case .diskFull(let projection, let doing, let reason):
+            (
+                "PostgreSQL refused while \(TextForPeople.line(doing)): \(reason)", Self.unchanged,
+                "Free space on the server's disk: '\(ProgramName.current) prune "
+                    + "\(projection ?? "PROJECTION") --keep 0' drops the generations that are kept "
+                    + "for a rollback. Then run \(Self.command) again."
             )
         case .runBusy(let projection, let holder):
             (
@@ -142,7 +170,7 @@ extension ReadModelError: CustomStringConvertible {
                     + "and its session could not be ended.",
                 Self.unchanged,
                 "Where its process hangs, let one who may end sessions type SELECT "
-                    + "pg_terminate_backend(\(backendPID)), then run the command again."
+                    + "pg_terminate_backend(\(backendPID)), then run \(Self.command) again."
             )
         case .endedByAnother(let projection, let run, let other):
             (
@@ -163,7 +191,7 @@ extension ReadModelError: CustomStringConvertible {
                     + "heard of for \(silence) s, and its session could not be ended.",
                 "The live tables are as it left them.",
                 "Where its process hangs, let one who may end sessions type SELECT "
-                    + "pg_terminate_backend(\(backendPID)), then run the command again."
+                    + "pg_terminate_backend(\(backendPID)), then run \(Self.command) again."
             )
         case .refusedByPlan(let projection, let reasons):
             (
@@ -175,7 +203,7 @@ extension ReadModelError: CustomStringConvertible {
                 "A row of '\(row.table)' cannot be stored: \(row.reason)"
                     + (row.event.map { "\nIts last change came with \($0)." } ?? ""),
                 Self.unchanged,
-                "Fix the reducer or the table's definition, then run the command again."
+                "Fix the reducer or the table's definition, then run \(Self.command) again."
             )
         case .otherRows(let projection, let table, let reason):
             (
@@ -196,28 +224,23 @@ extension ReadModelError: CustomStringConvertible {
             (
                 "Generation \(generation) of '\(projection)' does not pass:\n" + Self.list(reasons),
                 Self.unchanged,
-                "Look at it in its home schema, fix the cause and rebuild"
-                    + (reasons.contains { $0.contains("(--") }
-                        ? ", or allow it with the option that is named." : ".")
+                "Look at it in its home schema and fix the cause; then run "
+                    + Self.rebuild(projection, allowing: reasons)
             )
         case .reloadFailsCheck(let projection, let reasons):
             (
                 "The new rows of '\(projection)' do not pass:\n" + Self.list(reasons),
                 Self.unchanged,
                 "A truncate keeps nothing of them. To look at them, run '\(ProgramName.current) rebuild \(projection) "
-                    + "--no-swap', which leaves them in a schema of their own. Fix the cause and rebuild"
-                    + (reasons.contains { $0.contains("(--") }
-                        ? ", or allow it with the option that is named." : ".")
+                    + "--no-swap', which leaves them in a schema of their own. Fix the cause; then run "
+                    + Self.rebuild(projection, "--strategy truncate", allowing: reasons)
             )
         case .cutOverBlocked(let projection, let attempts, let blockers, let generation):
             (
                 "The cut-over of '\(projection)' gave up after \(attempts) attempts, blocked by:\n"
                     + Self.list(blockers),
                 Self.unchanged,
-                generation.map {
-                    "Generation \($0) is ready: when those sessions end, run '\(ProgramName.current) rebuild "
-                        + "\(projection) --resume', which catches up and puts it live."
-                } ?? "When those sessions end, run the command again."
+                Self.pastBlockers(of: projection, ready: generation)
             )
         case .overBudget(
             let projection,
@@ -234,7 +257,7 @@ extension ReadModelError: CustomStringConvertible {
                 generation.map {
                     "Generation \($0) is ready: at a quieter time, or with more --outage-budget, run "
                         + "'\(ProgramName.current) rebuild \(projection) --resume', which catches up and puts it live."
-                } ?? "Run the command again at a quieter time, or allow more with --outage-budget."
+                } ?? "At a quieter time, or with more --outage-budget, run \(Self.command) again."
             )
         case .tooMuchToLock(
             let projection,
@@ -253,7 +276,7 @@ extension ReadModelError: CustomStringConvertible {
                     + (generation.map {
                         "generation \($0) is ready, and '\(ProgramName.current) rebuild \(projection) --resume' "
                             + "catches up and puts it live."
-                    } ?? "then run the command again.")
+                    } ?? "then run \(Self.command) again.")
             )
         case .behindLive(let projection, let generation, let position, let livePosition):
             (
@@ -276,9 +299,7 @@ extension ReadModelError: CustomStringConvertible {
             )
         case .otherProgram(let other):
             (
-                "Another program made generation \(other.generation) of '\(other.projection)', and its "
-                    + "reducer may fold otherwise: this program does not \(other.command) it.",
-                Self.unchanged,
+                other.fact, Self.unchanged,
                 "Use the program that made it; or run '\(ProgramName.current) rebuild \(other.projection)' with this "
                     + "one. If both fold alike, add --other-program."
             )
@@ -325,14 +346,15 @@ extension ReadModelError: CustomStringConvertible {
                     + (blockers.isEmpty
                         ? " The server does not tell whose it is."
                         : " These have written here and not ended:\n" + Self.list(blockers)),
-                Self.unchanged, "When that transaction has ended, run the command again."
+                Self.unchanged, "When that transaction has ended, run \(Self.command) again."
             )
         case .lockedOut(let reason, let blockers):
             (
                 TextForPeople.line(reason)
                     + (blockers.isEmpty
                         ? "" : "\nThese hold locks that others wait for:\n" + Self.list(blockers)),
-                Self.unchanged, "Run the command again, when those who hold the lock have ended."
+                Self.unchanged,
+                "When those who hold the lock have ended, run \(Self.command) again."
             )
         default: positionParts
         }
@@ -368,10 +390,43 @@ extension ReadModelError: CustomStringConvertible {
                 "The position template of '\(projection)' changed \(TextForPeople.line(rows)) rows, and a projector has one.",
                 Self.unchanged,
                 "Look at its name and its WHERE in the settings file. A projector that never ran may "
-                    + "have no row yet: insert it, then run the command again."
+                    + "have no row yet: insert it, then run \(Self.command) again."
             )
         default: preconditionFailure("a case without a message")
         }
+    }
+
+    private static var command: String { TypedCommand.shown(or: "the command") }
+
+    /// The rebuild that follows a check's no: one option for each reason that can be allowed.
+    private static func rebuild(
+        _ projection: String,
+        _ words: String...,
+        allowing reasons: [String]
+    ) -> String {
+        let rebuild = (["\(ProgramName.current) rebuild \(projection)"] + words)
+            .joined(separator: " ")
+        let options = [
+            ("(--allow-empty)", "--allow-empty"), ("(--max-shrink)", "--max-shrink 100"),
+        ].filter { mark, _ in reasons.contains { $0.contains(mark) } }.map(\.1)
+        guard !options.isEmpty else { return "'\(rebuild)'." }
+        return "'\(rebuild)'. Where the new rows are right, run '\(rebuild) "
+            + "\(options.joined(separator: " "))'."
+    }
+
+    /// What to do about sessions that block a cut-over, and about those that never end.
+    private static func pastBlockers(of projection: String, ready generation: Int?) -> String {
+        let option = "--blockers terminate --blockers-after 1"
+        let isEnding = TypedCommand.has("--blockers")
+        guard let generation else {
+            let command = isEnding ? nil : TypedCommand.adding(option)
+            return "When those sessions end, run \(Self.command) again"
+                + (command.map { "; \($0) ends them." } ?? ".")
+        }
+        let resume = "\(ProgramName.current) rebuild \(projection) --resume"
+        return "Generation \(generation) is ready: when those sessions end, run '\(resume)', which "
+            + "catches up and puts it live"
+            + (isEnding ? "." : "; '\(resume) \(option)' ends them.")
     }
 
     private static func list(_ lines: [String]) -> String {

@@ -111,6 +111,7 @@ extension ReadModelDatabase {
                     try await finish(run, body)
                 }
             } catch {
+                let error = ReadModelError.naming(projection, in: error)
                 let text = error is CancellationError ? "It was interrupted." : "\(error)"
                 do {
                     try await run.end(state: "failed", error: text)

@@ -268,6 +268,7 @@ struct OpenRebuild: Sendable {
         var report = try await rebuild.work(plan, folded: slot.take(), run: run, clock: clock)
         let failure = try await rebuild.afterSwap(&report, run: run, clock: clock)
         report.warnings = run.notes + plan.warnings + report.warnings
+        report.endsFollower = await rebuild.endsFollower(report, plan)
         report.seconds = clock.seconds
         report.peakMemoryBytes = Memory.peak
         try await run.record(report: try report.json)
@@ -291,6 +292,14 @@ extension Rebuild {
     fileprivate func enter(_ stage: RebuildStage, _ run: Run) async throws {
         progress(.stage(stage))
         try await run.enter(stage: stage.rawValue)
+    }
+
+    /// - Returns: True or nil; nobody being able to tell is no reason to fail behind the cut-over.
+    fileprivate func endsFollower(_ report: RebuildReport, _ plan: ReadModelPlan) async -> Bool? {
+        guard report.isLive else { return nil }
+        let program = plan.liveProvenance?.program
+        let isLeft = try? await database.leftFollower(of: tables, byProgram: program)
+        return isLeft == true ? true : nil
     }
 
     private func approvedPlan() async throws -> ReadModelPlan {

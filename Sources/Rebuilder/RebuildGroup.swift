@@ -158,7 +158,7 @@ private final class Outcomes: Sendable {
     func note(failure error: any Error, of index: Int) {
         state.withLock { state in
             guard state.results[index] == nil else { return }
-            state.results[index] = .failure(error)
+            state.results[index] = .failure(ReadModelError.naming(names[index], in: error))
             if !error.isAnothers { state.stopper = index }
         }
     }

@@ -62,6 +62,9 @@ package struct RebuildReport: Codable, Equatable, Sendable {
     package var outageBudgetMilliseconds: Int?
     /// Sessions that were cancelled or ended.
     package var signalled: [String] = []
+    /// Whether the follower of another program cannot go on, and this program's is to take its place;
+    /// nil otherwise.
+    package var endsFollower: Bool?
     /// Views that were pointed at the new tables.
     package var views: [String] = []
     package var droppedGenerations: [Int] = []

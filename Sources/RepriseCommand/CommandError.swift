@@ -88,7 +88,8 @@ extension CommandError: CustomStringConvertible {
         case .planRefused(let projections):
             (
                 "The plan refuses \(projections.map { "'\($0)'" }.joined(separator: ", ")).",
-                "Fix what is listed as refused, then run '\(ProgramName.current) plan' again."
+                "Fix what is listed as refused, then run '\(ProgramName.current) plan "
+                    + "\(projections.joined(separator: " "))' again."
             )
         case .noCutOverSQL(let projection):
             (
@@ -98,12 +99,12 @@ extension CommandError: CustomStringConvertible {
         case .consentMissing(let command):
             (
                 "What is listed would go, and nothing was dropped yet.",
-                "Run 'reprise \(command) --yes' to drop it."
+                "Run '\(ProgramName.current) \(command) --yes' to drop it."
             )
         case .ledgerUnsound(let path, let findings):
             (
                 "The ledger \(TextForPeople.path(path)) is not sound: \(Figures.count(findings, "finding")).",
-                "Restore it from a backup; '\(ProgramName.current) ledger backup' makes one that is checked."
+                LedgerError.restoring(path)
             )
         case .noSuchEvent(let id, let ledger):
             (
@@ -161,7 +162,8 @@ struct Interrupted: Error {
             error as? Interrupted
             ?? Interrupted(
                 state: "The live tables are unchanged.",
-                next: "Run the same command again; what this one left behind is removed then."
+                next: "Run \(TypedCommand.shown(or: "the same command")) again; what this one left "
+                    + "behind is removed then."
             )
         return """
             Interrupted by \(SignalName.of(signal)).

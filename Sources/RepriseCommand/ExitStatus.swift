@@ -104,7 +104,7 @@ enum ExitStatus: Int32, CaseIterable {
                 .positionUnreadable, .positionMisfit, .positionUnknown, .positionUnwritten:
                 .refused
             case .checkFailed, .reloadFailsCheck: .checkFailed
-            case .refused, .unsuitableServer, .rightMissing, .server, .rowRejected,
+            case .refused, .unsuitableServer, .rightMissing, .server, .diskFull, .rowRejected,
                 .otherRows, .outcomeUnknown:
                 .database
             }

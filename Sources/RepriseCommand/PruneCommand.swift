@@ -140,11 +140,14 @@ private struct PruneOutline: Encodable {
     private var next: [String] {
         if !postponed.isEmpty {
             return [
-                "Next: drop by hand what depends on it, or wait for who has it locked; then reprise "
-                    + "prune \(projection)"
+                "Next, when what depends on it is dropped by hand, or its readers have ended: "
+                    + "\(ProgramName.current) prune \(projection)"
             ]
         }
-        guard dropped.isEmpty, let first = kept.first else { return [] }
+        guard dropped.isEmpty else {
+            return ["Next: \(ProgramName.current) status \(projection)"]
+        }
+        guard let first = kept.first else { return [] }
         return [
             "Next, to drop one by its number: \(ProgramName.current) prune \(projection) --generation "
                 + "\(first.generation)"

@@ -33,6 +33,7 @@ public enum Reprise {
         ledgers: [LedgerScheme] = []
     ) async -> Never {
         ProgramName.take(from: CommandLine.arguments.first)
+        TypedCommand.take(Array(CommandLine.arguments.dropFirst()))
         ResultStream.takeStandardOutput()
         CrashReport.begin(program: ProgramName.current)
         let status = await Registry.$projections.withValue(projections) {

@@ -236,25 +236,33 @@ extension StatusOutline {
 
     private var next: String {
         let live = liveGeneration ?? -1
+        let rebuild = "\(ProgramName.current) rebuild \(projection)"
         if let run, run.isStale {
-            return "Next: \(ProgramName.current) rebuild \(projection), which ends run \(run.run)"
+            return "Next, which ends run \(run.run): \(rebuild)"
         }
-        if let run, run.isAlive { return "Next: wait for run \(run.run)." }
-        if !doubts.isEmpty { return "Next: \(ProgramName.current) rebuild \(projection)" }
+        if let run, run.isAlive {
+            return
+                "Next, when run \(run.run) has ended: \(ProgramName.current) status \(projection)"
+        }
+        if !doubts.isEmpty { return "Next: \(rebuild)" }
         if generations.contains(where: { $0.state == "ready" && $0.generation > live }) {
             // One that a projector has left behind is refused by a swap.
-            return "Next: \(ProgramName.current) rebuild \(projection) --resume"
+            return "Next: \(rebuild) --resume"
         }
-        if isOfOtherProgram { return "Next: \(ProgramName.current) rebuild \(projection)" }
+        if isOfOtherProgram { return "Next: \(rebuild)" }
         // An older generation does not have what was applied since, and its rows may be as wrong.
-        if let follower, follower.error != nil, lastSwap?.at ?? "" < follower.endedAt ?? "" {
-            return
-                "Next, when what ended the follower is fixed: \(ProgramName.current) rebuild \(projection)"
+        if let follower, let error = follower.error, lastSwap?.at ?? "" < follower.endedAt ?? "" {
+            return ReadModelError.isRefusal(error, toFollow: projection, generation: live)
+                ? "Next: \(ProgramName.current) follow \(projection)"
+                : "Next, when what ended the follower is fixed: \(rebuild)"
+        }
+        if let lastRun, lastRun.isFailedRebuild {
+            return "Next, when what ended run \(lastRun.run) is fixed: \(rebuild)"
         }
         if generations.contains(where: { $0.state == "retired" && $0.generation < live }) {
             return "Next, to go back: \(ProgramName.current) rollback \(projection)"
         }
-        return "Next: \(ProgramName.current) rebuild \(projection)"
+        return "Next: \(rebuild)"
     }
 }
 
@@ -296,6 +304,12 @@ extension StatusOutline.Run {
 }
 
 extension StatusOutline.EndedRun {
+    /// Whether it was to put a generation live and has not.
+    fileprivate var isFailedRebuild: Bool {
+        let stage = RebuildStage(rawValue: stage)
+        return command == "rebuild" && error != nil && stage != .afterSwap && stage != .pruning
+    }
+
     /// Whether it went well, and else why not.
     fileprivate var lines: [String] {
         guard let error else { return ["\(run), \(command), done at \(endedAt)"] }

@@ -16,7 +16,7 @@ struct ChangedReducerTests {
     }
 
     /// Another program: the same with a byte more, which the loader passes over.
-    private static func newProgram(in folder: String) throws -> String {
+    static func newProgram(in folder: String) throws -> String {
         let path = "\(folder)/reprise-new"
         let program = URL(filePath: try BuiltProgram("reprise").path)
         try (Data(contentsOf: program) + [0]).write(to: URL(filePath: path))

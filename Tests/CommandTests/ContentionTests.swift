@@ -53,7 +53,7 @@ struct ContentionTests {
                 let status = try await reprise.run("status shop")
                 expect(status, exits: 0)
                 #expect(status.standardOutput.contains("rebuild, folding, process 4711 on night-1"))
-                #expect(status.standardOutput.contains("Next: wait for run "))
+                #expect(status.standardOutput.hasSuffix(" has ended: reprise status shop\n"))
             }
             try await expectGenerationOne(scene)
         }
@@ -167,6 +167,9 @@ struct ContentionTests {
             }
             expect(outcome, exits: 130, saying: ["Interrupted by SIGINT.", unchanged])
             try await expectGenerationOne(scene)
+            var night = Operator(of: reprise, wokenBy: outcome, of: nil)
+            expect(try await night.typeNext(), exits: 0)
+            #expect(night.typed == ["reprise rebuild shop"])
         }
     }
 

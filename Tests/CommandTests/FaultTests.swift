@@ -178,6 +178,11 @@ struct FaultScene: Sendable {
         try await server.start()
         #expect(try await liveGeneration() == live)
         try await expectWhole()
+        if Self.sentSteps.contains(step) {
+            var night = Operator(of: reprise, wokenBy: outcome, of: nil)
+            expect(try await night.typeNext(), exits: 0)
+            #expect(night.typed == ["reprise status shop"])
+        }
         try await expectNextCommand(saysDied: true, isNew: false)
     }
 

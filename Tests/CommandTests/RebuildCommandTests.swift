@@ -74,11 +74,13 @@ struct RebuildCommandTests {
             expect(kept, exits: 0)
             #expect(kept.standardOutput.hasPrefix("shop: nothing was dropped.\n  kept        gen"))
             #expect(kept.standardOutput.contains("view public.hand_made"))
-            #expect(kept.standardOutput.hasSuffix("then reprise prune shop\n"))
+            #expect(kept.standardOutput.hasSuffix(" have ended: reprise prune shop\n"))
             try await scene.database.execute("DROP VIEW public.hand_made")
             let pruned = try await reprise.run("prune shop --keep 0")
             expect(pruned, exits: 0)
-            #expect(pruned.standardOutput == "shop: dropped generation 1.\n")
+            #expect(
+                pruned.standardOutput == "shop: dropped generation 1.\nNext: reprise status shop\n"
+            )
             expect(
                 try await reprise.run("rollback shop"),
                 exits: 3,

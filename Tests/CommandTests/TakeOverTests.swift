@@ -55,7 +55,7 @@ struct TakeOverTests {
                 try await age(scene, by: "61 s")
                 let status = try await reprise.run("status shop").standardOutput
                 #expect(status.contains(", which stands still\n"))
-                #expect(status.contains("Next: reprise rebuild shop, which ends run 2"))
+                #expect(status.contains("Next, which ends run 2: reprise rebuild shop\n"))
                 expect(
                     try await reprise.run("rebuild shop"),
                     exits: 0,

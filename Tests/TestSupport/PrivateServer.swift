@@ -172,7 +172,7 @@ extension PrivateServer {
         try await Self.program("rm", ["-rf", "--", folder])
     }
 
-    static let serverUser = getpwnam("postgres") == nil ? "nobody" : "postgres"
+    package static let serverUser = getpwnam("postgres") == nil ? "nobody" : "postgres"
 
     /// Runs a program as the server's user, PostgreSQL's own before others of that name.
     private static func served(_ name: String, _ arguments: [String]) async throws {

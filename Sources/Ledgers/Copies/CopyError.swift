@@ -81,7 +81,7 @@ extension CopyError: CustomStringConvertible {
                     + " the first: \(first).",
                 "No copy was kept, and the ledger was not changed.",
                 "Run '\(ProgramName.current) ledger verify --ledger \(TextForPeople.argument(source))' to see the"
-                    + " others, and restore it from a backup."
+                    + " others. \(LedgerError.restoring(source))"
             )
         case .differs(let path, let reason):
             (

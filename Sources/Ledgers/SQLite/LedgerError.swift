@@ -58,6 +58,16 @@ extension LedgerError: CustomStringConvertible {
             """
     }
 
+    /// How to put a backup in the place of a damaged ledger, a sentence.
+    ///
+    /// - Parameter path: The ledger's.
+    /// - Returns: The sentence.
+    package static func restoring(_ path: String) -> String {
+        "To restore it, stop what appends, move \(quoted(path)), its '-wal' and its '-shm' away, and"
+            + " run '\(ProgramName.current) ledger backup \(TextForPeople.argument(path))"
+            + " --ledger BACKUP', which checks your backup and puts a copy of it there."
+    }
+
     private var lines: (String, String) {
         switch self {
         case .missing(let path):
@@ -68,7 +78,7 @@ extension LedgerError: CustomStringConvertible {
         case .locked(let path):
             (
                 "The ledger \(quoted(path)) is being written by another process.",
-                "Run the same command again when that process is done;"
+                "When that process is done, run \(command) again;"
                     + " 'fuser \(TextForPeople.argument(path))' names it."
             )
         case .olderFormat(let path):
@@ -92,8 +102,8 @@ extension LedgerError: CustomStringConvertible {
         case .damaged(let path, let reason):
             (
                 "The ledger \(quoted(path)) is damaged: \(reason).",
-                "Run '\(ProgramName.current) ledger verify --ledger \(TextForPeople.argument(path))' to see what is still good, and restore the"
-                    + " rest from a backup."
+                "Run '\(ProgramName.current) ledger verify --ledger \(TextForPeople.argument(path))' to see"
+                    + " what is still good. \(Self.restoring(path))"
             )
         case .logMissing(let path):
             (
@@ -106,7 +116,7 @@ extension LedgerError: CustomStringConvertible {
             (
                 "The log \(quoted("\(path)-wal")) is not that of the ledger \(quoted(path)): \(reason).",
                 "Nothing was written. Move \(quoted("\(path)-wal")) and \(quoted("\(path)-shm")) away and keep them, then"
-                    + " run the same command again."
+                    + " run \(command) again."
             )
         case .strayJournal(let path):
             (
@@ -121,7 +131,7 @@ extension LedgerError: CustomStringConvertible {
                 "There is a log at \(quoted("\(path)-wal")), of a ledger that is not there any more: a new one"
                     + " would take it for its own.",
                 "Move \(quoted("\(path)-wal")) away and keep it, for it may have events of the old one; then run"
-                    + " the same command again."
+                    + " \(command) again."
             )
         case .severalNames(let path):
             (
@@ -142,19 +152,19 @@ extension LedgerError: CustomStringConvertible {
             (
                 "The ledger \(quoted(path)) was written while it was read, by a user whose locks this one"
                     + " may not see.",
-                "Run the same command again. The right to write in the folder of \(quoted(path)) makes"
+                "Run \(command) again. The right to write in the folder of \(quoted(path)) makes"
                     + " reading beside writers possible."
             )
         case .failed(let path, let reason):
             (
                 "The ledger \(quoted(path)) cannot be used: \(reason).",
                 "Check the disk and the permissions ('df' and 'ls -l \(TextForPeople.argument(path))*'),"
-                    + " then run the same command again."
+                    + " then run \(command) again."
             )
         case .foreign(let place, let reason):
             (
                 "The ledger \(quoted(place)) cannot be read: \(reason)",
-                "Check that the ledger can be reached, then run the same command again."
+                "Check that the ledger can be reached, then run \(command) again."
             )
         case .unknownScheme(let name, let known):
             (
@@ -175,10 +185,12 @@ extension LedgerError: CustomStringConvertible {
         case .refused(let path, let reason):
             (
                 "The event was not appended to \(quoted(path)): \(reason).",
-                "Correct the event and run the same command again."
+                "Correct the event and run \(command) again."
             )
         }
     }
 }
 
 private func quoted(_ path: String) -> String { TextForPeople.path(path) }
+
+private var command: String { TypedCommand.shown(or: "the same command") }

@@ -54,6 +54,8 @@ struct LedgerBackupCommand: AsyncParsableCommand {
             """
             Copied \(Figures.count(backup.events, "event")) of \(TextForPeople.path(path)) to \(TextForPeople.path(copy)), all sound: \
             \(Figures.mebibytes(backup.bytes)), \(Figures.seconds(copying.seconds)).
+            Next, where it takes the place of a lost ledger: \(ProgramName.current) rebuild PROJECTION \
+            --ledger \(TextForPeople.argument(copy))
             """,
             done: "The copy is made."
         )
@@ -133,7 +135,7 @@ private func uncancelled<Result>(
     } catch is CancellationError {
         throw Interrupted(
             state: "There is nothing at \(TextForPeople.path(path)); the ledger was not changed.",
-            next: "Run the same command again."
+            next: "Run \(TypedCommand.shown(or: "the same command")) again."
         )
     }
 }

@@ -293,7 +293,7 @@ extension PlanOutline {
 
     private var next: String {
         isRefused
-            ? "Next: fix what is refused, then plan again."
+            ? "Next, when what is refused is fixed: \(ProgramName.current) plan \(projection)"
             : "Next: \(ProgramName.current) rebuild \(projection)"
     }
 }

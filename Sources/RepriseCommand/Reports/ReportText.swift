@@ -114,9 +114,15 @@ struct ReportText {
     private var next: String {
         let name = report.projection
         guard report.isLive else { return "Next: \(ProgramName.current) swap \(name)" }
-        if wayBack != nil {
-            return "Next, if it is not what you wanted: \(ProgramName.current) rollback \(name)"
+        let back = wayBack.map { _ in
+            "if it is not what you wanted: \(ProgramName.current) rollback \(name)"
         }
+        if report.endsFollower == true {
+            return
+                "Next, in place of the other program's follower: \(ProgramName.current) follow \(name)"
+                + (back.map { "\nOr, \($0)" } ?? "")
+        }
+        if let back { return "Next, \(back)" }
         return "Next: \(ProgramName.current) status \(name)"
     }
 }

@@ -346,7 +346,7 @@ struct LedgerCommandTests {
                 exits: 75,
                 saying: [
                     "The ledger 'ledger.db' is being written by another process.",
-                    "Run the same command again",
+                    "run the same command again;",
                 ]
             )
         }
