@@ -11,8 +11,14 @@ package enum ReadModelError: Error, Equatable, Sendable {
     case refused(reason: String)
     /// The server cannot be worked with: it is behind a pooler, or too old.
     case unsuitableServer(reason: String, remedy: String)
+    /// This process can open no further file.
+    case descriptorsExhausted(reason: String)
+    /// The role or the database may have fewer connections than the command needs for itself.
+    case connectionLimit(reason: String, remedy: String)
     /// The role lacks a right.
     case rightMissing(reason: String)
+    /// The server's disk is full; `built` says what became of the new tables.
+    case diskFull(doing: String, reason: String, built: String?)
     /// The server answers a statement with an error.
     case server(doing: String, reason: String)
     /// Another run works on the projection.
@@ -118,7 +124,22 @@ extension ReadModelError: CustomStringConvertible {
                 reason, Self.unchanged,
                 "Check the role, its password (PGPASSWORD, ~/.pgpass) and the name of the database."
             )
-        case .unsuitableServer(let reason, let remedy): (reason, Self.unchanged, remedy)
+        case .unsuitableServer(let reason, let remedy), .connectionLimit(let reason, let remedy):
+            (reason, Self.unchanged, remedy)
+        case .descriptorsExhausted(let reason):
+            (
+                reason, Self.unchanged,
+                "Raise the limit on open files ('ulimit -n'; of the whole machine fs.file-max), then run "
+                    + "the same command again."
+            )
+        case .diskFull(let doing, let reason, let built):
+            (
+                "PostgreSQL refused while \(TextForPeople.line(doing)): \(reason)"
+                    + (built.map { "\n\($0)" } ?? ""),
+                Self.unchanged,
+                "Free space: '\(ProgramName.current) prune PROJECTION --keep 0' drops generations that are not "
+                    + "live, and '\(ProgramName.current) status' says what each takes. Then run the command again."
+            )
         case .rightMissing(let reason):
             (
                 reason, Self.unchanged,

@@ -177,11 +177,11 @@ package struct Rebuild: Sendable {
             let clock = StageClock()
             run.notes.forEach { progress(.warning($0)) }
             try await enter(.planning, run)
-            // First: what a transaction adds to a type can be used by the next one only.
-            try await database.setUp(tables)
-            let plan = try await approvedPlan()
             // A load has one for each job; a cut-over three.
             try await database.assertRoom(for: max(options.jobs, 3), in: run)
+            // Before the plan: what a transaction adds to a type can be used by the next one only.
+            try await database.setUp(tables)
+            let plan = try await approvedPlan()
             plan.warnings.forEach { progress(.warning($0)) }
             clock.lap(\.plan)
             try await body(
