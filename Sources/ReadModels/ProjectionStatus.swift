@@ -290,7 +290,8 @@ extension ReadModelDatabase {
             guard let table = generation.tables.first(where: { !found.contains($0.oid) }) else {
                 return nil
             }
-            return "The table '\(table.name)' of generation \(generation.number) was dropped by hand, so "
+            return
+                "The table '\(table.name)' of generation \(generation.number) was dropped by hand, so "
                 + "that generation cannot go live: '\(ProgramName.current) prune "
                 + "\(generation.projection) --generation \(generation.number)' forgets it."
         }

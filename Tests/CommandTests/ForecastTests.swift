@@ -1,5 +1,6 @@
 import Foundation
 import Ledgers
+import Postgres
 import ProjectionKit
 import TestSupport
 import Testing

@@ -110,10 +110,9 @@ private struct FrozenScene: Sendable {
                 frozen = try await keeper.query(Self.sessions).rows.map { Int32(try $0.int("pid")) }
                 #expect(!frozen.isEmpty)
                 if extent == .server {
-                    let file = "split_part(pg_read_file('postmaster.pid'), E'\\n', 1)::int AS pid"
-                    frozen.append(
-                        Int32(try #require(keeper.query("SELECT \(file)").first?.int("pid")))
-                    )
+                    let file = "split_part(pg_read_file('postmaster.pid'), E'\\n', 1)"
+                    let row = try await keeper.query("SELECT \(file)::int AS pid").first
+                    frozen.append(Int32(try #require(try row?.int("pid"))))
                 }
                 for pid in frozen { kill(pid, SIGSTOP) }
                 child.signal(signal)
