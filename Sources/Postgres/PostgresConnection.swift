@@ -64,9 +64,7 @@ package actor PostgresConnection {
         let executor = ConnectionExecutor()
         let connection: PostgresConnection
         do {
-            connection = try await executor.perform {
-                try PostgresConnection(settings, on: executor)
-            }
+            connection = try await open(settings, on: executor)
         } catch {
             // Nothing was done yet.
             try Task.checkCancellation()
@@ -80,6 +78,26 @@ package actor PostgresConnection {
         } catch {
             await connection.close()
             throw error
+        }
+    }
+
+    /// Connects; where the server has no place left, tries for 2 s.
+    ///
+    /// A session that this process has just closed keeps its place until the server's process has ended.
+    private static func open(
+        _ settings: ConnectionSettings,
+        on executor: ConnectionExecutor
+    ) async throws -> PostgresConnection {
+        let end = ContinuousClock.now + .seconds(2)
+        while true {
+            do {
+                return try await executor.perform {
+                    try PostgresConnection(settings, on: executor)
+                }
+            } catch let error as ConnectionError {
+                guard case .tooManyConnections = error, .now < end else { throw error }
+                try await Task.sleep(for: .milliseconds(100))
+            }
         }
     }
 

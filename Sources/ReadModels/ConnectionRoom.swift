@@ -12,7 +12,25 @@ extension ReadModelDatabase {
     ///   command needs for itself, ``ReadModelError/unreachable(reason:)`` when others hold too many.
     package func assertRoom(for wanted: Int, in run: Run) async throws {
         try await assertLimits(allow: wanted, in: run)
-        let room = try await translatingErrors(doing: "counting connections") {
+        var room = try await self.room(in: run)
+        // A session that was just closed keeps its place until the server's process has ended.
+        for _ in 0..<20 {
+            guard let left = room, left < wanted else { return }
+            try await Task.sleep(for: .milliseconds(100))
+            room = try await self.room(in: run)
+        }
+        guard let room, room < wanted else { return }
+        throw ReadModelError.unreachable(
+            reason:
+                "The server has \(max(room, 0)) connections left for this role and database, and "
+                + "this command needs \(wanted) more at once (max_connections, CONNECTION LIMIT of the "
+                + "role and of the database)."
+        )
+    }
+
+    /// How many connections are left; nil where nothing limits them.
+    private func room(in run: Run) async throws -> Int64? {
+        try await translatingErrors(doing: "counting connections") {
             try await run.connection.query(
                 """
                 SELECT least(pg_catalog.current_setting('max_connections')::pg_catalog.int8
@@ -33,13 +51,6 @@ extension ReadModelDatabase {
                 """
             ).first?.optionalInt("room")
         }
-        guard let room, room < wanted else { return }
-        throw ReadModelError.unreachable(
-            reason:
-                "The server has \(max(room, 0)) connections left for this role and database, and "
-                + "this command needs \(wanted) more at once (max_connections, CONNECTION LIMIT of the "
-                + "role and of the database)."
-        )
     }
 
     private func assertLimits(allow wanted: Int, in run: Run) async throws {
