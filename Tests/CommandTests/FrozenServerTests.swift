@@ -42,14 +42,14 @@ struct FrozenServerTests {
         }
     }
 
-    @Test("C7: one SIGHUP ends a command that has nothing to ask of the server but to clean up")
+    @Test("C7: one SIGTERM ends a command that has nothing to ask of the server but to clean up")
     func hook() async throws {
         try await FrozenScene.with { frozen in
             let hook = "hooks: {before_swap: 'echo ready; sleep 600'}"
             let path = "\(frozen.reprise.folder)/reprise.yaml"
             try Data(hook.utf8).write(to: URL(fileURLWithPath: path))
-            let outcome = try await frozen.interrupt(.sessions, by: SIGHUP)
-            expect(outcome, exits: 129, saying: ["Interrupted by SIGHUP.", unchanged])
+            let outcome = try await frozen.interrupt(.sessions)
+            expect(outcome, exits: 143, saying: ["Interrupted by SIGTERM.", unchanged])
             try FileManager.default.removeItem(atPath: path)
         }
     }
@@ -68,7 +68,7 @@ private struct FrozenScene: Sendable {
                 expect(try await reprise.run("rebuild shop"), exits: 0)
                 let before = try await scene.shopDigest()
                 // timeout(1) passes the signal on, and kills what has not ended a minute after it.
-                reprise.launcher = ["env", "--default-signal=HUP", "timeout", "-k", "60", "600"]
+                reprise.launcher = ["timeout", "-k", "60", "600"]
                 let frozen = FrozenScene(scene: scene, reprise: reprise)
                 try await body(frozen)
                 #expect(try await scene.shopDigest() == before)
@@ -90,8 +90,7 @@ private struct FrozenScene: Sendable {
     /// them go on when it has ended.
     func interrupt(
         _ extent: FrozenServerTests.Extent,
-        at step: String? = nil,
-        by signal: Int32 = SIGTERM
+        at step: String? = nil
     ) async throws -> ChildProcess.Outcome {
         try await scene.database.withConnection { keeper in
             if let step {
@@ -115,7 +114,7 @@ private struct FrozenScene: Sendable {
                     frozen.append(Int32(try #require(try row?.int("pid"))))
                 }
                 for pid in frozen { kill(pid, SIGSTOP) }
-                child.signal(signal)
+                child.signal(SIGTERM)
             }.outcome
         }
     }
