@@ -19,6 +19,8 @@ enum { signal_count = sizeof signals / sizeof *signals, stack_size = 64 * 1024 }
 
 static struct sigaction before[signal_count];
 static atomic_bool is_watching, is_reported;
+// Where a program reads the report as JSON; -1 where none does, or where a result has begun.
+static atomic_int json_descriptor = -1;
 static const char *_Atomic program, *_Atomic ledger;
 static struct crash_record_layout layout;
 
@@ -131,11 +133,48 @@ static void add_event(struct text *text, const char *texts, const char *record) 
     add(text, "' to see the event. Change the reducer, then run the same command again.\n");
 }
 
+// What goes wrong while it is written cannot be told any more.
+static void write_all(int descriptor, const char *bytes, size_t count) {
+    for (size_t done = 0; done < count;) {
+        ssize_t written = write(descriptor, bytes + done, count - done);
+        if (written < 0 && errno == EINTR) continue;
+        if (written <= 0) return;
+        done += (size_t)written;
+    }
+}
+
+// The message as the object that --json prints of a command that failed before it had a result.
+static void write_json(const char *message, size_t count, int which) {
+    int descriptor = atomic_load(&json_descriptor);
+    if (descriptor < 0) return;
+    struct text text = {.count = 0};
+    add(&text, "{\"error\":\"");
+    write_all(descriptor, text.bytes, text.count);
+    for (size_t i = 0; i < count; i++) {
+        text.count = 0;
+        if (message[i] == '\n') {
+            add(&text, "\\n");
+        } else {
+            if (message[i] == '"' || message[i] == '\\') add(&text, "\\");
+            add_bytes(&text, message + i, 1);
+        }
+        write_all(descriptor, text.bytes, text.count);
+    }
+    text.count = 0;
+    add(&text, "\",\"exitStatus\":");
+    // As a shell tells of a process that a signal ended.
+    add_decimal(&text, 128 + (uint64_t)signals[which]);
+    add(&text, "}\n");
+    write_all(descriptor, text.bytes, text.count);
+}
+
+static const char label[] = "Error: ";
+
 static void report(int which) {
     struct text text = {.count = 0};
     struct crash_fold *fold = current;
     const char *record = fold ? fold->record : NULL;
-    add(&text, "Error: ");
+    add(&text, label);
     if (record) {
         add(&text, "The reducer of '");
         add(&text, fold->projection);
@@ -155,12 +194,10 @@ static void report(int which) {
         add(&text, atomic_load(&program));
         add(&text, " status' to see which generation is live, and report the crash as a defect.\n");
     }
-    for (size_t done = 0; done < text.count;) {
-        ssize_t count = write(STDERR_FILENO, text.bytes + done, text.count - done);
-        if (count < 0 && errno == EINTR) continue;
-        if (count <= 0) return;
-        done += (size_t)count;
-    }
+    write_all(STDERR_FILENO, text.bytes, text.count);
+    size_t start = sizeof label - 1;
+    // Without the label and the last line end.
+    write_json(text.bytes + start, text.count - start - 1, which);
 }
 
 static void handle(int signal, siginfo_t *info, void *context) {
@@ -200,6 +237,8 @@ void crash_report_set_ledger(const char *argument) {
     const char *known = atomic_load(&ledger);
     atomic_store(&ledger, known && strcmp(known, argument) != 0 ? "LEDGER" : strdup(argument));
 }
+
+void crash_report_set_json(int descriptor) { atomic_store(&json_descriptor, descriptor); }
 
 void crash_report_set_layout(struct crash_record_layout given) { layout = given; }
 

@@ -12,6 +12,12 @@ package enum ConnectionError: Error, Hashable, Sendable {
     case authenticationFailed(summary: String, reason: String)
     /// The server has no database of that name.
     case databaseMissing(summary: String, reason: String)
+    /// libpq does not connect with these settings, or not to such a server.
+    case settingsUnusable(summary: String, reason: String)
+    /// This process, or its machine, can open no further file.
+    case descriptorsExhausted(summary: String, reason: String)
+    /// The server answers, and its disk is too full for a session.
+    case diskFull(summary: String, reason: String)
     /// The server, or the role, has no connection left.
     case tooManyConnections(summary: String, reason: String)
     /// The server is starting, stopping or recovering.
@@ -34,8 +40,8 @@ extension ConnectionError {
     package var isTransient: Bool {
         switch self {
         case .unreachable, .tooManyConnections, .notAccepting, .lost: true
-        case .malformed, .authenticationFailed, .databaseMissing, .pooled, .readOnly,
-            .unsupportedVersion:
+        case .malformed, .authenticationFailed, .databaseMissing, .descriptorsExhausted, .diskFull,
+            .settingsUnusable, .pooled, .readOnly, .unsupportedVersion:
             false
         }
     }
@@ -43,6 +49,11 @@ extension ConnectionError {
     /// What to do about a server that cannot be worked with, as a sentence; nil for another error.
     package var remedy: String? {
         switch self {
+        case .settingsUnusable:
+            "Correct the setting that the reason names (in DATABASE_URL, PGSSLMODE, PGSERVICE and their "
+                + "like), then run the command again."
+        case .diskFull:
+            "Free space on the server's disk ('df' there; its log says more), then run the command again."
         case .pooled:
             "Set DATABASE_URL, or PGHOST and PGPORT, to the address of the server itself; the "
                 + "pooler's own settings name it ([databases] of pgbouncer.ini)."
@@ -66,16 +77,52 @@ extension ConnectionError {
     /// Sorts a failed connection attempt by the server's message, since libpq hands out no SQLSTATE
     /// for it.
     ///
-    /// A server that speaks another language than English ends up in `unreachable`, with its own
-    /// words.
-    ///
     /// - Parameters:
     ///   - reason: libpq's message, free of passwords.
     ///   - needsPassword: What `PQconnectionNeedsPassword` says.
     ///   - summary: Where the attempt went.
-    init(refusal reason: String, needsPassword: Bool, summary: String) {
+    ///   - sqlState: Asks for the SQLSTATE of another attempt, where the message says nothing: a server
+    ///     may speak another language than English. It returns nil where there is none.
+    init(
+        refusal reason: String,
+        needsPassword: Bool,
+        summary: String,
+        sqlState: () -> String?
+    ) {
+        let read = Self(english: reason, needsPassword: needsPassword, summary: summary)
+        guard case .unreachable = read, let sqlState = sqlState() else {
+            self = read
+            return
+        }
+        self =
+            switch sqlState {
+            case "28000", "28P01", "42501":
+                .authenticationFailed(summary: summary, reason: reason)
+            case "3D000": .databaseMissing(summary: summary, reason: reason)
+            case "53300": .tooManyConnections(summary: summary, reason: reason)
+            case "53100": .diskFull(summary: summary, reason: reason)
+            case "57P03": .notAccepting(summary: summary, reason: reason)
+            default: read
+            }
+    }
+
+    private init(english reason: String, needsPassword: Bool, summary: String) {
         func says(_ phrases: String...) -> Bool { phrases.contains(where: reason.contains) }
-        if needsPassword
+        if says("Too many open files") && !says("FATAL") {
+            self = .descriptorsExhausted(summary: summary, reason: reason)
+        } else if says("No space left on device", "could not write init file") {
+            self = .diskFull(summary: summary, reason: reason)
+        } else if says(
+            "SSL was required",
+            "SSL required",
+            "channel binding",
+            "certificate",
+            "private key file",
+            "definition of service",
+            "service file"
+        ) {
+            self = .settingsUnusable(summary: summary, reason: reason)
+        } else if needsPassword
             || says(
                 "authentication failed",
                 "no pg_hba.conf entry",
@@ -137,11 +184,28 @@ extension ConnectionError: CustomStringConvertible {
             The reason: \(TextForPeople.oneLine(reason))
             List what there is with psql -l, or make it with createdb.
             """
+        case .settingsUnusable(let summary, let reason):
+            """
+            No connection can be made with these settings, \(TextForPeople.line(summary)).
+            The reason: \(TextForPeople.oneLine(reason))
+            """
+        case .descriptorsExhausted(let summary, let reason):
+            """
+            This process can open no further file, nor a connection, \(TextForPeople.line(summary)).
+            The reason: \(TextForPeople.oneLine(reason))
+            """
+        case .diskFull(let summary, let reason):
+            """
+            PostgreSQL answers, and cannot begin a session, \(TextForPeople.line(summary)): its disk is full.
+            The reason: \(TextForPeople.oneLine(reason))
+            """
         case .tooManyConnections(let summary, let reason):
             """
             PostgreSQL has no connection left for us, \(TextForPeople.line(summary)).
             The reason: \(TextForPeople.oneLine(reason))
-            Try again when some have ended; pg_stat_activity shows who holds them.
+            A command of ours has up to 4 at once, 'rebuild --jobs N' up to N + 1. CONNECTION LIMIT of \
+            the role or the database must not be lower (ALTER ROLE, ALTER DATABASE).
+            Otherwise try again when some have ended; pg_stat_activity shows who holds them.
             """
         case .notAccepting(let summary, let reason):
             """

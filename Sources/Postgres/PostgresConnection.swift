@@ -12,6 +12,8 @@
 ///
 /// Cancelling the task that waits for a statement cancels the statement on the server and surfaces
 /// as `CancellationError`; a statement that had finished by then, such as a COMMIT, returns as usual.
+/// A server that does not react is not waited for: 5 s later the connection is cut off, and every
+/// later call throws ``ConnectionError/lost``. So does a COMMIT, whose outcome nobody knows then.
 /// A cancelled task starts no further statement. Every call can throw ``ConnectionError/lost``,
 /// ``ServerError``, ``StatementError`` and `CancellationError`.
 package actor PostgresConnection {
@@ -60,8 +62,13 @@ package actor PostgresConnection {
     ) async throws -> R {
         try Task.checkCancellation()
         let executor = ConnectionExecutor()
-        let connection = try await executor.perform {
-            try PostgresConnection(settings, on: executor)
+        let connection: PostgresConnection
+        do {
+            connection = try await open(settings, on: executor)
+        } catch {
+            // Nothing was done yet.
+            try Task.checkCancellation()
+            throw error
         }
         do {
             try await connection.prepare()
@@ -71,6 +78,26 @@ package actor PostgresConnection {
         } catch {
             await connection.close()
             throw error
+        }
+    }
+
+    /// Connects; where the server has no place left, tries for 2 s.
+    ///
+    /// A session that this process has just closed keeps its place until the server's process has ended.
+    private static func open(
+        _ settings: ConnectionSettings,
+        on executor: ConnectionExecutor
+    ) async throws -> PostgresConnection {
+        let end = ContinuousClock.now + .seconds(2)
+        while true {
+            do {
+                return try await executor.perform {
+                    try PostgresConnection(settings, on: executor)
+                }
+            } catch let error as ConnectionError {
+                guard case .tooManyConnections = error, .now < end else { throw error }
+                try await Task.sleep(for: .milliseconds(100))
+            }
         }
     }
 
@@ -104,23 +131,20 @@ package actor PostgresConnection {
 
     /// Runs one message of the simple protocol although the task may have been cancelled, and to its
     /// end: for cleaning up after a failure or a cancellation.
+    ///
+    /// A server that has not answered ``StatementCanceller/patienceSeconds`` after the cancellation is
+    /// not waited for.
     @discardableResult
-    package func executeShielded(_ sql: String) throws -> QueryResult {
-        let session = openSession
-        _ = canceller.begin()
-        defer { canceller.end() }
-        return QueryResult(try session.execute(sql))
+    package func executeShielded(_ sql: String) async throws -> QueryResult {
+        try await shielded { QueryResult(try $0.execute(sql)) }
     }
 
     /// Runs one message of the simple protocol although the task may have been cancelled, and to its
-    /// end.
+    /// end; as ``executeShielded(_:)``.
     ///
     /// - Returns: The results of all statements, in their order.
-    package func executeEachShielded(_ sql: String) throws -> [QueryResult] {
-        let session = openSession
-        _ = canceller.begin()
-        defer { canceller.end() }
-        return try session.executeEach(sql).map { QueryResult($0) }
+    package func executeEachShielded(_ sql: String) async throws -> [QueryResult] {
+        try await shielded { try $0.executeEach(sql).map { QueryResult($0) } }
     }
 
     /// Runs `body` in a transaction: COMMIT when it returns, ROLLBACK when it throws, also in a
@@ -209,8 +233,30 @@ extension PostgresConnection {
 
     private func close() { session = nil }
 
+    /// Runs a message in a task that may have been cancelled.
+    private func shielded<R>(_ work: (ServerSession) throws -> R) async throws -> R {
+        let canceller = canceller
+        let statement = canceller.begin()
+        defer { canceller.end() }
+        return try await withTaskCancellationHandler {
+            preconditionIsolated()
+            return try work(openSession)
+        } onCancel: {
+            canceller.cutOff(statement, afterSeconds: StatementCanceller.patienceSeconds)
+        }
+    }
+
     /// Runs a statement in the time of the current task.
-    private func run<R>(_ work: (ServerSession) throws -> R) async throws -> R {
+    ///
+    /// - Parameters:
+    ///   - isCommit: Whether it may have been done although its answer is lost.
+    ///   - work: The statement.
+    /// - Returns: What `work` returns.
+    /// - Throws: As the type says.
+    private func run<R>(
+        isCommit: Bool = false,
+        _ work: (ServerSession) throws -> R
+    ) async throws -> R {
         let canceller = canceller
         let statement = canceller.begin()
         defer { canceller.end() }
@@ -221,6 +267,9 @@ extension PostgresConnection {
             do {
                 return try work(openSession)
             } catch let error as ServerError where error.sqlState == "57014" {
+                try Task.checkCancellation()
+                throw error
+            } catch let error as ConnectionError where canceller.isCutOff && !isCommit {
                 try Task.checkCancellation()
                 throw error
             }
@@ -245,16 +294,16 @@ extension PostgresConnection {
     private func commit() async throws {
         let status = transactionStatus
         guard status != .idle else { return }
-        let answer = try await execute("COMMIT")
+        let answer = try await run(isCommit: true) { QueryResult(try $0.execute("COMMIT")) }
         guard answer.commandTag == "COMMIT" else { throw StatementError.commitBecameRollback }
     }
 
-    private func rollBack(after error: any Error) throws -> Never {
+    private func rollBack(after error: any Error) async throws -> Never {
         // An error of COMMIT has ended the transaction, and a lost connection ends it as well.
         let isOpen = [.active, .inTransaction, .failed].contains(transactionStatus)
         guard isOpen else { throw error }
         do {
-            try executeShielded("ROLLBACK")
+            try await executeShielded("ROLLBACK")
         } catch let rollback {
             throw TransactionError(first: error, rollback: rollback)
         }

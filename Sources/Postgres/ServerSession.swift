@@ -31,13 +31,14 @@ final class ServerSession {
         handle = connected
         backendPID = PQbackendPID(connected)
         serverVersion = PQserverVersion(connected)
-        canceller = StatementCanceller(PQgetCancel(connected))
+        canceller = StatementCanceller(PQgetCancel(connected), socket: PQsocket(connected))
         guard PQstatus(connected) == CONNECTION_OK else {
             let reason = settings.redacting(text(PQerrorMessage(connected)))
             throw ConnectionError(
                 refusal: reason,
                 needsPassword: PQconnectionNeedsPassword(connected) == 1,
-                summary: summary
+                summary: summary,
+                sqlState: { Self.sqlStateOfRefusal(parameters) }
             )
         }
         PQsetNoticeReceiver(
@@ -57,7 +58,37 @@ final class ServerSession {
         )
     }
 
-    deinit { PQfinish(handle) }
+    /// Tries to connect once more, and asks for the SQLSTATE of what the server answers.
+    ///
+    /// libpq shows it in its message when it is told to before the answer comes, which works for
+    /// connections that are made step by step alone.
+    ///
+    /// - Returns: Nil where the server does not answer within 10 s, or lets us in.
+    private static func sqlStateOfRefusal(_ parameters: [(key: String, value: String)]) -> String? {
+        let started = withCStrings(parameters.map(\.key)) { keys in
+            withCStrings(parameters.map(\.value)) { PQconnectStartParams(keys, $0, 1) }
+        }
+        guard let started else { return nil }
+        defer { PQfinish(started) }
+        PQsetErrorVerbosity(started, PQERRORS_SQLSTATE)
+        let end = ContinuousClock.now + .seconds(10)
+        var state = PGRES_POLLING_WRITING
+        while state == PGRES_POLLING_READING || state == PGRES_POLLING_WRITING, .now < end {
+            let events = state == PGRES_POLLING_READING ? POLLIN : POLLOUT
+            var socket = pollfd(fd: PQsocket(started), events: Int16(events), revents: 0)
+            guard poll(&socket, 1, 1_000) > 0 else { continue }
+            state = PQconnectPoll(started)
+        }
+        guard state == PGRES_POLLING_FAILED else { return nil }
+        // Of several addresses the last one counts.
+        return text(PQerrorMessage(started)).matches(of: /:\s+([0-9A-Z]{5})(?=\n|$)/).last
+            .map { String($0.1) }
+    }
+
+    deinit {
+        canceller.close()
+        PQfinish(handle)
+    }
 
     var transactionStatus: TransactionStatus {
         switch PQtransactionStatus(handle) {
@@ -172,7 +203,11 @@ final class ServerSession {
 
     private func lost(during sql: String, refusal: ServerError? = nil) -> ConnectionError {
         var reason = text(PQerrorMessage(handle))
-        if let refusal, !refusal.sqlState.isEmpty {
+        if canceller.isCutOff {
+            reason =
+                "The server did not react to the request to cancel within "
+                + "\(StatementCanceller.patienceSeconds) s, so the connection was cut off."
+        } else if let refusal, !refusal.sqlState.isEmpty {
             reason = "\(refusal.message) (SQLSTATE \(refusal.sqlState))"
         } else if let lastWords = notices.lastWords {
             reason = lastWords
@@ -302,7 +337,7 @@ extension ServerSession {
                 try receive(piece.bytes)
             } catch {
                 failure = error
-                canceller.cancelNow()
+                canceller.cancelRunning()
             }
         }
         do {
@@ -460,23 +495,45 @@ final class NoticeList {
 
 /// Interrupts the statement of the moment, from any thread.
 ///
+/// A server that stands still, or a network that carries nothing, takes no request. The connection is
+/// then cut off on this side, and the call that waits for the server returns.
+///
 /// `@unchecked Sendable`: the pointer is written once, by `init`, `PQcancel` may be called from any
 /// thread (PostgreSQL manual, 34.7 Canceling Queries in Progress), and everything else is behind the
 /// lock.
 final class StatementCanceller: @unchecked Sendable {
+    /// Seconds that a server has to react to a request to cancel.
+    ///
+    /// It takes milliseconds where it works at all. All that a command does after a signal is to fit
+    /// into the 30 s that Kubernetes waits before SIGKILL (`terminationGracePeriodSeconds`).
+    static let patienceSeconds = 5
+
     private struct Turn {
         var last: UInt64 = 0
         var running: UInt64?
+        /// The session's socket under a number of its own, which nobody else closes; -1 for none.
+        var socket: Int32
+        var isCutOff = false
     }
 
     private let handle: OpaquePointer?
-    private let turn = Mutex(Turn())
+    private let turn: Mutex<Turn>
+    /// Requests on their way.
+    private let requests = DispatchGroup()
     /// Each request opens a connection and waits for its end, so it needs a thread that may block.
     private let queue = DispatchQueue(label: "reprise.postgres.cancel")
+    /// Where nothing blocks.
+    private static let clock = DispatchQueue(label: "reprise.postgres.patience")
 
-    fileprivate init(_ handle: OpaquePointer?) { self.handle = handle }
+    fileprivate init(_ handle: OpaquePointer?, socket: Int32) {
+        self.handle = handle
+        turn = Mutex(Turn(socket: socket < 0 ? -1 : fcntl(socket, F_DUPFD_CLOEXEC, 3)))
+    }
 
     deinit { PQfreeCancel(handle) }
+
+    /// Whether the connection was cut off, because the server did not react.
+    var isCutOff: Bool { turn.withLock { $0.isCutOff } }
 
     /// Begins a statement; its number is what ``cancel(_:)`` asks for.
     func begin() -> UInt64 {
@@ -488,15 +545,37 @@ final class StatementCanceller: @unchecked Sendable {
     }
 
     /// Ends the statement; waits for a request to cancel it that is on its way.
+    ///
+    /// One that stays on its way could reach a later statement, so the connection is not used again.
     func end() {
-        turn.withLock { $0.running = nil }
+        let isCutOff = turn.withLock { turn in
+            turn.running = nil
+            return turn.isCutOff
+        }
+        guard !isCutOff,
+            requests.wait(timeout: .now() + .seconds(Self.patienceSeconds)) == .timedOut
+        else {
+            return
+        }
+        turn.withLock { Self.cutOff(&$0) }
     }
 
-    /// Asks the server to interrupt that statement, again and again until it has ended.
+    /// Asks the server to interrupt that statement, again and again until it has ended, and cuts the
+    /// connection off where it does not.
     ///
     /// Again, because a request that arrives before the statement does is forgotten by the server.
     func cancel(_ statement: UInt64) {
         queue.async { self.request(statement, repeatingAfterMs: 10) }
+        cutOff(statement, afterSeconds: Self.patienceSeconds)
+    }
+
+    /// Cuts the connection off when that statement still runs by then.
+    func cutOff(_ statement: UInt64, afterSeconds seconds: Int) {
+        Self.clock.asyncAfter(deadline: .now() + .seconds(seconds)) {
+            self.turn.withLock { turn in
+                if turn.running == statement { Self.cutOff(&turn) }
+            }
+        }
     }
 
     /// The same for the statement of the moment, if there is one.
@@ -505,19 +584,29 @@ final class StatementCanceller: @unchecked Sendable {
         cancel(statement)
     }
 
-    /// Asks once and blocks until the server has taken note; for the thread of the session itself.
-    func cancelNow() {
-        turn.withLock { _ in send() }
+    /// The session ends: its socket is not touched any more.
+    fileprivate func close() {
+        turn.withLock { turn in
+            if turn.socket >= 0 { Glibc.close(turn.socket) }
+            turn.socket = -1
+        }
+    }
+
+    private static func cutOff(_ turn: inout Turn) {
+        turn.isCutOff = true
+        if turn.socket >= 0 { shutdown(turn.socket, Int32(SHUT_RDWR)) }
     }
 
     private func request(_ statement: UInt64, repeatingAfterMs pause: Int) {
         let isRunning = turn.withLock { turn in
-            // Under the lock, so that the next statement cannot begin between look and request.
+            // The next statement begins when the request has come back: see ``end()``.
             guard turn.running == statement else { return false }
-            send()
+            requests.enter()
             return true
         }
         guard isRunning else { return }
+        send()
+        requests.leave()
         queue.asyncAfter(deadline: .now() + .milliseconds(pause)) {
             self.request(statement, repeatingAfterMs: min(2 * pause, 500))
         }

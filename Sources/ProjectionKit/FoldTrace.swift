@@ -57,6 +57,11 @@ package enum CrashReport {
     /// Reports crashes from now on, by the name under which the program is started.
     package static func begin(program: String) { crash_report_begin(program) }
 
+    /// Writes reports as an object of JSON as well, until a result begins there.
+    ///
+    /// - Parameter descriptor: Where; nil for nowhere.
+    package static func answer(on descriptor: Int32?) { crash_report_set_json(descriptor ?? -1) }
+
     /// Names the ledger that is read, as an argument of a shell command.
     package static func name(ledger argument: String) { crash_report_set_ledger(argument) }
 }

@@ -8,9 +8,29 @@ extension ReadModelDatabase {
     /// - Parameters:
     ///   - wanted: How many more this command will have at once.
     ///   - run: The run.
-    /// - Throws: ``ReadModelError/unreachable(reason:)``.
+    /// - Throws: ``ReadModelError/connectionLimit(reason:remedy:)`` when a limit is lower than what the
+    ///   command needs for itself, ``ReadModelError/unreachable(reason:)`` when others hold too many.
     package func assertRoom(for wanted: Int, in run: Run) async throws {
-        let room = try await translatingErrors(doing: "counting connections") {
+        try await assertLimits(allow: wanted, in: run)
+        var room = try await self.room(in: run)
+        // A session that was just closed keeps its place until the server's process has ended.
+        for _ in 0..<20 {
+            guard let left = room, left < wanted else { return }
+            try await Task.sleep(for: .milliseconds(100))
+            room = try await self.room(in: run)
+        }
+        guard let room, room < wanted else { return }
+        throw ReadModelError.unreachable(
+            reason:
+                "The server has \(max(room, 0)) connections left for this role and database, and "
+                + "this command needs \(wanted) more at once (max_connections, CONNECTION LIMIT of the "
+                + "role and of the database)."
+        )
+    }
+
+    /// How many connections are left; nil where nothing limits them.
+    private func room(in run: Run) async throws -> Int64? {
+        try await translatingErrors(doing: "counting connections") {
             try await run.connection.query(
                 """
                 SELECT least(pg_catalog.current_setting('max_connections')::pg_catalog.int8
@@ -31,12 +51,36 @@ extension ReadModelDatabase {
                 """
             ).first?.optionalInt("room")
         }
-        guard let room, room < wanted else { return }
-        throw ReadModelError.unreachable(
+    }
+
+    private func assertLimits(allow wanted: Int, in run: Run) async throws {
+        let limit = try await translatingErrors(doing: "counting connections") {
+            try await run.connection.query(
+                """
+                SELECT pg_catalog.format('The role %s', r.rolname) AS owner, r.rolconnlimit AS most,
+                    pg_catalog.format('ALTER ROLE %I', r.rolname) AS change
+                FROM pg_catalog.pg_roles AS r
+                WHERE r.rolname OPERATOR(pg_catalog.=) session_user AND NOT r.rolsuper
+                    AND r.rolconnlimit BETWEEN 0 AND $1
+                UNION ALL
+                SELECT pg_catalog.format('The database %s', d.datname), d.datconnlimit,
+                    pg_catalog.format('ALTER DATABASE %I', d.datname)
+                FROM pg_catalog.pg_database AS d
+                JOIN pg_catalog.pg_roles AS r ON r.rolname OPERATOR(pg_catalog.=) session_user
+                WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
+                    AND NOT r.rolsuper AND d.datconnlimit BETWEEN 0 AND $1
+                """,
+                [.int(Int64(wanted))]
+            ).first
+        }
+        guard let limit else { return }
+        throw ReadModelError.connectionLimit(
             reason:
-                "The server has \(max(room, 0)) connections left for this role and database, and "
-                + "this command needs \(wanted) more at once (max_connections, CONNECTION LIMIT of the "
-                + "role and of the database)."
+                "\(try limit.string("owner")) may have \(try limit.string("most")) connections at "
+                + "once (CONNECTION LIMIT), and this command alone needs \(wanted + 1).",
+            remedy:
+                "Type \(try limit.string("change")) CONNECTION LIMIT \(wanted + 1), or more where "
+                + "others use it too; then run the same command again."
         )
     }
 }

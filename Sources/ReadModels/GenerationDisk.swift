@@ -39,13 +39,38 @@ enum GenerationDisk {
         of generations: [GenerationRecord],
         on connection: PostgresConnection
     ) async throws -> [Int: Int64] {
+        try await ifFree(on: connection) { try await bytes(of: generations, on: $0) } ?? [:]
+    }
+
+    /// Pages of a table's rows, as its file has them: what statistics say of it may be old, or nothing.
+    ///
+    /// - Returns: Nil where the table is not there, or somebody keeps it locked.
+    static func pagesIfFree(of table: UInt32, on connection: PostgresConnection) async throws
+        -> Int64?
+    {
+        try await ifFree(on: connection) { connection in
+            try await connection.query(
+                """
+                SELECT pg_catalog.pg_relation_size($1::pg_catalog.oid)
+                    / pg_catalog.current_setting('block_size')::pg_catalog.int8 AS pages
+                """,
+                [.int(Int64(table))]
+            ).first?.optionalInt("pages")
+        } ?? nil
+    }
+
+    /// - Returns: Nil where a lock was not to be had at once.
+    private static func ifFree<Result: Sendable>(
+        on connection: PostgresConnection,
+        _ body: (PostgresConnection) async throws -> Result
+    ) async throws -> Result? {
         do {
             return try await connection.withTransaction { connection in
                 try await connection.execute("SET LOCAL lock_timeout = '200ms'")
-                return try await bytes(of: generations, on: connection)
+                return try await body(connection)
             }
         } catch let error as ServerError where error.isLockFailure {
-            return [:]
+            return nil
         }
     }
 }

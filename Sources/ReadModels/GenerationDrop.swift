@@ -115,26 +115,44 @@ enum GenerationDrop {
 
     /// Fails where the home schema is there and the tables in it have other numbers than recorded: a dump
     /// was restored.
+    ///
+    /// The error names the homes of all generations of which that is so: each would be in the way.
     private static func assertRecorded(
         _ generation: GenerationRecord,
         on connection: PostgresConnection
     ) async throws {
-        guard generation.homeSchemaOID == nil, !generation.tables.isEmpty else { return }
+        guard try await hasOtherTables(generation, on: connection) else { return }
+        var others: [String] = []
+        for record in try await Bookkeeping.generations(
+            of: generation.projection,
+            on: connection
+        ).reversed()
+        where record.isNotLive && record.hasTables {
+            guard try await hasOtherTables(record, on: connection) else { continue }
+            others.append("'\(record.homeSchema)' (generation \(record.number))")
+        }
+        throw ReadModelError.changedMeanwhile(
+            projection: generation.projection,
+            reason:
+                "the tables in these schemas are not those that were recorded, so they were not "
+                + "dropped: \(others.joined(separator: ", ")). \(LiveTables.afterRestore)"
+        )
+    }
+
+    private static func hasOtherTables(
+        _ generation: GenerationRecord,
+        on connection: PostgresConnection
+    ) async throws -> Bool {
+        guard generation.homeSchemaOID == nil, !generation.tables.isEmpty else { return false }
         let found = try await connection.query(
             """
-            SELECT c.relname FROM pg_catalog.pg_class AS c
+            SELECT FROM pg_catalog.pg_class AS c
             JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
             WHERE n.nspname = $1 AND c.relname = ANY ($2::pg_catalog.text[]) LIMIT 1
             """,
             [.text(generation.homeSchema), .texts(generation.tables.map(\.name))]
         ).first
-        guard let table = try found?.string("relname") else { return }
-        let name = QualifiedName(schema: generation.homeSchema, name: table).sql
-        throw ReadModelError.changedMeanwhile(
-            projection: generation.projection,
-            reason: "\(name) is not the table that was recorded for generation "
-                + "\(generation.number), so it was not dropped. \(LiveTables.afterRestore)"
-        )
+        return found != nil
     }
 
     /// Something of others would be dropped with a table.

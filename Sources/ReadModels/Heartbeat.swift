@@ -23,7 +23,11 @@ enum Heartbeat {
                 // follower, asks for it.
                 while !Task.isCancelled {
                     try await Task.sleep(for: .seconds(5))
-                    try await connection.query(statement, [parameter])
+                    do {
+                        try await connection.query(statement, [parameter])
+                    } catch let error as ServerError where error.isLockFailure {
+                        // Somebody has locked the bookkeeping for a while.
+                    }
                 }
             }
             defer { group.cancelAll() }

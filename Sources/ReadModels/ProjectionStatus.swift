@@ -1,4 +1,5 @@
 import Postgres
+import Wording
 
 /// How a projection stands: what is live, since when, what is kept, who works on it.
 package struct ProjectionStatus: Sendable {
@@ -152,7 +153,7 @@ extension ReadModelDatabase {
                 doubts: try await doubts(
                     about: records.first { $0.state == .live },
                     on: connection
-                ),
+                ) + gaps(in: records, on: connection),
                 lastSwap: try await swapLine(of: projection, on: connection),
                 follower: try await followerLine(of: projection, on: connection),
                 isOfOtherProgram: try await isOf(
@@ -243,7 +244,9 @@ extension ReadModelDatabase {
     }
 
     /// Looks whether the live tables are still there, and whether somebody has emptied one: TRUNCATE
-    /// gives a table no pages and statistics that say "never".
+    /// leaves a table without a page.
+    ///
+    /// One that somebody keeps locked is passed over.
     private func doubts(
         about generation: GenerationRecord?,
         on connection: PostgresConnection
@@ -252,10 +255,7 @@ extension ReadModelDatabase {
         var doubts: [String] = []
         for table in generation.tables {
             let row = try await connection.query(
-                """
-                SELECT c.relkind IN ('r', 'm') AND c.relpages = 0 AND c.reltuples < 0 AS is_empty
-                FROM pg_catalog.pg_class AS c WHERE c.oid = $1::pg_catalog.oid
-                """,
+                "SELECT c.relkind FROM pg_catalog.pg_class AS c WHERE c.oid = $1::pg_catalog.oid",
                 [.int(Int64(table.oid))]
             ).first
             guard let row else {
@@ -265,13 +265,36 @@ extension ReadModelDatabase {
                 )
                 continue
             }
-            guard try row.bool("is_empty"), let rows = table.rowCount, rows > 0 else { continue }
+            guard ["r", "m"].contains(row["relkind"]), let rows = table.rowCount, rows > 0,
+                try await GenerationDisk.pagesIfFree(of: table.oid, on: connection) == 0
+            else { continue }
             doubts.append(
-                "The live table '\(table.name)' was truncated, or never analyzed: generation "
-                    + "\(generation.number) was built with \(rows) rows of it."
+                "The live table '\(table.name)' was truncated: generation \(generation.number) was "
+                    + "built with \(rows) rows of it."
             )
         }
         return doubts
+    }
+
+    /// Names the generations that cannot go live, because somebody has dropped a table of theirs.
+    private func gaps(
+        in records: [GenerationRecord],
+        on connection: PostgresConnection
+    ) async throws -> [String] {
+        let kept = records.filter { $0.isNotLive && $0.hasTables }
+        let found = try await connection.query(
+            "SELECT c.oid FROM pg_catalog.pg_class AS c WHERE c.oid = ANY ($1::pg_catalog.oid[])",
+            [.ints(kept.flatMap(\.tables).map { Int64($0.oid) })]
+        ).rows.map { UInt32(try $0.int("oid")) }
+        return kept.compactMap { generation in
+            guard let table = generation.tables.first(where: { !found.contains($0.oid) }) else {
+                return nil
+            }
+            return
+                "The table '\(table.name)' of generation \(generation.number) was dropped by hand, so "
+                + "that generation cannot go live: '\(ProgramName.current) prune "
+                + "\(generation.projection) --generation \(generation.number)' forgets it."
+        }
     }
 
     private func followerLine(

@@ -53,6 +53,9 @@ package struct ReadModelDatabase: Sendable {
             try await PostgresConnection.withConnection(
                 settings.withApplicationName("reprise \(role)")
             ) { connection in
+                if Self.bookkeepers.contains(role) {
+                    try await connection.execute("SET lock_timeout = '10s'")
+                }
                 if !outlivesRun, let lock = SessionLock.current {
                     guard try await lock.mark(connection) else {
                         throw ReadModelError.lockLost(doing: doing)
@@ -71,6 +74,16 @@ package struct ReadModelDatabase: Sendable {
             }
         }
     }
+
+    /// Sessions that wait for nobody but those who lock the bookkeeping, and say who that is.
+    ///
+    /// The others work on tables that applications use, and limit their waiting where it holds up
+    /// somebody.
+    private static let bookkeepers: Set = [
+        "run", "plan", "status", "prune", "remove", "reset", "migrate", "choose", "resume",
+        "discard",
+        "ready", "signal", "follow-lock",
+    ]
 
     /// Who may have kept a lock from the session, as far as it can still ask.
     private func blockers(on connection: PostgresConnection) async -> [String] {
@@ -109,8 +122,15 @@ extension ReadModelError {
     ///   - error: Any error.
     /// - Returns: The same error, or a better one.
     package static func naming(_ projection: String, in error: any Error) -> any Error {
-        guard case ReadModelError.diskFull(nil, let doing, let reason) = error else { return error }
-        return ReadModelError.diskFull(projection: projection, doing: doing, reason: reason)
+        guard case ReadModelError.diskFull(nil, let doing, let reason, let built) = error else {
+            return error
+        }
+        return ReadModelError.diskFull(
+            projection: projection,
+            doing: doing,
+            reason: reason,
+            built: built
+        )
     }
 
     /// The session that holds the lock of this command has ended: another one may have begun.
@@ -125,6 +145,10 @@ extension ReadModelError {
         switch error {
         case let error as ConnectionError where error.isTransient:
             ReadModelError.unreachable(reason: "While \(TextForPeople.line(doing)): \(error)")
+        case ConnectionError.descriptorsExhausted:
+            ReadModelError.descriptorsExhausted(
+                reason: "While \(TextForPeople.line(doing)): \(error)"
+            )
         case let error as ConnectionError where error.remedy != nil:
             ReadModelError.unsuitableServer(reason: error.what, remedy: error.remedy ?? "")
         case let error as ConnectionError:
@@ -134,7 +158,7 @@ extension ReadModelError {
         case let error as ServerError where error.sqlState == "42501":
             ReadModelError.rightMissing(reason: "While \(TextForPeople.line(doing)): \(error)")
         case let error as ServerError where error.sqlState == "53100":
-            ReadModelError.diskFull(projection: nil, doing: doing, reason: "\(error)")
+            ReadModelError.diskFull(projection: nil, doing: doing, reason: "\(error)", built: nil)
         case let error as ServerError:
             ReadModelError.server(doing: doing, reason: "\(error)")
         case let error as TransactionError:

@@ -11,12 +11,17 @@ package enum ReadModelError: Error, Equatable, Sendable {
     case refused(reason: String)
     /// The server cannot be worked with: it is behind a pooler, or too old.
     case unsuitableServer(reason: String, remedy: String)
+    /// This process can open no further file.
+    case descriptorsExhausted(reason: String)
+    /// The role or the database may have fewer connections than the command needs for itself.
+    case connectionLimit(reason: String, remedy: String)
     /// The role lacks a right.
     case rightMissing(reason: String)
     /// The server answers a statement with an error.
     case server(doing: String, reason: String)
-    /// The server's disk is full; the projection is nil where the error is not one of a projection.
-    case diskFull(projection: String?, doing: String, reason: String)
+    /// The server's disk is full; the projection is nil where the error is not one of a projection, and
+    /// `built` says what became of the new tables.
+    case diskFull(projection: String?, doing: String, reason: String, built: String?)
     /// Another run works on the projection.
     case runBusy(projection: String, holder: String)
     /// Another run holds the projection's lock, is not heard of any more, and cannot be ended.
@@ -139,7 +144,14 @@ extension ReadModelError: CustomStringConvertible {
                 reason, Self.unchanged,
                 "Check the role, its password (PGPASSWORD, ~/.pgpass) and the name of the database."
             )
-        case .unsuitableServer(let reason, let remedy): (reason, Self.unchanged, remedy)
+        case .unsuitableServer(let reason, let remedy), .connectionLimit(let reason, let remedy):
+            (reason, Self.unchanged, remedy)
+        case .descriptorsExhausted(let reason):
+            (
+                reason, Self.unchanged,
+                "Raise the limit on open files ('ulimit -n'; of the whole machine fs.file-max), then run "
+                    + "the same command again."
+            )
         case .rightMissing(let reason):
             (
                 reason, Self.unchanged,
@@ -151,9 +163,11 @@ extension ReadModelError: CustomStringConvertible {
                 "PostgreSQL refused while \(TextForPeople.line(doing)): \(reason)", Self.unchanged,
                 "Fix the cause, then run \(Self.command) again; what this run left behind is removed then."
             )
-        case .diskFull(let projection, let doing, let reason):
+        case .diskFull(let projection, let doing, let reason, let built):
             (
-                "PostgreSQL refused while \(TextForPeople.line(doing)): \(reason)", Self.unchanged,
+                "PostgreSQL refused while \(TextForPeople.line(doing)): \(reason)"
+                    + (built.map { "\n\($0)" } ?? ""),
+                Self.unchanged,
                 "Free space on the server's disk: '\(ProgramName.current) prune "
                     + "\(projection ?? "PROJECTION") --keep 0' drops the generations that are kept "
                     + "for a rollback. Then run \(Self.command) again."

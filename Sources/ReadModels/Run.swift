@@ -111,8 +111,12 @@ extension ReadModelDatabase {
                     try await finish(run, body)
                 }
             } catch {
-                let error = ReadModelError.naming(projection, in: error)
-                let text = error is CancellationError ? "It was interrupted." : "\(error)"
+                let failure = ReadModelError.naming(
+                    projection,
+                    in: await freeing(error, of: projection, on: connection)
+                )
+                let text =
+                    failure is CancellationError ? "It was interrupted." : "\(failure)"
                 do {
                     try await run.end(state: "failed", error: text)
                 } catch {
@@ -125,9 +129,36 @@ extension ReadModelDatabase {
                         )
                     }
                 }
-                throw error
+                throw failure
             }
         }
+    }
+
+    /// Drops what a run has built that the disk has no room for: it would stay full until the next one.
+    ///
+    /// - Returns: The error, which says what became of it.
+    private func freeing(
+        _ error: any Error,
+        of projection: String,
+        on connection: PostgresConnection
+    ) async -> any Error {
+        guard case ReadModelError.diskFull(_, let doing, let reason, nil) = error else {
+            return error
+        }
+        var built = "What it had built is dropped."
+        do {
+            try await Leftovers(of: projection).drop(on: connection)
+        } catch {
+            built =
+                "What it has built takes room still: "
+                + "'\(ProgramName.current) prune \(projection)' drops it."
+        }
+        return ReadModelError.diskFull(
+            projection: projection,
+            doing: doing,
+            reason: reason,
+            built: built
+        )
     }
 
     /// The run that has ended this one and its sessions before it could swap; nil where none has.

@@ -120,6 +120,8 @@ package struct GenerationControl: Sendable {
             command: kind.rawValue,
             strategy: Strategy.swap.rawValue
         ) { run in
+            // As many as a cut-over has.
+            try await database.assertRoom(for: 3, in: run)
             let destination = try await database.destination(
                 of: kind,
                 generation: generation,

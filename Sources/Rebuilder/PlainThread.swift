@@ -58,6 +58,18 @@ package enum PlainThread {
     }
 }
 
+/// The machine gives the process no further file descriptor.
+package struct DescriptorShortage: Error, CustomStringConvertible {
+    /// What happened, what readers see, and what to type.
+    package let description = """
+        No file can be opened: the limit on open files (ulimit -n) is too small.
+        The live tables are whole: what was not committed is undone.
+        Raise the limit, then run the same command again.
+        """
+
+    package init() {}
+}
+
 /// The machine gives the process no further thread.
 package struct ThreadShortage: Error, CustomStringConvertible {
     /// What happened, what readers see, and what to type.

@@ -177,11 +177,11 @@ package struct Rebuild: Sendable {
             let clock = StageClock()
             run.notes.forEach { progress(.warning($0)) }
             try await enter(.planning, run)
-            // First: what a transaction adds to a type can be used by the next one only.
-            try await database.setUp(tables)
-            let plan = try await approvedPlan()
             // A load has one for each job; a cut-over three.
             try await database.assertRoom(for: max(options.jobs, 3), in: run)
+            // Before the plan: what a transaction adds to a type can be used by the next one only.
+            try await database.setUp(tables)
+            let plan = try await approvedPlan()
             plan.warnings.forEach { progress(.warning($0)) }
             clock.lap(\.plan)
             try await body(
@@ -317,8 +317,9 @@ extension Rebuild {
         return plan
     }
 
-    /// Says that the ledger's past is not the one that the live rows were made of. It is what this rebuild
-    /// repairs, and somebody should know that the ledger was changed or restored.
+    /// Says that the ledger's past is not the one that the live rows were made of.
+    ///
+    /// It is what this rebuild repairs, and somebody should know that the ledger was changed or restored.
     private func warnOfOtherPast(_ plan: ReadModelPlan) async throws {
         guard let live = plan.live, !options.acceptsOtherLedger, !patience.allowsOlder else {
             return

@@ -165,9 +165,11 @@ private final class Outcomes: Sendable {
 
     /// The run has ended with an error.
     func conclude(_ index: Int, with error: any Error) {
-        // Only the run knows that; what was noted follows from it.
-        if case .endedByAnother? = error as? ReadModelError {
+        switch error as? ReadModelError {
+        case .endedByAnother, .diskFull:
+            // Only the run knows that; what was noted follows from it.
             state.withLock { $0.results[index] = .failure(error) }
+        default: break
         }
         note(failure: error, of: index)
         tell(index)

@@ -1,4 +1,5 @@
 internal import Ledgers
+internal import ReadModels
 internal import Wording
 
 /// What is wrong with what the user asked for, or says no.
@@ -156,8 +157,17 @@ struct Interrupted: Error {
     /// What to type next.
     let next: String
 
-    /// The message of an interruption.
-    static func message(of error: any Error, signal: Int32) -> String {
+    /// The message of an error that came after a signal.
+    ///
+    /// - Parameters:
+    ///   - error: What ended the command, or the work on one projection.
+    ///   - signal: The signal.
+    /// - Returns: The message; nil where the error has nothing to do with an interruption.
+    static func message(of error: any Error, signal: Int32) -> String? {
+        guard error is CancellationError || error is Interrupted else {
+            guard hasEndedOnTheWay(error) else { return nil }
+            return "Interrupted by \(SignalName.of(signal)).\n\(error)"
+        }
         let interrupted =
             error as? Interrupted
             ?? Interrupted(
@@ -170,5 +180,17 @@ struct Interrupted: Error {
             \(interrupted.state)
             \(interrupted.next)
             """
+    }
+
+    /// Whether an error may be how a statement ended that was cancelled, on a server that does not answer.
+    private static func hasEndedOnTheWay(_ error: any Error) -> Bool {
+        if let later = error as? LaterFailure { return hasEndedOnTheWay(later.cause) }
+        if let failed = error as? RebuildsFailed {
+            return failed.records.contains { $0.interruption != nil }
+        }
+        return switch error as? ReadModelError {
+        case .unreachable, .outcomeUnknown: true
+        default: false
+        }
     }
 }

@@ -32,7 +32,7 @@ enum ExitStatus: Int32, CaseIterable {
           5    the database refuses the role or a statement
           6    an event, or a line of an import, is rejected
           7    the new generation is live, but a hook after the swap failed
-          70   an error that nobody foresaw, or no thread can be started
+          70   an error that nobody foresaw, or no thread or file can be opened
           75   try again later: another run, other sessions' locks, no database
           129  interrupted by SIGHUP
           130  interrupted by SIGINT; 143 by SIGTERM
@@ -105,8 +105,9 @@ enum ExitStatus: Int32, CaseIterable {
                 .refused
             case .checkFailed, .reloadFailsCheck: .checkFailed
             case .refused, .unsuitableServer, .rightMissing, .server, .diskFull, .rowRejected,
-                .otherRows, .outcomeUnknown:
+                .otherRows, .outcomeUnknown, .connectionLimit:
                 .database
+            case .descriptorsExhausted: .unexpected
             }
     }
 

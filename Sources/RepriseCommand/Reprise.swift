@@ -18,8 +18,8 @@ public enum Reprise {
     /// Reads the command line, does what it says, and ends the process with a documented exit
     /// status (`docs/messages.md`).
     ///
-    /// SIGHUP, SIGINT and SIGTERM cancel the command, which then ends with 129, 130 or 143; a second
-    /// signal ends the process at once. Neither can leave the live tables half changed.
+    /// SIGHUP, SIGINT and SIGTERM cancel the command, which then ends with 129, 130 or 143 within 25 s;
+    /// a second signal ends the process at once. Neither can leave the live tables half changed.
     ///
     /// A reducer that traps ends the process by its signal, and standard error says at which event.
     ///
@@ -57,18 +57,8 @@ public enum Reprise {
         }
         guard case .failure(let error) = result else { return ExitStatus.done.rawValue }
         let (status, message) = ending(of: error, signal: signal)
-        if arguments.contains("--json"), let message, !ResultStream.hasBegun {
-            // Where standard output takes nothing, standard error has said why.
-            let failure = Failure(error: message, exitStatus: status)
-            if let text = try? JSONOutput.text(failure) { try? ResultStream.print(exactly: text) }
-        }
+        if let message { ResultStream.printFailure(message, status: status) }
         return status
-    }
-
-    /// What `--json` prints of a command that failed before it had a result; the names are stable.
-    private struct Failure: Encodable {
-        let error: String
-        let exitStatus: Int32
     }
 
     private static func execute(_ arguments: [String]) async throws {
@@ -87,8 +77,7 @@ public enum Reprise {
         of error: any Error,
         signal: Int32?
     ) -> (status: Int32, message: String?) {
-        if let signal, error is CancellationError || error is Interrupted {
-            let message = Interrupted.message(of: error, signal: signal)
+        if let signal, let message = Interrupted.message(of: error, signal: signal) {
             Console.standardError.write(error: message)
             return (128 + signal, message)
         }

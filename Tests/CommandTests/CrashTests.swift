@@ -65,6 +65,26 @@ struct CrashTests {
         }
     }
 
+    @Test("C8: with --json a crash is a document on standard output, too")
+    func crashAsJSON() async throws {
+        try await withRebuildScene { scene in
+            var mistaken = RepriseProcess(scene)
+            mistaken.program = "mistaken"
+            try scene.append([event("Nothing", id: "a \"b\\c")])
+            let quiet = ["SWIFT_BACKTRACE": "enable=no"]
+            let outcome = try await mistaken.run("rebuild trap --json", environment: quiet)
+            #expect(outcome.wasKilled)
+            let failure = try object(outcome)
+            #expect(failure["exitStatus"] as? Int == 128 + Int(outcome.status))
+            let message = try #require(failure["error"] as? String)
+            #expect(message.hasPrefix("The reducer of 'trap' crashed (SIG"))
+            #expect(message.hasSuffix("then run the same command again."))
+            #expect(outcome.standardError.contains("Error: \(message)\n"))
+            let plain = try await mistaken.run("rebuild trap", environment: quiet)
+            #expect(plain.standardOutput.isEmpty)
+        }
+    }
+
     @Test("C9: messages and help name the team's own program")
     func name() async throws {
         try await withRebuildScene { scene in

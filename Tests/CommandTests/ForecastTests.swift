@@ -1,5 +1,6 @@
 import Foundation
 import Ledgers
+import Postgres
 import ProjectionKit
 import TestSupport
 import Testing
@@ -53,6 +54,55 @@ struct ForecastTests {
             #expect(text.standardOutput.contains("\n  expected    about "))
             #expect(text.standardOutput.contains("reckoned from the last rebuild"))
         }
+    }
+
+    @Test(
+        "C2: a truncate needs room for the new rows beside the old ones until COMMIT, as the plan says"
+    )
+    func truncate() async throws {
+        try await withRebuildScene { scene in
+            try scene.appendShop(events: 20_000, seed: 79)
+            let reprise = RepriseProcess(scene)
+            expect(try await reprise.run("rebuild shop"), exits: 0)
+            let plan = try object(try await reprise.run("plan shop --strategy truncate --json"))
+            let disk = try #require(plan["disk"] as? [String: Any])
+            let wanted = try #require(disk["expectedBytes"] as? Int)
+            #expect(disk["keepsOld"] as? Bool == false)
+            let text = try await reprise.run("plan shop --strategy truncate").standardOutput
+            #expect(text.contains("for the new rows, beside the old ones until COMMIT"))
+            #expect(
+                try await reprise.run("plan shop").standardOutput.contains("until it is dropped")
+            )
+            let before = try await size(of: scene)
+            try await scene.database.withConnection { keeper in
+                try await keeper.query(
+                    "SELECT pg_advisory_lock(hashtextextended('reprise stop recorded', 0))"
+                )
+                _ = try await reprise.withRunning(
+                    "rebuild shop --strategy truncate --outage-budget 60000",
+                    environment: ["REPRISE_STOP_AT": "recorded"]
+                ) { _ in
+                    try await scene.database.waitUntil(
+                        "the rows are loaded",
+                        "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+                    )
+                    let more = try await size(of: scene) - before
+                    #expect(Double(more) > 0.8 * Double(wanted), "\(more) of \(wanted) bytes")
+                    try await keeper.query(
+                        "SELECT pg_advisory_unlock(hashtextextended('reprise stop recorded', 0))"
+                    )
+                }
+            }
+            #expect(try await size(of: scene) - before < wanted / 2)
+        }
+    }
+
+    /// Bytes of the database's files, those of open transactions too.
+    private func size(of scene: RebuildScene) async throws -> Int {
+        let row = try await scene.database.query(
+            "SELECT pg_database_size(current_database()) AS bytes"
+        ).first
+        return Int(try #require(try row?.int("bytes")))
     }
 
     @Test("is nothing for an empty ledger, and a warning where the sample is refused")

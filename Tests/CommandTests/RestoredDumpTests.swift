@@ -5,7 +5,7 @@ import Testing
 
 @Suite("A database that was made from a dump")
 struct RestoredDumpTests {
-    @Test("is refused with the name of the script that helps, and works behind it")
+    @Test("C10: is refused with the name of the script that helps, and works behind it")
     func restored() async throws {
         try await withRebuildScene { scene in
             try scene.appendShop(events: 500, seed: 51)
@@ -27,6 +27,11 @@ struct RestoredDumpTests {
                     let refused = try await reprise.run(line)
                     #expect(refused.status == 3, "\(line): \(refused.standardError)")
                     #expect(refused.standardError.contains("\"A restored dump\""))
+                }
+                // Each of them is in the way, and one message names all.
+                let all = try await reprise.run("prune shop --keep 0")
+                for home in ["'shop__g1' (generation 1)", "'shop__g3' (generation 3)"] {
+                    #expect(all.standardError.contains(home), "\(all.standardError)")
                 }
                 let script = try GrantsScript.block("restored-dump.sql", of: "docs/operating.md")
                 let run = try await ChildProcess.run("psql", psql, input: script)

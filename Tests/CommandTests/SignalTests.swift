@@ -39,6 +39,24 @@ struct SignalTests {
         outcome.status == 137 || (outcome.wasKilled && outcome.status == SIGKILL)
     }
 
+    @Test("C7: with too few files to open the command names the limit, and says not to try again")
+    func openFiles() async throws {
+        try await withRebuildScene { scene in
+            try scene.appendShop(events: 100, seed: 3)
+            var reprise = RepriseProcess(scene)
+            var named = 0
+            for limit in 4...24 {
+                reprise.launcher = ["sh", "-c", "ulimit -n \(limit); exec \"$@\"", "sh"]
+                let outcome = try await reprise.run("status shop")
+                #expect(outcome.status != 75, "\(limit): \(outcome.standardError)")
+                guard outcome.status == 70 else { continue }
+                #expect(outcome.standardError.contains("ulimit -n"), "\(outcome.standardError)")
+                named += 1
+            }
+            #expect(named > 0)
+        }
+    }
+
     @Test("C7: a SIGTERM in the first moments of a command ends it")
     func early() async throws {
         try await withRebuildScene { scene in

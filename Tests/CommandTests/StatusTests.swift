@@ -46,7 +46,8 @@ struct StatusTests {
             expect(outcome, exits: 143)
             let failure = try object(outcome)
             #expect(failure["outcome"] as? String == "failed")
-            #expect((failure["error"] as? String)?.hasPrefix("Interrupted.") == true)
+            #expect((failure["error"] as? String)?.hasPrefix("Interrupted by SIGTERM.") == true)
+            #expect(failure["exitStatus"] as? Int == 143)
             let text = try await reprise.run("status shop").standardOutput
             #expect(text.contains("It was interrupted."))
             #expect(!text.contains("CancellationError"))
@@ -69,6 +70,40 @@ struct StatusTests {
             let doubts = try #require(dropped["doubts"] as? [String])
             #expect(doubts.count == 1)
             #expect(doubts.first?.hasPrefix("The live table 'order_line' was dropped") == true)
+        }
+    }
+
+    @Test("C5: a kept generation whose tables were dropped by hand is named, and not advised")
+    func droppedHome() async throws {
+        try await withShop { reprise, scene in
+            expect(try await reprise.run("rebuild shop"), exits: 0)
+            let kept = try await reprise.run("status shop")
+            #expect(kept.standardOutput.hasSuffix("reprise rollback shop\n"))
+            try await scene.database.execute("DROP SCHEMA shop__g1 CASCADE")
+            let text = try await reprise.run("status shop").standardOutput
+            #expect(text.contains("of generation 1 was dropped by hand"), "\(text)")
+            #expect(text.hasSuffix("Next: reprise rebuild shop\n"), "\(text)")
+            expect(try await reprise.run("prune shop --generation 1"), exits: 0)
+            #expect(!(try await reprise.run("status shop")).standardOutput.contains("warning"))
+        }
+    }
+
+    @Test("C5: a live table that has rows and was never analyzed is not taken for an emptied one")
+    func neverAnalyzed() async throws {
+        try await withShop { reprise, scene in
+            // As a restored dump leaves it.
+            try await scene.database.execute(
+                """
+                UPDATE pg_class SET relpages = 0, reltuples = -1
+                WHERE oid = 'public.order_line'::regclass
+                """
+            )
+            #expect(!(try await reprise.run("status shop")).standardOutput.contains("warning"))
+            try await scene.database.execute(
+                "TRUNCATE public.order_line; ANALYZE public.order_line"
+            )
+            let truncated = try await reprise.run("status shop")
+            #expect(truncated.standardOutput.contains("The live table 'order_line' was truncated:"))
         }
     }
 

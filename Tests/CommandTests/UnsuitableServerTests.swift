@@ -130,6 +130,121 @@ struct UnsuitableServerTests {
         }
     }
 
+    @Test(
+        "C6: a refusal is known by its SQLSTATE, whatever language the server speaks",
+        arguments: [
+            ("28P01", "Passwort-Authentifizierung fehlgeschlagen", Int32(5), "does not let us in"),
+            ("28000", "Rolle »job« existiert nicht", 5, "does not let us in"),
+            ("3D000", "Datenbank »shop« existiert nicht", 5, "has no such database"),
+            ("53300", "tut mir leid, schon zu viele Verbindungen", 75, "has no connection left"),
+            ("57P03", "das Datenbanksystem startet", 75, "takes no connections at the moment"),
+            ("53100", "konnte Datei nicht erweitern", 5, "its disk is full"),
+            ("XX000", "could not write init file", 5, "its disk is full"),
+        ]
+    )
+    func language(sqlState: String, words: String, status: Int32, sentence: String) async throws {
+        try await withScratchFolder { folder in
+            _ = try await ChildProcess.withRunning(
+                "python3",
+                ["-c", Self.refusingServer, folder, sqlState, words]
+            ) { server in
+                try await server.waitForText("listening", on: .output)
+                var reprise = RepriseProcess(in: folder)
+                reprise.databaseURL = "host=\(folder) dbname=shop user=job password=wrong"
+                let outcome = try await reprise.run("status shop")
+                expect(outcome, exits: status, saying: [sentence, words, unchanged])
+                server.signal(SIGTERM)
+            }
+        }
+    }
+
+    @Test("C6: settings with which no connection can be made are named, and not tried again")
+    func settings() async throws {
+        try await withRebuildScene { scene in
+            let reprise = RepriseProcess(scene)
+            for (setting, word) in [
+                (["PGSERVICE": "nope"], "nope"),
+                (["PGCHANNELBINDING": "require"], "channel binding"),
+            ] {
+                let outcome = try await reprise.run("status shop", environment: setting)
+                expect(
+                    outcome,
+                    exits: 5,
+                    saying: ["these settings", word, unchanged, "Correct the"]
+                )
+            }
+        }
+    }
+
+    @Test(
+        "C6: a limit of connections below what a command needs for itself is named with the number"
+    )
+    func connectionLimit() async throws {
+        try await PrivateServer.with { server in
+            try await server.withScene { scene in
+                try scene.appendShop(events: 200, seed: 6)
+                try await scene.database.execute(
+                    """
+                    CREATE ROLE job LOGIN CONNECTION LIMIT 3;
+                    GRANT ALL ON DATABASE scene TO job; GRANT ALL ON SCHEMA public TO job
+                    """
+                )
+                var reprise = RepriseProcess(scene)
+                reprise.databaseURL = "\(scene.database.url) user=job"
+                let few = try await reprise.run("rebuild shop")
+                expect(
+                    few,
+                    exits: 5,
+                    saying: [
+                        "The role job may have 3 connections at once", "needs 4", unchanged,
+                        "ALTER ROLE job CONNECTION LIMIT 4",
+                    ]
+                )
+                try await scene.database.execute("ALTER ROLE job CONNECTION LIMIT 4")
+                expect(try await reprise.run("rebuild shop"), exits: 0)
+                try await scene.database.execute("ALTER DATABASE scene CONNECTION LIMIT 3")
+                expect(
+                    try await reprise.run("rollback shop"),
+                    exits: 5,
+                    saying: [
+                        "The database scene may have 3", "ALTER DATABASE scene CONNECTION LIMIT 4",
+                    ]
+                )
+                try await scene.database.execute("ALTER ROLE job CONNECTION LIMIT 0")
+                expect(
+                    try await reprise.run("status shop"),
+                    exits: 75,
+                    saying: ["too many connections for role", "up to 4 at once", unchanged]
+                )
+            }
+        }
+    }
+
+    /// Asks everybody for a password, and lets nobody in: the reason is the last two arguments.
+    private static let refusingServer = """
+        import socket, struct, sys
+
+        def message(kind, body):
+            return kind + struct.pack("!i", len(body) + 4) + body
+
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(sys.argv[1] + "/.s.PGSQL.5432")
+        listener.listen()
+        print("listening", flush=True)
+        fields = (b"S" + b"FATAL", b"V" + b"FATAL", b"C" + sys.argv[2].encode(), b"M" + sys.argv[3].encode())
+        while True:
+            client, _ = listener.accept()
+            length, code = struct.unpack("!ii", client.recv(8, socket.MSG_WAITALL))
+            while code in (80877103, 80877104):
+                client.sendall(b"N")
+                length, code = struct.unpack("!ii", client.recv(8, socket.MSG_WAITALL))
+            client.recv(length - 8, socket.MSG_WAITALL)
+            client.sendall(message(b"R", struct.pack("!i", 3)))
+            client.recv(1000)
+            client.sendall(message(b"E", b"".join(field + b"\\0" for field in fields) + b"\\0"))
+            client.close()
+        """
+
     /// Lets everybody in as PostgreSQL 14.5 does, and answers nothing: one that is asked something is
     /// not refused at once, and waits.
     private static let server = """

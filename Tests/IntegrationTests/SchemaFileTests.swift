@@ -415,7 +415,8 @@ struct SchemaFileTests {
                     }
                 }
                 switch error {
-                case .server(_, let reason), .lockedOut(let reason, _), .unreachable(let reason):
+                case .server(_, let reason), .lockedOut(let reason, _), .unreachable(let reason),
+                    .diskFull(_, _, let reason, _):
                     #expect(reason.contains(state))
                 default: Issue.record("\(file) gave \(error as Any)")
                 }

@@ -33,6 +33,9 @@ void crash_report_begin(const char *program);
 // Names the ledger that is read, as an argument of a shell command.
 void crash_report_set_ledger(const char *argument);
 
+// Writes reports to a descriptor as well, as an object of JSON; -1 ends that.
+void crash_report_set_json(int descriptor);
+
 // Says once where records hold what.
 void crash_report_set_layout(struct crash_record_layout layout);
 

@@ -27,11 +27,19 @@ final class ByteSource {
     private var unread: Range<Int> = 0..<0
     private var isAtEnd = false
     private var decompressor: (any Decompressor)?
+    private let check: () throws -> Void
 
     /// Opens a file, and looks at its first bytes; `-` is standard input.
-    init(path: String) throws {
+    ///
+    /// - Parameters:
+    ///   - path: The file.
+    ///   - check: Called again and again while a pipe delivers nothing; what it throws ends the waiting.
+    /// - Throws: ``ByteSourceError``; what `check` throws.
+    init(path: String, checking check: @escaping () throws -> Void = {}) throws {
+        self.check = check
         isOwned = path != "-"
-        file = path == "-" ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC)
+        // A named pipe that nobody writes to yet would be opened for as long as nobody does.
+        file = path == "-" ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard file >= 0 else { throw ByteSourceError(reason: String(cString: strerror(errno))) }
         var status = stat()
         let kind = fstat(file, &status) == 0 ? status.st_mode & S_IFMT : 0
@@ -192,15 +200,23 @@ final class ByteSource {
 
     private func readFile(into target: UnsafeMutableRawBufferPointer) throws -> Int {
         while true {
+            try awaitBytes()
             let count = Glibc.read(file, target.baseAddress, target.count)
             if count >= 0 {
                 bytesRead += count
                 isAtEnd = count == 0
                 return count
             }
-            guard errno == EINTR else {
+            guard errno == EINTR || errno == EAGAIN else {
                 throw ByteSourceError(reason: String(cString: strerror(errno)))
             }
         }
+    }
+
+    /// Waits until there is something to read, or an end, and looks meanwhile whether to stop.
+    private func awaitBytes() throws {
+        guard !canRewind else { return }
+        var descriptor = pollfd(fd: file, events: Int16(POLLIN), revents: 0)
+        while poll(&descriptor, 1, 200) == 0 { try check() }
     }
 }

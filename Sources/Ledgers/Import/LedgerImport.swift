@@ -30,17 +30,21 @@ package struct LedgerImport: Sendable {
     ///
     /// Blocks.
     ///
-    /// - Parameter progress: Called after each batch, on the caller's thread. What it throws stops
-    ///   the import; the batches before are stored.
+    /// - Parameters:
+    ///   - check: Called again and again while a pipe delivers nothing, on any thread. What it throws
+    ///     stops the import.
+    ///   - progress: Called after each batch, on the caller's thread. What it throws stops the import;
+    ///     the batches before are stored.
     /// - Returns: The counts of the whole run.
     /// - Throws: ``ImportError`` when a record or the file cannot be read: what stands before it is
     ///   stored. ``LedgerError``; what `progress` throws.
     package func run(
+        checking check: @escaping @Sendable () throws -> Void = {},
         progress: (ImportProgress) throws -> Void = { _ in }
     ) throws -> ImportProgress {
         try LedgerWriter.withWriter(path: ledger) { writer in
             writer.allowsFuture = options.allowsFuture
-            let source = try open(progress)
+            let source = try open(checking: check, progress)
             return try withoutActuallyEscaping(progress) { progress in
                 let start = try start(source, writer, progress)
                 try checkBadRows(of: start)
@@ -130,10 +134,13 @@ package struct LedgerImport: Sendable {
         )
     }
 
-    private func open(_ progress: (ImportProgress) throws -> Void) throws -> ByteSource {
+    private func open(
+        checking check: @escaping @Sendable () throws -> Void,
+        _ progress: (ImportProgress) throws -> Void
+    ) throws -> ByteSource {
         let source: ByteSource
         do {
-            source = try ByteSource(path: file)
+            source = try ByteSource(path: file, checking: check)
         } catch let failure as ByteSourceError {
             throw error(.unopened, failure.reason)
         }

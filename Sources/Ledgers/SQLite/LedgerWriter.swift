@@ -19,6 +19,8 @@ package final class LedgerWriter {
     package let bucketWidth: Int64
     /// Whether times far in the future are taken.
     package var allowsFuture = false
+    /// Called while a batch waits for its turn and before it is stored; what it throws ends that.
+    package var beforeBatch: () throws -> Void = {}
 
     /// How far ahead of the clock, and of the event before it, an event may be: a day.
     package static let farAhead: Int64 = 86_400_000_000
@@ -160,7 +162,15 @@ package final class LedgerWriter {
         let ids = batch.records.reduce(0) { $0 + ($1.hasID ? 1 : 0) }
         while true {
             try self.ids.prepare(toFind: ids)
-            guard try turn.wait(patience, toBegin: { try self.begin() }) else {
+            guard
+                try turn.wait(
+                    patience,
+                    toBegin: {
+                        try self.beforeBatch()
+                        return try self.begin()
+                    }
+                )
+            else {
                 throw LedgerError.locked(path: place)
             }
             let counts: AppendCounts?

@@ -257,11 +257,20 @@ struct LedgerAppendCommand: AsyncParsableCommand {
             metadata: metadata
         )
         let allowsFuture = allowFuture
-        let appended = try await onThread { _ in
-            try LedgerWriter.withWriter(path: path) { writer in
-                writer.allowsFuture = allowsFuture
-                return try writer.append([event])
+        let appended: [AppendedEvent]
+        do {
+            appended = try await onThread { checkCancellation in
+                try LedgerWriter.withWriter(path: path) { writer in
+                    writer.allowsFuture = allowsFuture
+                    writer.beforeBatch = checkCancellation
+                    return try writer.append([event])
+                }
             }
+        } catch is CancellationError {
+            throw Interrupted(
+                state: "The event is not stored; nothing that readers see has changed.",
+                next: "Run the same command again."
+            )
         }
         for event in appended {
             let what = event.wasPresent ? "There already" : "Stored"

@@ -112,7 +112,7 @@ struct LedgerImportCommand: AsyncParsableCommand {
             return try await stoppable(meter, storingIn: work.ledger) {
                 try await withProgress({ meter.line }) {
                     try await onThread { checkCancellation in
-                        try work.run { counts in
+                        try work.run(checking: checkCancellation) { counts in
                             let share = counts.bytesTotal.map {
                                 Double(counts.bytesRead) / Double(max(1, $0))
                             }

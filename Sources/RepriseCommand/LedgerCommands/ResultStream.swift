@@ -1,5 +1,6 @@
 internal import Foundation
 internal import Ledgers
+internal import ProjectionKit
 internal import Synchronization
 internal import Wording
 
@@ -16,6 +17,7 @@ enum ResultStream {
 
     private static func begin() -> Int32 {
         isBegun.store(true, ordering: .relaxed)
+        CrashReport.answer(on: nil)
         return descriptor
     }
 
@@ -26,7 +28,10 @@ enum ResultStream {
         guard own >= 0 else { return }
         known.store(own, ordering: .relaxed)
         dup2(STDERR_FILENO, STDOUT_FILENO)
+        if wantsJSON { CrashReport.answer(on: own) }
     }
+
+    private static var wantsJSON: Bool { CommandLine.arguments.contains("--json") }
 
     /// Whether a person is watching.
     static var isTerminal: Bool { isatty(descriptor) == 1 }
@@ -63,6 +68,22 @@ enum ResultStream {
         } catch let failure as ByteSink.Failure {
             throw CommandError.outputFailed(reason: failure.reason, done: done)
         }
+    }
+
+    /// Writes the object by which `--json` tells of a command that failed before it had a result; nothing
+    /// without `--json`, or when something was printed.
+    ///
+    /// Where standard output takes nothing, standard error has said why.
+    static func printFailure(_ message: String, status: Int32) {
+        guard wantsJSON, !hasBegun else { return }
+        let failure = Failure(error: message, exitStatus: status)
+        if let text = try? JSONOutput.text(failure) { try? print(exactly: text) }
+    }
+
+    /// The names are stable.
+    private struct Failure: Encodable {
+        let error: String
+        let exitStatus: Int32
     }
 
     /// Lends standard output.

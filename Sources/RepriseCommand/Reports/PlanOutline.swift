@@ -21,8 +21,10 @@ struct PlanOutline: Encodable {
 
     /// Bytes on disk, indexes included.
     struct Disk: Encodable {
-        /// Of the generation that would be built; nil where nothing is live to reckon it from.
+        /// Of the new rows, needed beside the live ones; nil where nothing is live to reckon it from.
         let expectedBytes: Int64?
+        /// Whether the live ones stay beside them when the command has ended: a truncate frees them.
+        let keepsOld: Bool
         /// Of generations that are not live.
         let heldBytes: Int64
         /// The numbers of these.
@@ -102,6 +104,7 @@ struct PlanOutline: Encodable {
         let live = model.tables.compactMap(\.liveBytes).reduce(0, +)
         disk = Disk(
             expectedBytes: live > 0 ? Int64(Double(live) * growth) : nil,
+            keepsOld: model.strategy != .truncate,
             heldBytes: model.heldBytes.values.reduce(0, +),
             heldBy: model.heldBytes.keys.sorted()
         )
@@ -254,7 +257,9 @@ extension PlanOutline {
         if let bytes = disk.expectedBytes {
             let size = Figures.mebibytes(Int(bytes))
             lines.append(
-                "about \(size) for generation \(generation), beside the live one until it is dropped"
+                disk.keepsOld
+                    ? "about \(size) for generation \(generation), beside the live one until it is dropped"
+                    : "about \(size) for the new rows, beside the old ones until COMMIT, which frees those"
             )
         }
         if !disk.heldBy.isEmpty {

@@ -59,16 +59,29 @@ struct RebuildRecord: Encodable {
     var status: ExitStatus? {
         guard let error else { return .done }
         if outcome == .notBegun { return nil }
-        if error is Interrupted || error is CancellationError { return nil }
+        if interruption != nil { return nil }
         return ExitStatus(of: error) ?? .unexpected
+    }
+
+    /// The same as a number, that of an interruption too; nil where nothing was begun.
+    private var exitStatus: Int32? {
+        if outcome == .notBegun { return nil }
+        guard let signal = ReceivedSignal.first, interruption != nil else {
+            return status?.rawValue
+        }
+        return 128 + signal
+    }
+
+    /// What it says of the signal that ended it; nil when none did.
+    var interruption: String? {
+        guard let error, let signal = ReceivedSignal.first else { return nil }
+        return Interrupted.message(of: error, signal: signal)
     }
 
     /// What it says on standard error.
     var message: String? {
         guard let error else { return nil }
-        if let interrupted = error as? Interrupted {
-            return "Interrupted.\n\(interrupted.state)\n\(interrupted.next)"
-        }
+        if let interruption { return interruption }
         if ExitStatus(of: error) == nil { return ExitStatus.unexpectedMessage(of: error) }
         return (error as? EventRejection)?.message ?? "\(error)"
     }
@@ -86,7 +99,8 @@ struct RebuildRecord: Encodable {
     }
 
     private var cause: String {
-        status.map { "exit status \($0.rawValue)" } ?? "interrupted"
+        exitStatus.map { interruption == nil ? "exit status \($0)" : "interrupted" }
+            ?? "interrupted"
     }
 
     private enum CodingKeys: String, CodingKey {
@@ -100,7 +114,7 @@ struct RebuildRecord: Encodable {
         try container.encode(outcome, forKey: .outcome)
         try container.encode(outcome == .live, forKey: .isLive)
         try container.encodeIfPresent(message, forKey: .error)
-        try container.encodeIfPresent(status?.rawValue, forKey: .exitStatus)
+        try container.encodeIfPresent(exitStatus, forKey: .exitStatus)
         try container.encodeIfPresent(stoppedBy, forKey: .stoppedBy)
     }
 }

@@ -55,6 +55,63 @@ struct ImportCommandTests {
     }
 
     @Test(
+        "C7: one signal ends an import from a pipe that delivers nothing, or nothing more",
+        arguments: [false, true]
+    )
+    func silentPipe(hasBegun: Bool) async throws {
+        try await withLedger { reprise, folder in
+            var reprise = reprise
+            #expect(mkfifo("\(folder)/pipe", 0o600) == 0)
+            let pipe = hasBegun ? open("\(folder)/pipe", O_RDWR | O_CLOEXEC) : -1
+            defer { if pipe >= 0 { close(pipe) } }
+            let line = Self.line(1)
+            if hasBegun { try FileHandle(fileDescriptor: pipe).write(contentsOf: Data(line.utf8)) }
+            // timeout(1) passes the signal on, and kills what has not ended by then.
+            reprise.launcher = ["timeout", "-k", "1", "20"]
+            let (_, outcome) = try await reprise.withRunning(
+                "ledger import pipe --ledger ledger.db"
+            ) {
+                try await $0.waitForText("importing")
+                $0.signal(SIGTERM)
+            }
+            expect(outcome, exits: 143, saying: ["Interrupted by SIGTERM."])
+        }
+    }
+
+    @Test("C7: an append that waits for another writer stores nothing behind a signal")
+    func waitingAppend() async throws {
+        try await withLedger { reprise, folder in
+            let holder = """
+                import signal, sqlite3, sys
+                ledger = sqlite3.connect(sys.argv[1], isolation_level=None)
+                ledger.execute("BEGIN IMMEDIATE")
+                print("locked", flush=True)
+                signal.pause()
+                """
+            _ = try await ChildProcess.withRunning(
+                "python3",
+                ["-c", holder, "\(folder)/ledger.db"]
+            ) {
+                holder in
+                try await holder.waitForText("locked", on: .output)
+                let (_, outcome) = try await reprise.withRunning(
+                    "ledger append --ledger ledger.db --type A --stream s --data {}"
+                ) { child in
+                    // Writers make it before they wait.
+                    while !FileManager.default.fileExists(atPath: "\(folder)/ledger.db-turn") {
+                        await Task.yield()
+                    }
+                    child.signal(SIGTERM)
+                }
+                expect(outcome, exits: 143, saying: ["Interrupted by", "The event is not stored"])
+                holder.signal(SIGTERM)
+            }
+            let info = try object(try await reprise.run("ledger info --ledger ledger.db --json"))
+            #expect(info["events"] as? Int == 0)
+        }
+    }
+
+    @Test(
         "a CSV file whose bad rows would follow those of another header is refused before it begins"
     )
     func otherHeader() async throws {

@@ -13,7 +13,7 @@ struct MessageTests {
         (.unreachable(reason: "r"), 75), (.endedByAnother(projection: "p", run: 1, by: 2), 75),
         (.refused(reason: "r"), 5),
         (.server(doing: "d", reason: "r"), 5),
-        (.diskFull(projection: nil, doing: "d", reason: "r"), 5),
+        (.diskFull(projection: nil, doing: "d", reason: "r", built: nil), 5),
         (.unsuitableServer(reason: "r", remedy: "m"), 5), (.rightMissing(reason: "r"), 5),
         (
             .tooMuchToLock(
