@@ -198,6 +198,9 @@ struct ChangedReducerTests {
             )
             // Another ledger.
             expect(try await reprise.run("ledger create other.db"), exits: 0)
+            var other = scene
+            other.ledgerPath = "\(reprise.folder)/other.db"
+            try other.appendShop(events: 600, seed: 7)
             for command in ["rebuild shop", "follow shop"] {
                 expect(
                     try await reprise.run("\(command) --ledger other.db"),
@@ -208,12 +211,19 @@ struct ChangedReducerTests {
                     ]
                 )
             }
+            let rebuild = "rebuild shop --ledger other.db --other-ledger --max-shrink 100"
+            expect(try await reprise.run("\(rebuild) --no-swap"), exits: 0)
             expect(
-                try await reprise.run(
-                    "rebuild shop --ledger other.db --other-ledger --allow-empty --max-shrink 100"
-                ),
-                exits: 0
+                try await reprise.run("swap shop --ledger other.db"),
+                exits: 3,
+                saying: [
+                    "was made of another ledger than 'other.db'", unchanged,
+                    "'reprise swap shop --allow-older'",
+                ]
             )
+            expect(try await reprise.run("swap shop --ledger other.db --allow-older"), exits: 0)
+            expect(try await reprise.run("rollback shop --ledger \(backup)"), exits: 0)
+            expect(try await reprise.run(rebuild), exits: 0)
         }
     }
 }

@@ -67,8 +67,9 @@ private struct FrozenScene: Sendable {
                 var reprise = RepriseProcess(scene)
                 expect(try await reprise.run("rebuild shop"), exits: 0)
                 let before = try await scene.shopDigest()
-                // timeout(1) passes the signal on, and kills what has not ended a minute after it.
-                reprise.launcher = ["timeout", "-k", "60", "600"]
+                // timeout(1) passes the signal on, once and to the command alone, and kills what has not
+                // ended a minute after it.
+                reprise.launcher = ["timeout", "--foreground", "-k", "60", "600"]
                 let frozen = FrozenScene(scene: scene, reprise: reprise)
                 try await body(frozen)
                 #expect(try await scene.shopDigest() == before)

@@ -31,7 +31,7 @@ struct ResourceTests {
                 exits: 5,
                 saying: [
                     "No space left on device", "SQLSTATE: 53100", "What it had built is dropped.",
-                    unchanged, "prune PROJECTION --keep 0",
+                    unchanged, "prune shop --keep 0",
                 ]
             )
             let homes = try await scene.database.query(
@@ -59,7 +59,7 @@ struct ResourceTests {
                     expect(
                         outcome,
                         exits: 75,
-                        saying: ["pid \(holder.backendPID)", unchanged, "Run the command again"]
+                        saying: ["pid \(holder.backendPID)", unchanged, "run 'reprise \(line)' again"]
                     )
                 }
             }

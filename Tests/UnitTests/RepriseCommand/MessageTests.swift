@@ -95,7 +95,8 @@ struct MessageTests {
             let lines = error.description.split(separator: "\n")
             #expect(lines.count == 3, "\(error)")
             #expect(lines[1] == "The live tables are unchanged.")
-            #expect(lines[2].contains("reprise rebuild p"))
+            let verb = command == .overtake ? "swap" : "rebuild"
+            #expect(lines[2].contains("reprise \(verb) p"))
         }
     }
 
