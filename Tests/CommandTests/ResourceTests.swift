@@ -59,7 +59,9 @@ struct ResourceTests {
                     expect(
                         outcome,
                         exits: 75,
-                        saying: ["pid \(holder.backendPID)", unchanged, "run 'reprise \(line)' again"]
+                        saying: [
+                            "pid \(holder.backendPID)", unchanged, "run 'reprise \(line)' again",
+                        ]
                     )
                 }
             }
