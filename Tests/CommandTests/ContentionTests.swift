@@ -235,10 +235,22 @@ struct ContentionTests {
                 """
             )
             let url = scene.database.url + " user=\(role) password=few"
-            let few = try await reprise.run(["rebuild", "shop", "--database", url])
+            let rebuild = ["rebuild", "shop", "--database", url]
+            let refused = try await reprise.run(rebuild)
+            try await scene.database.execute("ALTER ROLE \(role) CONNECTION LIMIT 4")
+            // Somebody else of that role has one.
+            let few = try await scene.database.asLogin(role, password: "few").withConnection { _ in
+                try await reprise.run(rebuild)
+            }
             try await scene.database.execute("ALTER ROLE \(role) SUPERUSER")
             try await scene.database.execute("REASSIGN OWNED BY \(role) TO CURRENT_USER")
             try await scene.database.execute("DROP OWNED BY \(role); DROP ROLE \(role)")
+            expect(
+                refused,
+                exits: 5,
+                saying: ["and this command alone needs 4.", "CONNECTION LIMIT 4", unchanged]
+            )
+            #expect(!refused.standardError.contains("shop: folding"))
             expect(few, exits: 75, saying: ["and this command needs 3 more at once", unchanged])
             #expect(!few.standardError.contains("shop: folding"))
             try await expectGenerationOne(scene)
