@@ -99,7 +99,8 @@ struct RepriseProcess {
                 && kept[$0] == nil && settings[$0] == nil
         }
         let path = try program.contains("/") ? program : BuiltProgram(program).path
-        return ["-C", folder] + foreign.flatMap { ["-u", $0] } + launcher + [path]
+        // nohup(1) in front of the tests has every program below ignore a hang-up.
+        return ["--default-signal=HUP", "-C", folder] + foreign.flatMap { ["-u", $0] } + launcher + [path]
     }
 }
 

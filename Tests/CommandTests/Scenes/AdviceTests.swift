@@ -292,7 +292,10 @@ struct AdviceTests {
     func secondFollower() async throws {
         try await withShop { reprise, scene in
             let (_, outcome) = try await reprise.withRunning("follow shop") { follower in
-                try await scene.waitUntilCaughtUp()
+                try await scene.database.waitUntil(
+                    "it follows",
+                    "SELECT FROM reprise.follower WHERE generation = 1"
+                )
                 let alarm = try await reprise.run("follow shop")
                 expect(alarm, exits: 75)
                 var night = Operator(of: reprise, wokenBy: alarm, of: "reprise follow shop")
