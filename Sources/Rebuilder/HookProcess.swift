@@ -173,7 +173,8 @@ private struct HookWatcher {
             posix_spawn_file_actions_addopen(&actions, stream, "/dev/null", O_WRONLY, 0)
         }
 
-        let script = "read -r line; kill -TERM -- -$0; sleep 5; kill -KILL -- -$0"
+        // Without `--`, which kill(1) of dash takes for a number.
+        let script = "read -r line; kill -TERM -$0; sleep 5; kill -KILL -$0"
         var pid: pid_t = 0
         let code = withCStrings(["sh", "-c", script, String(group)]) { arguments in
             posix_spawn(&pid, "/bin/sh", &actions, &attributes, arguments, environ)
