@@ -248,7 +248,7 @@ struct ContentionTests {
             expect(
                 refused,
                 exits: 5,
-                saying: ["and this command alone needs 4.", "CONNECTION LIMIT 4", unchanged]
+                saying: ["and this command alone needs 4.", unchanged, "CONNECTION LIMIT 4"]
             )
             #expect(!refused.standardError.contains("shop: folding"))
             expect(few, exits: 75, saying: ["and this command needs 3 more at once", unchanged])
