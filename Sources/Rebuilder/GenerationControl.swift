@@ -216,7 +216,9 @@ package struct GenerationControl: Sendable {
             command: .overtake
         )
         try await match.assert(live.ledger)
-        if comparesPosition, let position = live.position { try await match.assert(position) }
+        if comparesPosition, let position = live.position {
+            try await match.assertShared(position)
+        }
     }
 
     private func announce(

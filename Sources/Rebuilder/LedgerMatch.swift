@@ -59,6 +59,18 @@ struct LedgerMatch: Sendable {
         throw mismatch(.endsEarly(position, end: end))
     }
 
+    /// The event of a position alone, in a cut-over: where the ledger ends before it, the cut-over itself
+    /// finds the generation behind the live tables.
+    func assertShared(_ position: Position) async throws {
+        do {
+            try await assert(position)
+        } catch RebuildError.ledgerMismatch(let mismatch) {
+            guard case .endsEarly = mismatch.difference else {
+                throw RebuildError.ledgerMismatch(mismatch)
+            }
+        }
+    }
+
     private func mismatch(_ difference: LedgerMismatch.Difference) -> RebuildError {
         .ledgerMismatch(
             LedgerMismatch(

@@ -343,7 +343,7 @@ extension Rebuild {
     /// it is the one, and where that is consented to.
     private func misfit(of plan: ReadModelPlan) async throws -> LedgerMismatch? {
         do {
-            if let live = plan.live { try await confirm(live) }
+            if let live = plan.live { try await confirm(live, isFinal: false) }
             return nil
         } catch RebuildError.ledgerMismatch(let mismatch) {
             return mismatch
@@ -352,7 +352,7 @@ extension Rebuild {
 
     /// Makes sure that the ledger is the one that the live tables were made of, and no older state of it,
     /// where that is not consented to.
-    private func confirm(_ live: LiveStanding) async throws {
+    private func confirm(_ live: LiveStanding, isFinal: Bool) async throws {
         let match = LedgerMatch(
             projection: tables.name,
             generation: live.generation,
@@ -364,7 +364,8 @@ extension Rebuild {
         if !patience.allowsOlder, !database.keepsOwnPosition(tables.name),
             let position = live.position
         {
-            try await match.assert(position)
+            // In the cut-over the end of the ledger is compared with the generation.
+            try await isFinal ? match.assertShared(position) : match.assert(position)
         }
     }
 
@@ -793,7 +794,7 @@ extension Rebuild {
                 reach: { try await catchUp.reach($0) }
             ),
             confirm: { live in
-                if let live { try await confirm(live) }
+                if let live { try await confirm(live, isFinal: true) }
                 guard try await folded.isQuicklyConfirmed() else { return }
                 try await settleLateEvents(folded, generation: generation)
                 try await catchUp.writeLateEvents()
@@ -831,7 +832,7 @@ extension Rebuild {
             run: run,
             guards: options.guards,
             patience: patience,
-            confirm: { if let live = $0 { try await confirm(live) } },
+            confirm: { if let live = $0 { try await confirm(live, isFinal: true) } },
             notice: { progress(.warning($0)) }
         )
         clock.lap(\.cutOver)

@@ -100,7 +100,8 @@ struct RepriseProcess {
         }
         let path = try program.contains("/") ? program : BuiltProgram(program).path
         // nohup(1) in front of the tests has every program below ignore a hang-up.
-        return ["--default-signal=HUP", "-C", folder] + foreign.flatMap { ["-u", $0] } + launcher + [path]
+        return ["--default-signal=HUP", "-C", folder] + foreign.flatMap { ["-u", $0] } + launcher
+            + [path]
     }
 }
 
