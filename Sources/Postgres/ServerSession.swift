@@ -60,7 +60,7 @@ final class ServerSession {
 
     /// Tries to connect once more, and asks for the SQLSTATE of what the server answers.
     ///
-    /// libpq shows it in its message when it is told to before the answer comes, which works for
+    /// libpq shows it in its message when that is set before the answer comes, which works for
     /// connections that are made step by step alone.
     ///
     /// - Returns: Nil where the server does not answer within 10 s, or lets us in.

@@ -146,7 +146,8 @@ struct Gates: Sendable {
     /// and on a server for reports there is always one; 20 ms are what the messages of one statement
     /// are apart at most.
     ///
-    /// A walsender has a snapshot while it makes a logical slot, and hands it to workers that begin later.
+    /// A walsender that has made a logical slot keeps the snapshot of that moment until its next command,
+    /// and hands it to workers that begin later; it has no `xact_start`.
     /// A dump counts whenever it began: it finds tables by name, and what it reads of them is new where
     /// the bookkeeping that it reads is old.
     private func snapshots(
@@ -170,8 +171,8 @@ struct Gates: Sendable {
                 CROSS JOIN (SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())
                     ::pg_catalog.text::pg_catalog.int8 AS xmax) AS s
                 WHERE a.datname = pg_catalog.current_database() AND a.usesysid IS NOT NULL
-                    AND coalesce(a.backend_type, 'client backend')
-                        IN ('client backend', 'walsender')
+                    AND (coalesce(a.backend_type, 'client backend') = 'client backend'
+                        OR a.backend_type = 'walsender' AND a.state = 'idle in transaction')
                     AND a.pid <> pg_catalog.pg_backend_pid() AND a.backend_xmin IS NOT NULL
                     AND a.application_name !~ $3
             ) AS o

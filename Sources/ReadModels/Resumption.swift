@@ -72,7 +72,7 @@ extension ReadModelDatabase {
                 )
             }
             if provenance.program != identity(of: projection) {
-                // From the first write on it is made by both, and the other one must not go on with it.
+                // Its rows come from both programs now, and the other one must not continue them.
                 try await connection.query(
                     """
                     UPDATE reprise.generation SET built_by = $3

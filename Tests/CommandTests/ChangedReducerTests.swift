@@ -112,7 +112,7 @@ struct ChangedReducerTests {
     }
 
     @Test(
-        "O1: each program is told from others, however it is started",
+        "O1: each program has an identity of its own, however it is started",
         arguments: ["by the loader", "by those who may not read it"]
     )
     func identity(started: String) async throws {

@@ -18,14 +18,8 @@ struct ContentionTests {
         }
     }
 
-    private func liveGeneration(_ scene: RebuildScene) async throws -> Int64? {
-        try await scene.database.query(
-            "SELECT generation FROM reprise.live WHERE projection = 'shop'"
-        ).first?.int("generation")
-    }
-
     private func expectGenerationOne(_ scene: RebuildScene) async throws {
-        #expect(try await liveGeneration(scene) == 1)
+        #expect(try await scene.liveGeneration() == 1)
     }
 
     @Test("a second run at the same time is told who is at work")
@@ -112,16 +106,16 @@ struct ContentionTests {
             for command in ["rebuild", "rollback", "swap"] {
                 #expect(FileManager.default.createFile(atPath: file, contents: nil))
                 let line = "\(command) shop --deadline 5 --postpone-file hold"
-                let before = try await liveGeneration(scene)
+                let before = try await scene.liveGeneration()
                 let (during, outcome) = try await reprise.withRunning(line) { child in
                     try await child.waitForText("as long as the file 'hold' is there")
-                    let during = try await liveGeneration(scene)
+                    let during = try await scene.liveGeneration()
                     try FileManager.default.removeItem(atPath: file)
                     return during
                 }
                 expect(outcome, exits: 0)
                 #expect(during == before)
-                #expect(try await liveGeneration(scene) != before)
+                #expect(try await scene.liveGeneration() != before)
             }
         }
     }
@@ -198,7 +192,7 @@ struct ContentionTests {
                 saying: [unchanged, "'reprise rebuild shop --resume'"]
             )
             expect(try await reprise.run("rebuild shop --resume"), exits: 0)
-            #expect(try await liveGeneration(scene) == 2)
+            #expect(try await scene.liveGeneration() == 2)
         }
     }
 

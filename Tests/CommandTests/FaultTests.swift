@@ -205,17 +205,7 @@ struct FaultScene: Sendable {
     /// Crashes the server while rows are copied.
     func crashInLoad(_ server: PrivateServer) async throws {
         let live = try await liveGeneration()
-        try await scene.database.execute(
-            """
-            CREATE FUNCTION public.wait_here(bigint) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
-                IF pg_catalog.current_setting('application_name') LIKE 'reprise load%' THEN
-                    PERFORM pg_catalog.pg_advisory_xact_lock_shared(4711);
-                END IF;
-                RETURN true;
-            END $$;
-            ALTER TABLE public.order_line ADD CHECK (public.wait_here(quantity));
-            """
-        )
+        try await scene.holdLoads()
         let outcome = try await scene.database.withConnection { keeper in
             try await keeper.execute("SELECT pg_advisory_lock(4711)")
             return try await reprise.withRunning("rebuild shop") { _ in

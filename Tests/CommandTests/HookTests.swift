@@ -26,11 +26,6 @@ struct HookTests {
         return (text ?? "").split(separator: "\n").map(String.init)
     }
 
-    private func liveGeneration(_ scene: RebuildScene) async throws -> Int64? {
-        try await scene.database.query("SELECT generation FROM reprise.live").first?
-            .int("generation")
-    }
-
     private static let telling = """
         hooks:
           before_swap: 'echo "before $REPRISE_KIND $REPRISE_PREVIOUS_GENERATION \
@@ -57,7 +52,7 @@ struct HookTests {
                 "DROP EVENT TRIGGER et; DROP FUNCTION public.et(); DROP ROLE \(role)"
             )
             expect(refused, exits: 3, saying: ["et: its function public.et() belongs", unchanged])
-            #expect(try await liveGeneration(scene) == 1)
+            #expect(try await scene.liveGeneration() == 1)
         }
     }
 
@@ -96,7 +91,7 @@ struct HookTests {
             expect(try await reprise.run("rebuild shop"), exits: 0)
             try setHook(1)
             expect(try await reprise.run("rollback shop"), exits: 1, saying: [said, unchanged])
-            #expect(try await liveGeneration(scene) == 4)
+            #expect(try await scene.liveGeneration() == 4)
             #expect(try await scene.rows(of: "public.order_line") == before)
         }
     }
@@ -160,7 +155,7 @@ struct HookTests {
                     no, unchanged, "Generation 2 is ready", "reprise swap shop --generation 2",
                 ]
             )
-            #expect(try await liveGeneration(scene) == 1)
+            #expect(try await scene.liveGeneration() == 1)
             let swap = "swap shop --generation 2"
             expect(try await reprise.run(swap), exits: 1, saying: [no, unchanged])
             #expect(!FileManager.default.fileExists(atPath: "\(reprise.folder)/later"))
@@ -168,7 +163,7 @@ struct HookTests {
                 FileManager.default.createFile(atPath: "\(reprise.folder)/allowed", contents: nil)
             )
             expect(try await reprise.run(swap), exits: 0)
-            #expect(try await liveGeneration(scene) == 2)
+            #expect(try await scene.liveGeneration() == 2)
             try FileManager.default.removeItem(atPath: "\(reprise.folder)/allowed")
             expect(
                 try await reprise.run("rollback shop"),
@@ -180,7 +175,7 @@ struct HookTests {
                 exits: 1,
                 saying: [no, unchanged, "--strategy truncate"]
             )
-            #expect(try await liveGeneration(scene) == 2)
+            #expect(try await scene.liveGeneration() == 2)
             // There is nothing to move, so that nobody is asked.
             expect(try await reprise.run("swap shop --generation 9"), exits: 3, saying: [unchanged])
         }
@@ -198,7 +193,7 @@ struct HookTests {
         try await withShop(hooks: hooks) { reprise, scene in
             let outcome = try await reprise.run("rebuild shop")
             expect(outcome, exits: 1, saying: ["The hook before_swap of 'shop' \(how)", unchanged])
-            #expect(try await liveGeneration(scene) == 1)
+            #expect(try await scene.liveGeneration() == 1)
         }
     }
 
@@ -214,7 +209,7 @@ struct HookTests {
                 exits: 7,
                 saying: what + ["Readers see generation 2, whole.", "reprise rollback shop"]
             )
-            #expect(try await liveGeneration(scene) == 2)
+            #expect(try await scene.liveGeneration() == 2)
             let run = try await scene.database.query(
                 "SELECT report ->> 'isLive' AS live FROM reprise.run ORDER BY run_id DESC LIMIT 1"
             ).first
@@ -224,7 +219,7 @@ struct HookTests {
                 exits: 7,
                 saying: what + ["Readers see generation 1, whole.", "reprise swap shop"]
             )
-            #expect(try await liveGeneration(scene) == 1)
+            #expect(try await scene.liveGeneration() == 1)
             #expect(!FileManager.default.fileExists(atPath: "\(reprise.folder)/later"))
         }
     }
@@ -244,7 +239,7 @@ struct HookTests {
                 child.signal(signal)
             }
             expect(outcome, exits: status, saying: ["Interrupted by ", unchanged])
-            #expect(try await liveGeneration(scene) == 1)
+            #expect(try await scene.liveGeneration() == 1)
         }
     }
 
@@ -262,7 +257,7 @@ struct HookTests {
             }
             #expect(outcome.wasKilled)
             #expect(ContinuousClock.now - began < .seconds(300))
-            #expect(try await liveGeneration(scene) == 1)
+            #expect(try await scene.liveGeneration() == 1)
         }
     }
 
@@ -279,7 +274,7 @@ struct HookTests {
                 exits: 130,
                 saying: ["Interrupted by SIGINT.", "Readers see the new generation", "The hooks"]
             )
-            #expect(try await liveGeneration(scene) == 2)
+            #expect(try await scene.liveGeneration() == 2)
         }
     }
 }

@@ -17,11 +17,6 @@ struct RebuildCommandTests {
         }
     }
 
-    private func liveGeneration(_ scene: RebuildScene) async throws -> Int64? {
-        try await scene.database.query("SELECT generation FROM reprise.live").first?
-            .int("generation")
-    }
-
     @Test("plan, rebuild, rollback, swap, prune and status go their way in words")
     func wholeWay() async throws {
         try await withShop { reprise, scene in
@@ -55,7 +50,7 @@ struct RebuildCommandTests {
                 )
             )
             #expect(back.standardOutput.hasSuffix("reprise swap shop --allow-older\n"))
-            #expect(try await liveGeneration(scene) == 1)
+            #expect(try await scene.liveGeneration() == 1)
             let swapped = try await reprise.run("swap shop")
             expect(swapped, exits: 0)
             #expect(swapped.standardOutput.hasPrefix("shop: generation 2 is live.\n"))
@@ -97,9 +92,9 @@ struct RebuildCommandTests {
             expect(built, exits: 0)
             #expect(built.standardOutput.hasPrefix("shop: generation 2 is ready and not live.\n"))
             #expect(built.standardOutput.hasSuffix("Next: reprise swap shop\n"))
-            #expect(try await liveGeneration(scene) == 1)
+            #expect(try await scene.liveGeneration() == 1)
             expect(try await reprise.run("swap shop"), exits: 0)
-            #expect(try await liveGeneration(scene) == 2)
+            #expect(try await scene.liveGeneration() == 2)
             expect(
                 try await reprise.run("swap shop"),
                 exits: 3,
@@ -125,7 +120,7 @@ struct RebuildCommandTests {
             for part in ["SET SCHEMA \"shop__g1\"", "VIEW \"public\".\"paid\"", "COMMIT;\n"] {
                 #expect(next.standardOutput.contains(part), "\(part): \(next.standardOutput)")
             }
-            #expect(try await liveGeneration(scene) == 1)
+            #expect(try await scene.liveGeneration() == 1)
         }
     }
 
@@ -399,7 +394,7 @@ struct RebuildCommandTests {
                     "reprise plan shop",
                 ]
             )
-            #expect(try await liveGeneration(scene) == 1)
+            #expect(try await scene.liveGeneration() == 1)
         }
     }
 
@@ -430,7 +425,7 @@ struct RebuildCommandTests {
             expect(try await reprise.run("rollback shop"), exits: 0)
             expect(try await reprise.run("swap shop --no-republish"), exits: 3, saying: [unchanged])
             expect(try await reprise.run("swap shop"), exits: 0)
-            #expect(try await liveGeneration(scene) == 2)
+            #expect(try await scene.liveGeneration() == 2)
         }
     }
 
@@ -455,7 +450,7 @@ struct RebuildCommandTests {
                 exits: 3,
                 saying: ["was made of another ledger than 'short.db'", unchanged, "--other-ledger"]
             )
-            #expect(try await liveGeneration(scene) == 1)
+            #expect(try await scene.liveGeneration() == 1)
             expect(
                 try await reprise.run("\(arguments) --other-ledger"),
                 exits: 0

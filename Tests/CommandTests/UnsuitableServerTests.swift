@@ -220,8 +220,8 @@ struct UnsuitableServerTests {
         }
     }
 
-    /// Asks everybody for a password, and lets nobody in: the reason is the last two arguments.
-    private static let refusingServer = """
+    /// The beginning of both servers: it listens, and reads what a client says first.
+    private static let listening = """
         import socket, struct, sys
 
         def message(kind, body):
@@ -231,45 +231,43 @@ struct UnsuitableServerTests {
         listener.bind(sys.argv[1] + "/.s.PGSQL.5432")
         listener.listen()
         print("listening", flush=True)
-        fields = (b"S" + b"FATAL", b"V" + b"FATAL", b"C" + sys.argv[2].encode(), b"M" + sys.argv[3].encode())
-        while True:
+
+        def accept():
             client, _ = listener.accept()
             length, code = struct.unpack("!ii", client.recv(8, socket.MSG_WAITALL))
             while code in (80877103, 80877104):
                 client.sendall(b"N")
                 length, code = struct.unpack("!ii", client.recv(8, socket.MSG_WAITALL))
             client.recv(length - 8, socket.MSG_WAITALL)
-            client.sendall(message(b"R", struct.pack("!i", 3)))
-            client.recv(1000)
-            client.sendall(message(b"E", b"".join(field + b"\\0" for field in fields) + b"\\0"))
-            client.close()
+            return client
+
+
         """
+
+    /// Asks everybody for a password, and lets nobody in: the reason is the last two arguments.
+    private static let refusingServer =
+        listening + """
+            fields = (b"S" + b"FATAL", b"V" + b"FATAL", b"C" + sys.argv[2].encode(), b"M" + sys.argv[3].encode())
+            while True:
+                client = accept()
+                client.sendall(message(b"R", struct.pack("!i", 3)))
+                client.recv(1000)
+                client.sendall(message(b"E", b"".join(field + b"\\0" for field in fields) + b"\\0"))
+                client.close()
+            """
 
     /// Lets everybody in as PostgreSQL 14.5 does, and answers nothing: one that is asked something is
     /// not refused at once, and waits.
-    private static let server = """
-        import socket, struct, sys
-
-        def message(kind, body):
-            return kind + struct.pack("!i", len(body) + 4) + body
-
-        listener = socket.socket(socket.AF_UNIX)
-        listener.bind(sys.argv[1] + "/.s.PGSQL.5432")
-        listener.listen()
-        print("listening", flush=True)
-        while True:
-            client, _ = listener.accept()
-            length, code = struct.unpack("!ii", client.recv(8, socket.MSG_WAITALL))
-            while code in (80877103, 80877104):
-                client.sendall(b"N")
-                length, code = struct.unpack("!ii", client.recv(8, socket.MSG_WAITALL))
-            client.recv(length - 8, socket.MSG_WAITALL)
-            client.sendall(
-                message(b"R", struct.pack("!i", 0)) + message(b"S", b"server_version\\0" + b"14.5\\0")
-                + message(b"K", struct.pack("!ii", 1, 1)) + message(b"Z", b"I"))
-            asked = client.recv(1)
-            if asked not in (b"", b"X"):
-                sys.exit("it was asked something")
-            client.close()
-        """
+    private static let server =
+        listening + """
+            while True:
+                client = accept()
+                client.sendall(
+                    message(b"R", struct.pack("!i", 0)) + message(b"S", b"server_version\\0" + b"14.5\\0")
+                    + message(b"K", struct.pack("!ii", 1, 1)) + message(b"Z", b"I"))
+                asked = client.recv(1)
+                if asked not in (b"", b"X"):
+                    sys.exit("it was asked something")
+                client.close()
+            """
 }

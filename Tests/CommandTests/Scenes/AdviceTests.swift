@@ -16,12 +16,6 @@ struct AdviceTests {
         }
     }
 
-    private func liveGeneration(_ scene: RebuildScene) async throws -> Int64? {
-        try await scene.database.query(
-            "SELECT generation FROM reprise.live WHERE projection = 'shop'"
-        ).first?.int("generation")
-    }
-
     /// Writes hooks that say no until the file `allowed` is there.
     private func setHook(_ moment: String, _ reprise: RepriseProcess) throws {
         try Data("hooks: {\(moment): 'test -e allowed'}\n".utf8)
@@ -55,7 +49,7 @@ struct AdviceTests {
                     "reprise rebuild shop --resume",
                 ]
             )
-            #expect(try await liveGeneration(scene) == 2)
+            #expect(try await scene.liveGeneration() == 2)
             #expect(try await scene.isRight())
         }
     }
@@ -71,7 +65,7 @@ struct AdviceTests {
             var patient = reprise
             patient.settings = ["REPRISE_DEADLINE_SECONDS": "3"]
             let shop = patient
-            let before = try await liveGeneration(scene)
+            let before = try await scene.liveGeneration()
             try await scene.database.withConnection { idle in
                 try await idle.execute("BEGIN; SELECT count(*) FROM public.order_summary")
                 let alarm = try await shop.run(command)
@@ -86,7 +80,7 @@ struct AdviceTests {
                         == ["reprise \(command) --blockers terminate --blockers-after 1"]
                 )
             }
-            #expect(try await liveGeneration(scene) != before)
+            #expect(try await scene.liveGeneration() != before)
         }
     }
 
@@ -149,11 +143,11 @@ struct AdviceTests {
             var night = Operator(of: reprise, wokenBy: alarm, of: nil)
             expect(try await night.typeNext(), exits: 0)
             #expect(night.typed == [hooked.advised])
-            #expect(try await liveGeneration(scene) == hooked.live)
+            #expect(try await scene.liveGeneration() == hooked.live)
         }
     }
 
-    /// What is done, the command that is told something then, and what it is told.
+    /// What is done, the command that is typed then, and what its message advises.
     struct State: Sendable {
         var commands: [String] = []
         var sql: String?
@@ -288,7 +282,7 @@ struct AdviceTests {
         }
     }
 
-    @Test("C1: a second follower is told to look at the first one, and may")
+    @Test("C1: a second follower names the command that shows the first one, and it does")
     func secondFollower() async throws {
         try await withShop { reprise, scene in
             let (_, outcome) = try await reprise.withRunning("follow shop") { follower in
@@ -309,7 +303,7 @@ struct AdviceTests {
         }
     }
 
-    @Test("C1: a program that did not build a generation rebuilds, as it is told")
+    @Test("C1: a program that did not build a generation rebuilds, as its message says")
     func otherProgram() async throws {
         try await withShop { reprise, scene in
             expect(try await reprise.run("rebuild shop --no-swap"), exits: 0)
@@ -321,7 +315,7 @@ struct AdviceTests {
             night.programs = ["reprise-new": other.program]
             expect(try await night.typeNext(), exits: 0)
             #expect(night.typed == ["reprise-new rebuild shop"])
-            #expect(try await liveGeneration(scene) == 3)
+            #expect(try await scene.liveGeneration() == 3)
         }
     }
 }

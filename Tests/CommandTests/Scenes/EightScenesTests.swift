@@ -280,17 +280,7 @@ struct EightScenesTests {
         _ reprise: RepriseProcess,
         _ scene: RebuildScene
     ) async throws -> ChildProcess.Outcome {
-        try await scene.database.execute(
-            """
-            CREATE FUNCTION public.wait_here(bigint) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
-                IF pg_catalog.current_setting('application_name') LIKE 'reprise load%' THEN
-                    PERFORM pg_catalog.pg_advisory_xact_lock_shared(4711);
-                END IF;
-                RETURN true;
-            END $$;
-            ALTER TABLE public.order_line ADD CHECK (public.wait_here(quantity));
-            """
-        )
+        try await scene.holdLoads()
         return try await scene.database.withConnection { keeper in
             try await keeper.execute("SELECT pg_advisory_lock(4711)")
             return try await reprise.withRunning(command) { _ in

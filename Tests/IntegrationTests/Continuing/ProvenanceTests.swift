@@ -29,27 +29,9 @@ struct ProvenanceTests {
         ) { log.take($0) }.run()
     }
 
-    private func of(_ program: String, _ scene: RebuildScene) -> RebuildScene {
-        var scene = scene
-        scene.program = program
-        return scene
-    }
-
     private func sum(_ scene: RebuildScene) async throws -> Int64 {
         try await scene.database.query("SELECT sum(events)::bigint AS n FROM public.tally").first?
             .int("n") ?? -1
-    }
-
-    private func mismatch(
-        _ body: () async throws -> Void
-    ) async throws -> LedgerMismatch.Difference? {
-        let error = await #expect(throws: RebuildError.self) { try await body() }
-        guard case .ledgerMismatch(let mismatch) = error else {
-            Issue.record("got \(String(describing: error))")
-            return nil
-        }
-        #expect("\(error as Any)".contains("The live tables are unchanged."))
-        return mismatch.difference
     }
 
     @Test(
@@ -58,7 +40,7 @@ struct ProvenanceTests {
     func runningFollower() async throws {
         try await withRebuildScene { scene in
             try scene.append(counted([1, 1, 2]))
-            let (old, new) = (of("old", scene), of("new", scene))
+            let (old, new) = (scene.of(program: "old"), scene.of(program: "new"))
             _ = try await old.rebuild(Tally.self)
             let ended = try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask {
@@ -101,7 +83,7 @@ struct ProvenanceTests {
     func consent() async throws {
         try await withRebuildScene { scene in
             try scene.append(counted([1]))
-            let (old, new) = (of("old", scene), of("new", scene))
+            let (old, new) = (scene.of(program: "old"), scene.of(program: "new"))
             _ = try await old.rebuild(Tally.self)
             try scene.append(counted([1]))
             #expect(try await new.control(Tally.self).status().isOfOtherProgram)
@@ -122,7 +104,7 @@ struct ProvenanceTests {
     func version() async throws {
         try await withRebuildScene { scene in
             try scene.append(counted([1]))
-            let (old, new) = (of("old", scene), of("new", scene))
+            let (old, new) = (scene.of(program: "old"), scene.of(program: "new"))
             _ = try await old.rebuild(Versioned<Seven>.self)
             try scene.append(counted([1]))
             try await follow(Versioned<Seven>.self, in: new)
@@ -137,7 +119,7 @@ struct ProvenanceTests {
     func swapped() async throws {
         try await withRebuildScene { scene in
             try scene.append(counted([1]))
-            let (old, new) = (of("old", scene), of("new", scene))
+            let (old, new) = (scene.of(program: "old"), scene.of(program: "new"))
             var options = RebuildOptions()
             options.swaps = false
             _ = try await old.rebuild(Tally.self, options: options)
@@ -178,7 +160,7 @@ struct ProvenanceTests {
             _ = try await scene.rebuild(Tally.self, options: options)
             try scene.append([late(1)])
             try await follow(Tally.self, in: scene)
-            let lacking = try await mismatch {
+            let lacking = try await ledgerMismatch {
                 _ = try await scene.control(Tally.self).swap(
                     patience: CutOverPatience(allowsOlder: true)
                 )
@@ -189,7 +171,7 @@ struct ProvenanceTests {
             }
             _ = try await scene.rebuild(Tally.self)
             #expect(try await sum(scene) == 3)
-            let back = try await mismatch {
+            let back = try await ledgerMismatch {
                 _ = try await scene.control(Tally.self).rollback(patience: CutOverPatience())
             }
             guard case .lacksEvents(1, _) = back else {
@@ -239,7 +221,7 @@ struct ProvenanceTests {
                 try await follow(Tally.self, in: scene, log: log)
                 #expect(log.warnings.contains { $0.contains("holds 1 events up to") })
             }
-            let strict = try await mismatch {
+            let strict = try await ledgerMismatch {
                 try await follow(Tally.self, in: scene, policy: .fail)
             }
             guard case .lacksEvents(1, _) = strict else {
@@ -268,7 +250,9 @@ struct ProvenanceTests {
             other.ledgerPath = backup
             for (appended, isLonger) in [([], false), ([11], false), (Array(12...20), true)] {
                 try other.append(counted(appended))
-                let difference = try await mismatch { try await follow(Tally.self, in: other) }
+                let difference = try await ledgerMismatch {
+                    try await follow(Tally.self, in: other)
+                }
                 switch (difference, isLonger) {
                 case (.endsEarly, false), (.otherEvent, true): break
                 default: Issue.record("got \(difference as Any)")
@@ -304,7 +288,7 @@ struct ProvenanceTests {
             let end = try scene.ledger().safePosition()
             #expect(try other.ledger().safePosition() == end)
             for command in [LedgerMismatch.Command.follow, .swap, .rollback] {
-                let difference = try await mismatch {
+                let difference = try await ledgerMismatch {
                     switch command {
                     case .follow: try await follow(Tally.self, in: other)
                     case .swap:
@@ -343,7 +327,7 @@ struct ProvenanceTests {
             other.ledgerPath = "\(scene.ledgerPath).other"
             try SQLiteLedger.create(path: other.ledgerPath)
             try other.append(counted([1, 2]))
-            let difference = try await mismatch { try await follow(Tally.self, in: other) }
+            let difference = try await ledgerMismatch { try await follow(Tally.self, in: other) }
             guard case .otherLedger = difference else {
                 Issue.record("got \(difference as Any)")
                 return
@@ -351,7 +335,7 @@ struct ProvenanceTests {
             var options = RebuildOptions()
             options.acceptsOtherLedger = isConsented
             guard isConsented else {
-                let planned = try await mismatch {
+                let planned = try await ledgerMismatch {
                     _ = try await other.rebuild(Tally.self, options: options) { progress in
                         if case .stage(.folding) = progress { Issue.record("it folds") }
                     }
@@ -366,7 +350,7 @@ struct ProvenanceTests {
             try other.append(counted([1]))
             try await follow(Tally.self, in: other)
             #expect(try await sum(scene) == 3)
-            _ = try await mismatch { try await follow(Tally.self, in: scene) }
+            _ = try await ledgerMismatch { try await follow(Tally.self, in: scene) }
         }
     }
 
@@ -380,7 +364,7 @@ struct ProvenanceTests {
             _ = try await scene.rebuild(Tally.self)
             var other = scene
             other.ledgerPath = backup
-            let difference = try await mismatch {
+            let difference = try await ledgerMismatch {
                 _ = try await other.rebuild(Tally.self) { progress in
                     if case .stage(.folding) = progress { Issue.record("it folds") }
                 }

@@ -10,12 +10,6 @@ import Testing
 
 @Suite("What is continued is replaced while a command works")
 struct ReplacedTests {
-    private func of(_ program: String, _ scene: RebuildScene) -> RebuildScene {
-        var scene = scene
-        scene.program = program
-        return scene
-    }
-
     private func follow(
         in scene: RebuildScene,
         endsAtEnd: Bool = true,
@@ -42,17 +36,6 @@ struct ReplacedTests {
         return options
     }
 
-    private func difference(
-        _ body: () async throws -> Void
-    ) async throws -> LedgerMismatch.Difference? {
-        let error = await #expect(throws: RebuildError.self) { try await body() }
-        guard case .ledgerMismatch(let mismatch) = error else {
-            Issue.record("got \(String(describing: error))")
-            return nil
-        }
-        return mismatch.difference
-    }
-
     /// A ledger of 90 events, and a copy of it with other events from the sixth on and the same at its
     /// end.
     private func fork(_ scene: RebuildScene) throws -> RebuildScene {
@@ -76,7 +59,7 @@ struct ReplacedTests {
     func consentOnce() async throws {
         try await withRebuildScene { scene in
             try scene.append(counted([1]))
-            let (old, new) = (of("old", scene), of("new", scene))
+            let (old, new) = (scene.of(program: "old"), scene.of(program: "new"))
             _ = try await new.rebuild(Tally.self)
             try scene.append(counted([1]))
             try await withThrowingTaskGroup(of: Void.self) { group in
@@ -120,13 +103,13 @@ struct ReplacedTests {
     func refusedConsent() async throws {
         try await withRebuildScene { scene in
             try scene.append(counted([1]))
-            let (old, new) = (of("old", scene), of("new", scene))
+            let (old, new) = (scene.of(program: "old"), scene.of(program: "new"))
             _ = try await old.rebuild(Tally.self)
             var elsewhere = new
             elsewhere.ledgerPath = "\(scene.ledgerPath).elsewhere"
             try SQLiteLedger.create(path: elsewhere.ledgerPath)
             try elsewhere.append(counted([1, 2]))
-            let difference = try await difference {
+            let difference = try await ledgerMismatch {
                 try await follow(in: elsewhere, acceptsOtherProgram: true)
             }
             guard case .otherLedger = difference else {
@@ -142,7 +125,7 @@ struct ReplacedTests {
     func resumedConsent() async throws {
         try await withRebuildScene { scene in
             try scene.append(counted([1]))
-            let (old, new) = (of("old", scene), of("new", scene))
+            let (old, new) = (scene.of(program: "old"), scene.of(program: "new"))
             _ = try await old.rebuild(Tally.self)
             _ = try await old.rebuild(Tally.self, options: unswapped())
             try scene.append(counted([1]))
@@ -186,7 +169,7 @@ struct ReplacedTests {
             }
             // What tells of it later is still there.
             #expect(try await recorded(scene) == before)
-            let difference = try await difference { try await follow(in: other) }
+            let difference = try await ledgerMismatch { try await follow(in: other) }
             guard case .otherPast = difference else {
                 Issue.record("got \(difference as Any)")
                 return
@@ -230,7 +213,7 @@ struct ReplacedTests {
             try scene.append(counted([10, 11]))
             try other.append(counted(20...29))
             let end = try #require(try scene.ledger().safePosition())
-            let difference = try await difference {
+            let difference = try await ledgerMismatch {
                 if command == "swap" {
                     _ = try await other.rebuild(Tally.self, options: unswapped())
                     try await follow(in: scene)
@@ -267,7 +250,7 @@ struct ReplacedTests {
             var options = unswapped()
             options.acceptsOtherLedger = true
             _ = try await other.rebuild(Tally.self, options: options)
-            let difference = try await difference {
+            let difference = try await ledgerMismatch {
                 _ = try await other.control(Tally.self).swap(patience: CutOverPatience())
             }
             guard case .otherLedger = difference else {

@@ -1,3 +1,4 @@
+import Foundation
 import Ledgers
 import Postgres
 import ProjectionKit
@@ -121,6 +122,76 @@ struct SnapshotTests {
             }
         }
     }
+
+    @Test("O2: a dump that has begun is waited for, also where it is newer than the new rows")
+    func dump() async throws {
+        try await withRebuildScene { scene in
+            try scene.append(counted(0..<5))
+            _ = try await scene.rebuild(Tally.self)
+            var options = RebuildOptions()
+            options.swaps = false
+            _ = try await scene.rebuild(Tally.self, options: options)
+            try await scene.database.withConnection { dump in
+                // It has a snapshot, and has not yet locked the tables that it is going to read.
+                try await dump.execute(
+                    "SET application_name = 'pg_dump'; "
+                        + "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1"
+                )
+                try await expectBlocked(by: "application 'pg_dump'") {
+                    _ = try await scene.control(Tally.self).swap(
+                        patience: CutOverPatience(deadline: 2)
+                    )
+                }
+                try await dump.execute("COMMIT")
+            }
+            _ = try await scene.control(Tally.self).swap(patience: CutOverPatience(deadline: 5))
+        }
+    }
+
+    @Test("O2: a snapshot that a walsender hands to others is waited for")
+    func exportedSnapshot() async throws {
+        try await withRebuildScene { scene in
+            try scene.append(counted(0..<5))
+            _ = try await scene.rebuild(Tally.self)
+            let url = "\(scene.database.url) application_name=slot"
+            _ = try await ChildProcess.withRunning("/usr/bin/python3", ["-c", Self.exporter, url]) {
+                exporter in
+                try await exporter.waitForText("ready\n", on: .output)
+                try scene.append(counted(5..<9))
+                var options = RebuildOptions()
+                options.patience.deadline = 2
+                try await expectBlocked(by: "application 'slot'") {
+                    _ = try await scene.rebuild(Tally.self, options: options)
+                }
+                exporter.signal(SIGTERM)
+            }
+            _ = try await scene.control(Tally.self).swap(patience: CutOverPatience(deadline: 5))
+        }
+    }
+
+    private func expectBlocked(
+        by blocker: String,
+        _ body: () async throws -> Void
+    ) async throws {
+        let error = await #expect(throws: ReadModelError.self) { try await body() }
+        guard case .cutOverBlocked(_, _, let blockers, _) = error else {
+            Issue.record("got \(String(describing: error))")
+            return
+        }
+        #expect(blockers.contains { $0.contains(blocker) }, "\(blockers)")
+    }
+
+    /// Makes a logical slot, as tools that copy a database do, and keeps its snapshot.
+    private static let exporter = """
+        import signal, sys, psycopg2, psycopg2.extras
+
+        connection = psycopg2.connect(
+            sys.argv[1], connection_factory=psycopg2.extras.LogicalReplicationConnection)
+        connection.cursor().execute(
+            "CREATE_REPLICATION_SLOT reprise_export TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT")
+        print("ready", flush=True)
+        signal.pause()
+        """
 
     @Test(
         "O2: whenever a snapshot is taken, rows and position agree in it, and are not older than it"
