@@ -16,13 +16,16 @@ package enum ProgramIdentity {
         let file = program_open()
         guard file >= 0 else { return nil }
         let handle = FileHandle(fileDescriptor: file, closeOnDealloc: true)
-        guard
-            let bytes = try? Data(
-                contentsOf: URL(filePath: "/proc/self/fd/\(handle.fileDescriptor)"),
-                options: .alwaysMapped
-            )
-        else { return nil }
-        return bytes.withUnsafeBytes { text(cxx_hash64($0.baseAddress, $0.count, 0)) }
+        var digest: UInt64 = 0
+        do {
+            // Piece by piece: the pages of a file that is mapped count as memory of this process.
+            while let bytes = try handle.read(upToCount: 1 << 20), !bytes.isEmpty {
+                digest = bytes.withUnsafeBytes { cxx_hash64($0.baseAddress, $0.count, digest) }
+            }
+        } catch {
+            return nil
+        }
+        return text(digest)
     }
 
     private static var digestOfMemory: String {
