@@ -74,7 +74,7 @@ enum Hazard {
         on connection: PostgresConnection
     ) async throws -> [Finding] {
         try await findings(
-            from: [rowSecurityQuery, rulesQuery, triggersQuery],
+            from: [rowSecurityQuery, rulesQuery, triggersQuery, unloggedQuery],
             tables,
             on: connection
         )
@@ -242,6 +242,16 @@ enum Hazard {
         JOIN pg_catalog.pg_roles AS f ON f.oid = p.proowner
             AND NOT f.rolsuper AND f.rolname <> current_user
         WHERE t.tgrelid = ANY ($1::pg_catalog.oid[]) AND NOT t.tgisinternal AND t.tgenabled <> 'D'
+        ORDER BY 1
+        """
+
+    private static let unloggedQuery = """
+        SELECT c.oid::pg_catalog.regclass::pg_catalog.text AS subject, pg_catalog.format(
+            'it is unlogged: a crash of the server empties it and leaves its position, and nobody would '
+            || 'notice that the rows are gone. ALTER TABLE %s SET LOGGED, and rebuild',
+            c.oid::pg_catalog.regclass) AS note
+        FROM pg_catalog.pg_class AS c
+        WHERE c.oid = ANY ($1::pg_catalog.oid[]) AND c.relpersistence = 'u'
         ORDER BY 1
         """
 

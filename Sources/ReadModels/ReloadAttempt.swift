@@ -193,7 +193,8 @@ struct ReloadAttempt: Sendable {
         let names = encoded.map(\.copy.target.sql).joined(separator: ", ")
         try await connection.execute("TRUNCATE \(names)")
         let code = try await OthersCode(of: fence.live.oids, on: connection)
-        // A foreign key is checked at the end of each COPY.
+        try await connection.execute("SET CONSTRAINTS ALL DEFERRED")
+        // A foreign key that cannot wait is checked at the end of each COPY.
         for oid in try await ForeignKeyOrder.parentsFirst(fence.live.oids, on: connection) {
             let table = fence.live.tables.first { $0.oid == oid }
             guard let rows = encoded.first(where: { $0.copy.target == table?.name }) else {

@@ -15,6 +15,8 @@ struct RowExchange: Sendable {
     let tables: [ExchangedTable]
     /// The same, those that others refer to by foreign keys before those that refer to them.
     private let parentsFirst: [ExchangedTable]
+    /// Whether a check of the tables can wait that does not do so by itself.
+    private let isDeferrable: Bool
     /// Makes the session's staging tables, outside or inside a transaction.
     ///
     /// - Parameters:
@@ -44,6 +46,13 @@ struct RowExchange: Sendable {
         self.tables = tables
         let order = try await ForeignKeyOrder.parentsFirst(tables.map(\.oid), on: connection)
         parentsFirst = order.compactMap { oid in tables.first { $0.oid == oid } }
+        isDeferrable = try await !connection.query(
+            """
+            SELECT FROM pg_catalog.pg_constraint
+            WHERE conrelid = ANY ($1::pg_catalog.oid[]) AND condeferrable AND NOT condeferred
+            """,
+            [.ints(tables.map { Int64($0.oid) })]
+        ).rows.isEmpty
     }
 
     /// The OIDs of the tables.
@@ -62,6 +71,16 @@ struct RowExchange: Sendable {
     ) async throws -> [String: TableChanges] {
         let code = try await othersCode(on: connection)
         try await assertNone(of: Hazard.ofWriting(oids, on: connection))
+        let effects = try await SideEffects(of: oids, on: connection)
+        let writers = tables.map { table in
+            RowWriter(
+                table: table.oid,
+                projection: projection,
+                operation: code.operation(.writing, table.oid),
+                effects: effects
+            )
+        }
+        let writing = Dictionary(uniqueKeysWithValues: zip(oids, writers))
         var changes: [String: TableChanges] = [:]
         for table in tables {
             let rows = fold.table(named: table.name.name)
@@ -75,26 +94,66 @@ struct RowExchange: Sendable {
                 on: connection
             )
         )
-        // A parent leaves after its children have found another one; but before one that takes over
-        // a unique value of it.
-        let leaving = Set(
+        try await withoutConflict(leaving: leaving(changes), on: connection) { last in
+            try await apply(changes, of: fold, last: last, writing, on: connection)
+        }
+        try await effects.settle(projection, on: connection)
+        return changes
+    }
+
+    /// Tables that others refer to, and of which rows go.
+    private func leaving(_ changes: [String: TableChanges]) -> Set<UInt32> {
+        guard !changes.values.contains(where: \.isReplaced) else { return [] }
+        return Set(
             parentsFirst.filter { table in
                 table.isReferredTo && (changes[table.name.name]?.deleted ?? 0) > 0
             }.map(\.oid)
         )
-        guard !leaving.isEmpty, !changes.values.contains(where: \.isReplaced) else {
-            try await apply(changes, of: fold, code, on: connection)
-            return changes
+    }
+
+    /// Writes in another order where rows are in the way of each other.
+    ///
+    /// A parent leaves after its children have found another one; but before one that takes over a
+    /// unique value of it; and what can be deferred is where no order will do.
+    ///
+    /// - Parameters:
+    ///   - leaving: Tables whose rows go when all others have come, if that can be.
+    ///   - connection: Inside a transaction.
+    ///   - write: Writes; it gets the tables whose rows go last.
+    /// - Throws: What the first attempt throws.
+    private func withoutConflict(
+        leaving: Set<UInt32>,
+        on connection: PostgresConnection,
+        _ write: (_ last: Set<UInt32>) async throws -> Void
+    ) async throws {
+        var orders: [(last: Set<UInt32>, isDeferred: Bool)] = [(leaving, false)]
+        if !leaving.isEmpty { orders.append(([], false)) }
+        if isDeferrable { orders.append(([], true)) }
+        guard orders.count > 1 else { return try await write(leaving) }
+        var first: (any Error)?
+        for order in orders {
+            try await connection.execute("SAVEPOINT reprise_write")
+            do {
+                if order.isDeferred {
+                    try await connection.execute("SET CONSTRAINTS ALL DEFERRED")
+                }
+                try await write(order.last)
+                if order.isDeferred {
+                    try await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+                }
+                try await connection.execute("RELEASE SAVEPOINT reprise_write")
+                return
+            } catch let error as ReadModelError {
+                guard case .rowRejected = error else { throw error }
+                first = first ?? error
+            } catch let error as ServerError where order.isDeferred && error.isAboutRows {
+                first = first ?? error
+            }
+            try await connection.execute(
+                "ROLLBACK TO SAVEPOINT reprise_write; RELEASE SAVEPOINT reprise_write"
+            )
         }
-        try await connection.execute("SAVEPOINT reprise_write")
-        do {
-            try await apply(changes, of: fold, last: leaving, code, on: connection)
-        } catch ReadModelError.rowRejected {
-            try await connection.execute("ROLLBACK TO SAVEPOINT reprise_write")
-            try await apply(changes, of: fold, code, on: connection)
-        }
-        try await connection.execute("RELEASE SAVEPOINT reprise_write")
-        return changes
+        if let first { throw first }
     }
 
     private func assertNone(of refusals: [Finding]) throws {
@@ -108,34 +167,37 @@ struct RowExchange: Sendable {
     ///   - changes: What is staged, by table name.
     ///   - fold: What it came from.
     ///   - last: OIDs of tables whose rows go when all others have come.
-    ///   - code: What others have put onto the tables.
+    ///   - writers: Who writes, by the table's OID.
     ///   - connection: Where they are staged.
     /// - Throws: As ``write(_:on:)``.
     private func apply(
         _ changes: [String: TableChanges],
         of fold: any Fold,
         last: Set<UInt32> = [],
-        _ code: OthersCode,
+        _ writers: [UInt32: RowWriter],
         on connection: PostgresConnection
     ) async throws {
         for table in parentsFirst.reversed() where !last.contains(table.oid) {
-            guard let change = changes[table.name.name] else { continue }
-            let writer = code.operation(.writing, table.oid)
-            try await table.delete(change, as: writer, projection: projection, on: connection)
+            guard let change = changes[table.name.name], let writer = writers[table.oid] else {
+                continue
+            }
+            try await table.delete(change, by: writer, on: connection)
         }
         for table in parentsFirst {
-            guard let change = changes[table.name.name] else { continue }
-            let writer = code.operation(.writing, table.oid)
+            guard let change = changes[table.name.name], let writer = writers[table.oid] else {
+                continue
+            }
             try await table.marking(fold.table(named: table.name.name)) {
-                try await table.update(change, as: writer, projection: projection, on: connection)
-                try await table.insert(change, as: writer, projection: projection, on: connection)
+                try await table.update(change, by: writer, on: connection)
+                try await table.insert(change, by: writer, on: connection)
                 try await table.assertUnchangedByTriggers(change, projection, on: connection)
             }
         }
         for table in parentsFirst.reversed() where last.contains(table.oid) {
-            guard let change = changes[table.name.name] else { continue }
-            let writer = code.operation(.writing, table.oid)
-            try await table.delete(change, as: writer, projection: projection, on: connection)
+            guard let change = changes[table.name.name], let writer = writers[table.oid] else {
+                continue
+            }
+            try await table.delete(change, by: writer, on: connection)
         }
     }
 
@@ -173,6 +235,39 @@ struct RowExchange: Sendable {
                 on: connection
             )
         }
+    }
+}
+
+/// Changes rows of one table, as the role that may evaluate what is on it.
+private struct RowWriter: Sendable {
+    let table: UInt32
+    let projection: String
+    /// As whom; nil where that is this role.
+    let operation: RestrictedOperation?
+    let effects: SideEffects
+
+    /// Runs an INSERT, UPDATE or DELETE.
+    ///
+    /// - Parameters:
+    ///   - statement: Without RETURNING.
+    ///   - expression: Takes the rows out that the statement puts in again, as `gone AS (…)`.
+    ///   - connection: Inside a transaction.
+    /// - Returns: How many rows it changed.
+    /// - Throws: ``ServerError``; as ``SideEffects/watch(writing:of:on:_:)``.
+    func change(
+        _ statement: String,
+        with expression: String? = nil,
+        on connection: PostgresConnection
+    ) async throws -> Int {
+        let changesOfRow = expression == nil ? 1 : 2
+        return try await effects.watch(writing: table, of: projection, on: connection) {
+            if let operation {
+                return try await operation.change(statement, with: expression, on: connection)
+                    * changesOfRow
+            }
+            let statement = "\(expression.map { "WITH \($0) " } ?? "")\(statement)"
+            return try await connection.execute(statement).affectedRows * changesOfRow
+        } / changesOfRow
     }
 }
 
@@ -299,20 +394,6 @@ struct ExchangedTable: Sendable {
     ) async throws {
         try await staging.grant("SELECT", to: operation, on: connection)
         try await keyStaging.grant("SELECT", to: operation, on: connection)
-    }
-
-    /// Changes rows of the table, as the role that may evaluate what is on it.
-    private func change(
-        _ statement: String,
-        with expression: String? = nil,
-        as writer: RestrictedOperation?,
-        on connection: PostgresConnection
-    ) async throws -> Int {
-        guard let writer else {
-            let statement = "\(expression.map { "WITH \($0) " } ?? "")\(statement)"
-            return try await connection.execute(statement).affectedRows
-        }
-        return try await writer.change(statement, with: expression, on: connection)
     }
 
     private static func freeName(_ name: String, among columns: [String]) -> String {
@@ -457,30 +538,27 @@ extension ExchangedTable {
 
     fileprivate func delete(
         _ changes: TableChanges,
-        as writer: RestrictedOperation?,
-        projection: String,
+        by writer: RowWriter,
         on connection: PostgresConnection
     ) async throws {
         try await RowCopy.namingRows(of: name.name) {
             if changes.isReplaced {
-                _ = try await change("DELETE FROM ONLY \(name.sql)", as: writer, on: connection)
+                _ = try await writer.change("DELETE FROM ONLY \(name.sql)", on: connection)
             }
             guard changes.deleted > 0 else { return }
             try await connection.execute(joins(of: changes.rows))
-            let deleted = try await change(
+            let deleted = try await writer.change(
                 "DELETE FROM ONLY \(name.sql) AS t USING \(staging.name.sql) AS s "
                     + "WHERE \(isStaged(.delete))\(isAsKnown(binding.columns))",
-                as: writer,
                 on: connection
             )
-            try assert(deleted, is: changes.deleted, "to delete", projection)
+            try assert(deleted, is: changes.deleted, "to delete", writer.projection)
         }
     }
 
     fileprivate func update(
         _ changes: TableChanges,
-        as writer: RestrictedOperation?,
-        projection: String,
+        by writer: RowWriter,
         on connection: PostgresConnection
     ) async throws {
         guard changes.updated > 0 else { return }
@@ -494,17 +572,17 @@ extension ExchangedTable {
             """
         do {
             try await connection.execute("\(joins(of: changes.rows)) SAVEPOINT reprise_update")
-            let updated = try await change(statement, as: writer, on: connection)
+            let updated = try await writer.change(statement, on: connection)
             try await connection.execute("RELEASE SAVEPOINT reprise_update")
-            try assert(updated, is: changes.updated, "to update", projection)
+            try assert(updated, is: changes.updated, "to update", writer.projection)
         } catch let error as ServerError where error.isAboutRows {
             try await connection.execute("ROLLBACK TO SAVEPOINT reprise_update")
             // Two rows that exchange a value cannot do so by UPDATE, which looks after each.
             if ["23505", "23P01"].contains(error.sqlState), !isGuarded {
-                return try await exchange(changes, as: writer, projection, on: connection)
+                return try await exchange(changes, by: writer, on: connection)
             }
             throw try await rejection(error, of: .update, on: connection) { further in
-                _ = try await change("\(statement) AND \(further)", as: writer, on: connection)
+                _ = try await writer.change("\(statement) AND \(further)", on: connection)
             }
         }
     }
@@ -513,8 +591,7 @@ extension ExchangedTable {
     /// whether a row that others refer to is there.
     private func exchange(
         _ changes: TableChanges,
-        as writer: RestrictedOperation?,
-        _ projection: String,
+        by writer: RowWriter,
         on connection: PostgresConnection
     ) async throws {
         let others = otherColumns.map(SQLText.identifier)
@@ -536,9 +613,9 @@ extension ExchangedTable {
             WHERE (SELECT pg_catalog.count(*) FROM gone) >= 0
             """
         do {
-            let rows = try await change(statement, with: gone, as: writer, on: connection)
+            let rows = try await writer.change(statement, with: gone, on: connection)
             try await connection.execute("RELEASE SAVEPOINT reprise_update")
-            try assert(rows, is: changes.updated, "to update", projection)
+            try assert(rows, is: changes.updated, "to update", writer.projection)
         } catch let error as ServerError where error.isAboutRows {
             try await connection.execute("ROLLBACK TO SAVEPOINT reprise_update")
             throw ReadModelError.rowRejected(RejectedRow(table: name.name, reason: "\(error)"))
@@ -547,8 +624,7 @@ extension ExchangedTable {
 
     fileprivate func insert(
         _ changes: TableChanges,
-        as writer: RestrictedOperation?,
-        projection: String,
+        by writer: RowWriter,
         on connection: PostgresConnection
     ) async throws {
         guard changes.inserted > 0 else { return }
@@ -559,21 +635,21 @@ extension ExchangedTable {
             """
         do {
             try await connection.execute("SAVEPOINT reprise_insert")
-            let rows = try await change(statement, as: writer, on: connection)
+            let rows = try await writer.change(statement, on: connection)
             try await connection.execute("RELEASE SAVEPOINT reprise_insert")
-            try assert(rows, is: changes.inserted, "to insert", projection)
+            try assert(rows, is: changes.inserted, "to insert", writer.projection)
         } catch let error as ServerError where error.isAboutRows {
             try await connection.execute("ROLLBACK TO SAVEPOINT reprise_insert")
-            let known = try await rowsThatAreThere(as: writer, on: connection)
+            let known = try await rowsThatAreThere(by: writer, on: connection)
             guard known == 0 else {
                 throw ReadModelError.otherRows(
-                    projection: projection,
+                    projection: writer.projection,
                     table: name.sql,
                     reason: "of \(changes.inserted) rows to insert \(known) were there already"
                 )
             }
             throw try await rejection(error, of: .insert, on: connection) { further in
-                _ = try await change("\(statement) AND \(further)", as: writer, on: connection)
+                _ = try await writer.change("\(statement) AND \(further)", on: connection)
             }
         }
     }
@@ -605,11 +681,11 @@ extension ExchangedTable {
 
     /// Rows among those to be inserted whose key is in the table.
     private func rowsThatAreThere(
-        as writer: RestrictedOperation?,
+        by writer: RowWriter,
         on connection: PostgresConnection
     ) async throws -> Int {
         // Who writes need not be one who may read.
-        guard writer == nil else { return 0 }
+        guard writer.operation == nil else { return 0 }
         let row = try await connection.query(
             """
             SELECT pg_catalog.count(*) AS rows FROM \(staging.name.sql) AS s
@@ -632,10 +708,15 @@ extension ExchangedTable {
             write: write
         )
         return StagedRejection(
-            reason: "\(error)",
+            reason: "\(error)\(error.sqlState == "23503" ? Self.keyInTheWay : "")",
             key: try await search.key(key, on: connection)
         )
     }
+
+    private static let keyInTheWay = """
+        . Where a rebuild takes the row, rows on both ends of the foreign key change at once: make the \
+        key DEFERRABLE
+        """
 
     /// Adds the mark of the row to what is said of one that the server does not take.
     fileprivate func marking(

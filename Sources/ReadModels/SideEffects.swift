@@ -1,0 +1,191 @@
+import Postgres
+
+/// What the server changes along when rows of a projection are written: foreign keys that do something
+/// to the rows that refer to one, and triggers and rules.
+///
+/// A rebuild loads its tables without them. So a row that one of them changes is another one than a
+/// rebuild would have, and a fold that continues from it would not know. The server counts what a
+/// session changes, whatever makes it do so; what a statement did not change itself is a side effect.
+struct SideEffects: Sendable {
+    /// Tables of projections, whose rows nothing but a fold may change.
+    private let watched: [UInt32]
+    /// What can change rows along, by the table whose rows it changes; triggers under nil, because
+    /// nobody knows what they change.
+    private let causes: [UInt32?: [String]]
+    private let isCounting: Bool
+
+    /// Asks what there is.
+    ///
+    /// - Parameters:
+    ///   - tables: OIDs of a projection's tables.
+    ///   - connection: Inside the transaction that holds locks on them.
+    /// - Throws: ``ServerError``.
+    init(of tables: [UInt32], on connection: PostgresConnection) async throws {
+        let rows = try await connection.query(
+            Self.query,
+            [.ints(tables.map { Int64($0) })]
+        ).rows
+        var causes: [UInt32?: [String]] = [:]
+        for row in rows {
+            causes[try row.optionalInt("changed").map { UInt32($0) }, default: []]
+                .append(try row.string("subject"))
+        }
+        self.causes = causes
+        guard !causes.isEmpty else {
+            watched = []
+            isCounting = true
+            return
+        }
+        let others = try await connection.query(
+            """
+            SELECT DISTINCT table_oid FROM reprise.generation_table
+            WHERE table_oid <> ALL ($1::pg_catalog.oid[])
+            """,
+            [.ints(tables.map { Int64($0) })]
+        ).rows
+        watched = tables + (try others.map { UInt32(try $0.int("table_oid")) })
+        isCounting =
+            try await connection.query(
+                "SELECT pg_catalog.current_setting('track_counts')::pg_catalog.bool AS is_on"
+            ).first?.bool("is_on") ?? false
+    }
+
+    /// Runs statements that are known to change rows of one table, and asserts that nothing else
+    /// changed.
+    ///
+    /// - Parameters:
+    ///   - table: The OID of the one.
+    ///   - projection: Its projection's name.
+    ///   - connection: Inside a transaction.
+    ///   - body: Returns how many rows it changed there; a row that was taken out and put in again
+    ///     counts twice.
+    /// - Returns: What `body` returns.
+    /// - Throws: ``ReadModelError/refusedByPlan(projection:reasons:)``, which names what did it; what
+    ///   `body` throws.
+    func watch(
+        writing table: UInt32,
+        of projection: String,
+        on connection: PostgresConnection,
+        _ body: () async throws -> Int
+    ) async throws -> Int {
+        guard !causes.isEmpty else { return try await body() }
+        guard isCounting else {
+            throw refusal(
+                of: projection,
+                causes.values.flatMap(\.self).sorted().map {
+                    "\($0): it can change rows along, and with 'track_counts = off' the server does "
+                        + "not count which. Let a superuser type ALTER SYSTEM SET track_counts = on."
+                }
+            )
+        }
+        var expected = try await counts(on: connection)
+        let changed = try await body()
+        expected[table, default: 0] += changed
+        let found = try await counts(on: connection)
+        let differing = found.filter { expected[$0.key, default: 0] != $0.value }
+        guard let first = differing.min(by: { $0.key < $1.key }) else { return changed }
+        throw refusal(
+            of: projection,
+            try await reasons(
+                first.key,
+                rows: first.value - expected[first.key, default: 0],
+                on: connection
+            )
+        )
+    }
+
+    /// Runs what waits for the end of the transaction, and asserts that it changed nothing.
+    ///
+    /// - Throws: As ``watch(writing:of:on:_:)``.
+    func settle(_ projection: String, on connection: PostgresConnection) async throws {
+        guard let table = watched.first, !causes.isEmpty else { return }
+        _ = try await watch(writing: table, of: projection, on: connection) {
+            try await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            return 0
+        }
+    }
+
+    private func refusal(of projection: String, _ reasons: [String]) -> ReadModelError {
+        .refusedByPlan(projection: projection, reasons: reasons)
+    }
+
+    private func reasons(
+        _ table: UInt32,
+        rows: Int,
+        on connection: PostgresConnection
+    ) async throws -> [String] {
+        let name =
+            try await connection.query(
+                "SELECT $1::pg_catalog.oid::pg_catalog.regclass::pg_catalog.text AS name",
+                [.int(Int64(table))]
+            ).first?.string("name") ?? "a table"
+        if let keys = causes[table] {
+            return keys.map {
+                "\($0) changed \(rows) rows of \(name) that the reducer keeps, and that a rebuild "
+                    + "has. Let the reducer change them as well, or make the key NO ACTION."
+            }
+        }
+        return causes.values.flatMap(\.self).sorted().map {
+            "\($0) changed rows of \(name) along, and a rebuild loads them without it. Let the reducer do "
+                + "that, and drop what changes a projection's table."
+        }
+    }
+
+    /// How many rows this session has inserted, updated and deleted, by table.
+    private func counts(on connection: PostgresConnection) async throws -> [UInt32: Int] {
+        let rows = try await connection.query(
+            """
+            SELECT oid, rows FROM (
+                SELECT t.oid, pg_catalog.pg_stat_get_xact_tuples_inserted(t.oid)
+                    + pg_catalog.pg_stat_get_xact_tuples_updated(t.oid)
+                    + pg_catalog.pg_stat_get_xact_tuples_deleted(t.oid) AS rows
+                FROM pg_catalog.unnest($1::pg_catalog.oid[]) AS t (oid)
+            ) AS c WHERE rows <> 0
+            """,
+            [.ints(watched.map { Int64($0) })]
+        ).rows
+        return Dictionary(
+            uniqueKeysWithValues: try rows.map {
+                (UInt32(try $0.int("oid")), Int(try $0.int("rows")))
+            }
+        )
+    }
+
+    // A key's action on a row of a table fires that table's triggers, and the keys that refer to it.
+    private static let query = """
+        WITH RECURSIVE reached (oid) AS (
+            SELECT t.oid FROM pg_catalog.unnest($1::pg_catalog.oid[]) AS t (oid)
+            UNION
+            SELECT o.conrelid FROM reached AS r
+            JOIN pg_catalog.pg_depend AS d ON d.refobjid = r.oid
+                AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                AND d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
+            JOIN pg_catalog.pg_constraint AS o ON o.oid = d.objid AND o.confrelid = r.oid
+                AND o.contype = 'f' AND (o.confdeltype IN ('c', 'n', 'd')
+                    OR o.confupdtype IN ('c', 'n', 'd'))
+        )
+        SELECT o.conrelid::pg_catalog.int8 AS changed, pg_catalog.format(
+            'foreign key %I on %s (%s)', o.conname, o.conrelid::pg_catalog.regclass,
+            (SELECT pg_catalog.string_agg(a.text, ' ') FROM (VALUES
+                (1, 'ON DELETE ' || CASE o.confdeltype WHEN 'c' THEN 'CASCADE'
+                    WHEN 'n' THEN 'SET NULL' WHEN 'd' THEN 'SET DEFAULT' END),
+                (2, 'ON UPDATE ' || CASE o.confupdtype WHEN 'c' THEN 'CASCADE'
+                    WHEN 'n' THEN 'SET NULL' WHEN 'd' THEN 'SET DEFAULT' END)
+            ) AS a (place, text))) AS subject
+        FROM reached AS r
+        JOIN pg_catalog.pg_constraint AS o ON o.conrelid = r.oid AND o.contype = 'f'
+            AND o.confrelid IN (SELECT oid FROM reached)
+            AND (o.confdeltype IN ('c', 'n', 'd') OR o.confupdtype IN ('c', 'n', 'd'))
+        UNION ALL
+        SELECT NULL, pg_catalog.format('trigger %I on %s', t.tgname, r.oid::pg_catalog.regclass)
+        FROM reached AS r
+        JOIN pg_catalog.pg_trigger AS t ON t.tgrelid = r.oid AND NOT t.tgisinternal
+            AND t.tgenabled IN ('O', 'A')
+        UNION ALL
+        SELECT NULL, pg_catalog.format('rule %I on %s', w.rulename, r.oid::pg_catalog.regclass)
+        FROM reached AS r
+        JOIN pg_catalog.pg_class AS c ON c.oid = r.oid AND c.relkind = 'r'
+        JOIN pg_catalog.pg_rewrite AS w ON w.ev_class = r.oid AND w.ev_enabled <> 'D'
+        ORDER BY subject
+        """
+}
