@@ -22,19 +22,23 @@ package struct LiveCheckpoint: Equatable, Sendable {
 package struct Follower: Sendable {
     private let database: ReadModelDatabase
     private let projection: ProjectionTables
-    /// Held by another session.
+    /// Held by `holder`.
     private let lock: SessionLock
+    /// The session that nothing but the bookkeeping keeps waiting.
+    private let holder: PostgresConnection
     private let connection: PostgresConnection
 
     fileprivate init(
         of projection: ProjectionTables,
         in database: ReadModelDatabase,
         under lock: SessionLock,
+        of holder: PostgresConnection,
         on connection: PostgresConnection
     ) {
         self.projection = projection
         self.database = database
         self.lock = lock
+        self.holder = holder
         self.connection = connection
     }
 
@@ -200,12 +204,12 @@ package struct Follower: Sendable {
         }
     }
 
-    /// Tells `status` how it goes.
+    /// Tells `status` how it goes, also while a transaction is on.
     ///
     /// - Throws: ``ReadModelError``.
     package func report(_ report: FollowReport) async throws {
-        try await translatingErrors(doing: "recording how '\(projection.name)' is followed") {
-            _ = try await connection.query(
+        try await reporting {
+            _ = try await holder.query(
                 """
                 UPDATE reprise.follower SET heartbeat_at = pg_catalog.clock_timestamp(),
                     generation = $2, events = $3, late_events = $4, lag_events = $5,
@@ -219,6 +223,43 @@ package struct Follower: Sendable {
                     .text(report.buckets),
                 ]
             )
+        }
+    }
+
+    /// Tells `status` how far the rows are behind, while they stand still.
+    ///
+    /// - Parameters:
+    ///   - events: Events that are still to be applied.
+    ///   - seconds: How long ago the ledger ended where the live tables stand.
+    /// - Returns: Whom the writing session waits for now.
+    /// - Throws: ``ReadModelError``.
+    package func reportLag(events: Int, seconds: Double) async throws -> [String] {
+        try await reporting {
+            try await holder.query(
+                """
+                UPDATE reprise.follower SET heartbeat_at = pg_catalog.clock_timestamp(),
+                    lag_events = $2, lag_seconds = $3
+                WHERE projection = $1
+                """,
+                [.text(projection.name), .int(Int64(events)), .text("\(seconds)")]
+            )
+        }
+        return try await waitsFor()
+    }
+
+    /// Whom the writing session waits for now.
+    ///
+    /// - Throws: ``ReadModelError``.
+    package func waitsFor() async throws -> [String] {
+        try await translatingErrors(doing: "looking what '\(projection.name)' waits for") {
+            try await Blocker.blocking(connection.backendPID, on: holder).map(\.description)
+        }
+    }
+
+    /// A lock on the bookkeeping holds up a report and nothing else.
+    private func reporting(_ body: () async throws -> Void) async throws {
+        try await translatingErrors(doing: "recording how '\(projection.name)' is followed") {
+            do { try await body() } catch let error as ServerError where error.isLockFailure {}
         }
     }
 
@@ -442,7 +483,7 @@ extension ReadModelDatabase {
                         try await withConnection(as: "follow", doing: doing) {
                             try await $0.limitIdleTransactions()
                             return try await body(
-                                Follower(of: projection, in: self, under: lock, on: $0)
+                                Follower(of: projection, in: self, under: lock, of: holder, on: $0)
                             )
                         }
                     }

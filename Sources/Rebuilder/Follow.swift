@@ -171,7 +171,11 @@ package struct Follow: Sendable {
         after events: Int?,
         holdsAllRows: Bool
     ) async throws -> Attachment? {
-        let live = try await follower.attach(acceptingOtherProgram: acceptsOtherProgram)
+        let live = try await HeldUp.reporting(tables.name, progress) {
+            try await follower.waitsFor()
+        } while: {
+            try await follower.attach(acceptingOtherProgram: acceptsOtherProgram)
+        }
         let (base, lateness) = try await compare(live)
         guard let checkpoint = try await follower.claim(live) else {
             try Task.checkCancellation()
@@ -246,6 +250,44 @@ package struct Follow: Sendable {
     }
 }
 
+/// Work that another session can keep waiting as long as it likes.
+private enum HeldUp {
+    /// Runs `work`, and `report` every two seconds that it takes.
+    ///
+    /// - Parameters:
+    ///   - projection: Its name.
+    ///   - progress: Gets one warning that names whom the work waits for.
+    ///   - report: Returns whom it waits for now. When it fails, nobody is told any more; the work
+    ///     notices by itself what is wrong.
+    ///   - isolation: The caller's; `work` runs there.
+    ///   - work: The work.
+    /// - Returns: What `work` returns.
+    /// - Throws: What `work` throws.
+    static func reporting<Result: Sendable>(
+        _ projection: String,
+        _ progress: @escaping @Sendable (FollowProgress) -> Void,
+        _ report: @escaping @Sendable () async throws -> [String],
+        isolation: isolated (any Actor)? = #isolation,
+        while work: () async throws -> Result
+    ) async throws -> Result {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask {
+                var isNamed = false
+                while true {
+                    try await Task.sleep(for: .seconds(2))
+                    let blockers = try await report()
+                    guard !isNamed, !blockers.isEmpty else { continue }
+                    isNamed = true
+                    let names = blockers.joined(separator: "; ")
+                    progress(.warning("'\(projection)' waits for a lock of \(names)."))
+                }
+            }
+            defer { group.cancelAll() }
+            return try await work()
+        }
+    }
+}
+
 /// A follower at work on one generation.
 private actor Attachment {
     /// What came late before it attached, and is in no row.
@@ -297,11 +339,11 @@ private actor Attachment {
     ///
     /// - Returns: Whether there is more to follow: false at the end of the ledger, where that is the
     ///   end; true when another generation is live by now.
-    func follow(_ progress: @Sendable (FollowProgress) -> Void) async throws -> Bool {
+    func follow(_ progress: @escaping @Sendable (FollowProgress) -> Void) async throws -> Bool {
         while true {
             try Task.checkCancellation()
             if let end = try await fold.end() {
-                guard try await applyBatch(to: end) else { return true }
+                guard try await applyBatch(to: end, progress) else { return true }
             } else if options.endsAtEnd {
                 try await report(progress)
                 return false
@@ -313,19 +355,29 @@ private actor Attachment {
         }
     }
 
-    private func applyBatch(to end: Position) async throws -> Bool {
-        try await apply { _ = try await $0.advanceOneBatch(to: end) }
+    private func applyBatch(
+        to end: Position,
+        _ progress: @escaping @Sendable (FollowProgress) -> Void
+    ) async throws -> Bool {
+        try await apply(progress) { _ = try await $0.advanceOneBatch(to: end) }
     }
 
     /// - Returns: False when the tables stood elsewhere.
     private func apply(
+        _ progress: @escaping @Sendable (FollowProgress) -> Void,
         _ step: @escaping @Sendable (LedgerFold) async throws -> Void
     ) async throws -> Bool {
         let fold = fold
         let before = await fold.events
-        let next = try await follower.apply(to: tables, at: checkpoint, fold.fold) {
-            try await step(fold)
-            return await fold.position
+        let written = checkpoint.position
+        let next = try await HeldUp.reporting(projection, progress) {
+            let lag = try await fold.lag(of: written)
+            return try await self.follower.reportLag(events: lag.events, seconds: lag.seconds)
+        } while: {
+            try await follower.apply(to: tables, at: checkpoint, fold.fold) {
+                try await step(fold)
+                return await fold.position
+            }
         }
         guard let next else { return false }
         checkpoint = next
@@ -346,7 +398,7 @@ private actor Attachment {
     }
 
     private func settleLateEvents(
-        _ progress: @Sendable (FollowProgress) -> Void
+        _ progress: @escaping @Sendable (FollowProgress) -> Void
     ) async throws -> Bool {
         guard ContinuousClock.now >= nextRecount else { return true }
         nextRecount = .now + .seconds(5)
@@ -359,7 +411,9 @@ private actor Attachment {
         )
         guard options.lateness.policy == .accept else { throw failure }
         let before = await fold.lateEvents
-        guard try await apply({ _ = try await $0.accept(differences) }) else { return false }
+        guard try await apply(progress, { _ = try await $0.accept(differences) }) else {
+            return false
+        }
         let late = await fold.lateEvents - before
         guard late > 0 else { throw failure }
         progress(
@@ -372,7 +426,7 @@ private actor Attachment {
         return true
     }
 
-    private func report(_ progress: @Sendable (FollowProgress) -> Void) async throws {
+    private func report(_ progress: @escaping @Sendable (FollowProgress) -> Void) async throws {
         let began = ContinuousClock.now
         let lag = try await fold.lag(to: try await fold.end())
         let report = FollowReport(
@@ -405,7 +459,7 @@ private actor Attachment {
     ///
     /// - Returns: Whether there are such events.
     func warnOfMissedEvents(
-        _ progress: @Sendable (FollowProgress) -> Void
+        _ progress: @escaping @Sendable (FollowProgress) -> Void
     ) async throws -> Bool {
         let generation = checkpoint.generation
         guard let text = try await follower.recordedBuckets(of: generation),

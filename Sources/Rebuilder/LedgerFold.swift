@@ -205,12 +205,32 @@ actor LedgerFold {
     /// - Throws: What the ledger throws.
     func lag(to end: Position?) async throws -> Lag {
         guard let end, isAhead(end) else { return Lag(events: 0, seconds: 0) }
+        return try await lag(from: position, to: end)
+    }
+
+    /// How far rows are behind the end of the ledger while the fold is somewhere between the two.
+    ///
+    /// Another task may be using the fold.
+    ///
+    /// - Parameter written: Where the rows stand.
+    /// - Returns: The lag.
+    /// - Throws: What the ledger throws.
+    func lag(of written: Position?) async throws -> Lag {
         let ledger = ledger
-        let span = PositionSpan(after: position, through: end)
+        guard let end = try await onThread({ _ in try ledger.safePosition() }) else {
+            return Lag(events: 0, seconds: 0)
+        }
+        ends.see(end)
+        return try await lag(from: written, to: end)
+    }
+
+    private func lag(from written: Position?, to end: Position) async throws -> Lag {
+        let ledger = ledger
+        let span = PositionSpan(after: written, through: end)
         let events = try await onThread { _ in
             try ledger.buckets(in: span).map(\.events).reduce(0, +)
         }
-        ends.reach(position)
+        ends.reach(written)
         return Lag(events: events, seconds: ends.age())
     }
 

@@ -1,4 +1,5 @@
 import Ledgers
+import Postgres
 import ProjectionKit
 import ReadModels
 import Rebuilder
@@ -11,10 +12,11 @@ import Testing
 struct HandChangeTests {
     private static func follow(
         _ scene: RebuildScene,
+        endsAtEnd: Bool = true,
         progress: @escaping @Sendable (FollowProgress) -> Void = { _ in }
     ) async throws {
         var options = FollowOptions()
-        options.endsAtEnd = true
+        options.endsAtEnd = endsAtEnd
         try await Follow(
             of: Visits.self,
             from: try SQLiteLedger(path: scene.ledgerPath),
@@ -156,6 +158,70 @@ struct HandChangeTests {
             try scene.append([Visits.came(2)])
             try await Self.follow(scene)
             #expect(try await scene.rows(of: "public.told") == ["(5s)"])
+        }
+    }
+
+    @Test(
+        "O12: the lag grows while another session keeps it waiting, which is named",
+        arguments: [
+            "SELECT FROM reprise.checkpoint WHERE projection = 'visits' FOR UPDATE",
+            "LOCK TABLE public.visit IN SHARE MODE",
+        ]
+    )
+    func heldUp(lock: String) async throws {
+        try await withRebuildScene { scene in
+            try scene.append([Visits.came(1)])
+            _ = try await scene.rebuild(Visits.self)
+            let control = scene.control(Visits.self)
+            let (signals, told) = AsyncStream.makeStream(of: String.self)
+            let follower = Task {
+                try await Self.follow(scene, endsAtEnd: false) { progress in
+                    switch progress {
+                    case .attached: told.yield("attached")
+                    case .report(let report): told.yield("after \(report.events)")
+                    case .warning(let text): told.yield(text)
+                    case .ignored: break
+                    }
+                }
+            }
+            _ = await signals.first { $0 == "attached" }
+            try await scene.database.withConnection { other in
+                try await other.execute("BEGIN; \(lock)")
+                try scene.append([Visits.came(2), Visits.came(3)])
+                let warning = try #require(await signals.first { $0.contains("lock") })
+                #expect(warning.hasPrefix("'visits' waits for a lock of pid "))
+                #expect(warning.contains("idle in transaction"))
+                let status = try #require(try await control.status().follower)
+                #expect(status.lagEvents == 2)
+                #expect((status.lagSeconds ?? 0) > 1)
+                try await other.execute("COMMIT")
+            }
+            _ = await signals.first { $0 == "after 2" }
+            follower.cancel()
+            try await follower.value
+            #expect(try await control.status().follower?.lagEvents == 0)
+            #expect(try await scene.database.count("public.visit") == 3)
+        }
+    }
+
+    @Test("O12: one that begins while its position is locked names who has locked it")
+    func heldUpAtFirst() async throws {
+        try await withRebuildScene { scene in
+            try scene.append([Visits.came(1)])
+            _ = try await scene.rebuild(Visits.self)
+            let (warnings, told) = AsyncStream.makeStream(of: String.self)
+            try await scene.database.withConnection { other in
+                try await other.execute("BEGIN; UPDATE reprise.checkpoint SET updated_at = now()")
+                let follower = Task {
+                    try await Self.follow(scene) { progress in
+                        if case .warning(let text) = progress { told.yield(text) }
+                    }
+                }
+                let warning = try #require(await warnings.first { _ in true })
+                #expect(warning.hasPrefix("'visits' waits for a lock of pid "))
+                try await other.execute("COMMIT")
+                try await follower.value
+            }
         }
     }
 

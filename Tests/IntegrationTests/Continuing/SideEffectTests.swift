@@ -52,7 +52,9 @@ struct SideEffectTests {
                 try scene.append(gone)
                 let reasons = await refusal { try await follow(Desks.self, in: scene) }
                 #expect(reasons.count == 1)
-                #expect(reasons[0].contains("foreign key guest_desk_fkey on public.guest (\(action))"))
+                #expect(
+                    reasons[0].contains("foreign key guest_desk_fkey on public.guest (\(action))")
+                )
                 #expect(reasons[0].contains("changed 1 rows of public.guest"))
                 #expect(try await scene.rows(of: "public.guest") == ["(7,1)", "(8,9)"])
                 // With the parent back before the next round nothing is in the way.
@@ -62,7 +64,9 @@ struct SideEffectTests {
                 #expect(try await scene.rows(of: "public.desk") == ["(1,5)", "(9,9)"])
             }
             try await withRebuildScene { scene in
-                try scene.append([Desks.desk(1, in: 1), Desks.desk(9, in: 9), Desks.guest(7, at: 1)])
+                try scene.append([
+                    Desks.desk(1, in: 1), Desks.desk(9, in: 9), Desks.guest(7, at: 1),
+                ])
                 let reasons = await refusal {
                     _ = try await scene.rebuild(Desks.self) { progress in
                         guard case .stage(.checking) = progress else { return }
@@ -83,7 +87,9 @@ struct SideEffectTests {
             """
         try await GivenSQL.$schema.withValue(schema) {
             try await withRebuildScene { scene in
-                try scene.append([Desks.desk(1, in: 1), Desks.guest(7, at: 1), Desks.guest(8, at: 1)])
+                try scene.append([
+                    Desks.desk(1, in: 1), Desks.guest(7, at: 1), Desks.guest(8, at: 1),
+                ])
                 _ = try await scene.rebuild(Desks.self)
                 try scene.append([
                     Desks.left(7), Desks.desk(2, in: 2), Desks.guest(8, at: 2), Desks.gone(1),
@@ -122,7 +128,9 @@ struct SideEffectTests {
             try scene.append([Desks.desk(3, in: 30)])
             let reasons = await refusal { try await follow(Desks.self, in: scene) }
             #expect(reasons.count == 1)
-            #expect(reasons[0].hasPrefix("trigger along on public.desk changed rows of public.guest"))
+            #expect(
+                reasons[0].hasPrefix("trigger along on public.desk changed rows of public.guest")
+            )
             #expect(try await scene.rows(of: "public.guest") == ["(7,1)"])
             #expect(try await scene.rows(of: "public.desk") == ["(1,1)", "(2,2)"])
         }
@@ -174,7 +182,8 @@ struct SideEffectTests {
             try await withRebuildScene { scene in
                 try scene.append([Desks.desk(1, in: 1)])
                 _ = try await scene.rebuild(Desks.self)
-                let name = try await scene.database.query("SELECT current_database() AS name")
+                let name =
+                    try await scene.database.query("SELECT current_database() AS name")
                     .first?.string("name") ?? ""
                 try await scene.database.execute("ALTER DATABASE \(name) SET track_counts = off")
                 try scene.append([Desks.desk(2, in: 2)])
@@ -205,7 +214,9 @@ struct SideEffectTests {
 
     @Test(
         "O11: tables that refer to each other are written where one of the keys can wait",
-        arguments: [("", " DEFERRABLE"), (" DEFERRABLE", ""), (" DEFERRABLE INITIALLY DEFERRED", "")]
+        arguments: [
+            ("", " DEFERRABLE"), (" DEFERRABLE", ""), (" DEFERRABLE INITIALLY DEFERRED", ""),
+        ]
     )
     func circle(deferral: (String, String)) async throws {
         let schema = """
@@ -243,7 +254,9 @@ struct SideEffectTests {
         }
     }
 
-    @Test("O11: a value that others refer to moves with them where the key can wait; else it is named")
+    @Test(
+        "O11: a value that others refer to moves with them where the key can wait; else it is named"
+    )
     func movingTarget() async throws {
         for deferral in [" DEFERRABLE", ""] {
             let schema = """
