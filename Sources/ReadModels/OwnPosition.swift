@@ -68,6 +68,9 @@ extension ReadModelDatabase {
         guard let template = positionTemplates[projection] else { return .inCheckpoint }
         do {
             let answer = try await connection.execute(template.reading(of: projection))
+            guard await connection.transactionStatus == .inTransaction else {
+                throw PositionTemplate.Complaint("read", "ends the transaction")
+            }
             return .at(try template.position(in: answer))
         } catch let complaint as PositionTemplate.Complaint {
             throw ReadModelError.positionUnreadable(

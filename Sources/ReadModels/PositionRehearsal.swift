@@ -23,7 +23,11 @@ struct PositionRehearsal: Sendable {
         do {
             return try await connection.undoing { connection in
                 let position = try await read(template, on: connection)
+                let isLocked = try await keepsOthersWaiting(template, on: connection)
+                let others = try await positionsOfOthers(on: connection)
                 try await write(template, position, on: connection)
+                guard isLocked else { throw Refusal(reason: Self.unlocked) }
+                try await assertApart(template, others, on: connection)
                 let checkpoint = OwnPosition.at(position).replacing(recorded)
                 return (checkpoint, [kept(at: checkpoint?.position)])
             }
@@ -31,7 +35,11 @@ struct PositionRehearsal: Sendable {
             return (nil, [Finding(.warn, Self.subject, Self.held)])
         } catch let refusal as Refusal {
             return (nil, [Finding(.refuse, Self.subject, refusal.reason)])
-        } catch ReadModelError.positionUnreadable(_, let reason) {
+        } catch let error as ReadModelError {
+            // A template that has ended the transaction leaves nothing to plan in.
+            guard case .positionUnreadable(_, let reason) = error,
+                await connection.transactionStatus == .inTransaction
+            else { throw error }
             return (nil, [Finding(.refuse, Self.subject, "its template does not work: \(reason)")])
         }
     }
@@ -41,6 +49,10 @@ struct PositionRehearsal: Sendable {
     }
 
     private static let subject = "position of the projector"
+    private static let unlocked = """
+        'read' does not keep others from writing the position, so that the projector would go on during \
+        the cut-over; end it with FOR UPDATE
+        """
     private static let held = """
         somebody holds it now, so that its template could not be tried; the cut-over waits for it
         """
@@ -72,6 +84,69 @@ struct PositionRehearsal: Sendable {
             )
         }
         return position
+    }
+
+    /// Whether another session cannot write the position now, whatever it is.
+    private func keepsOthersWaiting(
+        _ template: PositionTemplate,
+        on connection: PostgresConnection
+    ) async throws -> Bool {
+        let found = try await connection.execute(template.reading(of: projection))
+        let sql = template.statement(for: Position(1), generation: generation, of: projection)
+        // Where there is no row yet, there is nothing that anybody could lock.
+        guard !found.rows.isEmpty, let sql else { return true }
+        return try await database.withConnection(as: "position", doing: "trying a template") {
+            try await $0.undoing { other in
+                do {
+                    try await other.query(sql)
+                    return false
+                } catch is ServerError {
+                    // What else is wrong with it is said by the session that is to write.
+                    return true
+                }
+            }
+        }
+    }
+
+    /// What the templates of the other projections read now, by projection.
+    private func positionsOfOthers(
+        on connection: PostgresConnection
+    ) async throws -> [String: [String?]] {
+        var positions: [String: [String?]] = [:]
+        for (other, template) in database.positionTemplates where other != projection {
+            // What does not work there is said where that one is planned. A row that somebody holds is
+            // not this projection's.
+            let found = try? await connection.undoing {
+                try await $0.execute(template.reading(of: other)).rows.map { $0[0] }
+            }
+            if let found { positions[other] = found }
+        }
+        return positions
+    }
+
+    /// Asserts that no other projection's position changes with this one's: a swap of one would take
+    /// the position of the other along, and with it the events in between.
+    private func assertApart(
+        _ template: PositionTemplate,
+        _ before: [String: [String?]],
+        on connection: PostgresConnection
+    ) async throws {
+        for probe in [Position(1), Position(2)] {
+            let sql = template.statement(for: probe, generation: generation, of: projection)
+            guard let sql else { continue }
+            let after = try? await connection.undoing { connection in
+                try await connection.execute(sql)
+                return try await positionsOfOthers(on: connection)
+            }
+            // What does not take these positions may take those of the ledger.
+            guard let after else { continue }
+            let moved = before.keys.filter { after[$0] != before[$0] }.sorted()
+            guard let other = moved.first else { continue }
+            throw Refusal(
+                reason: "'write' writes the position of '\(other)' as well, so that a swap of one "
+                    + "would skip events of the other; give each projection a row of its own"
+            )
+        }
     }
 
     private func write(

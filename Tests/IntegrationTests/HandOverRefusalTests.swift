@@ -128,6 +128,59 @@ struct HandOverRefusalTests {
         }
     }
 
+    @Test(
+        "is refused by the plan where reading does not keep the projector waiting (O7)",
+        arguments: [
+            "SELECT position FROM public.my_positions WHERE name = 'tally' FOR KEY SHARE",
+            """
+            SELECT p.position FROM public.my_positions AS p, public.other AS o
+            WHERE p.name = 'tally' FOR UPDATE OF o
+            """,
+        ]
+    )
+    func readsWithoutLock(read: String) async throws {
+        try await withHandOver(template: try .mine(read: read)) { shop in
+            try await shop.database.execute("CREATE TABLE public.other AS SELECT 1 AS id")
+            let refusals = try await shop.plan().refusals
+            #expect(refusals.count == 1)
+            #expect(refusals.first?.contains("'read' does not keep others from writing") == true)
+        }
+    }
+
+    @Test("is refused by the plan where its statement that reads ends the transaction (O7)")
+    func readsAndCommits() async throws {
+        for read in ["COMMIT; SELECT position FROM public.my_positions FOR UPDATE", "COMMIT"] {
+            try await withHandOver(template: try .mine(read: read)) { shop in
+                let planned = await #expect(throws: ReadModelError.self) { try await shop.plan() }
+                #expect("\(planned!)".contains("'read' ends the transaction"))
+                let error = await #expect(throws: ReadModelError.self) { try await shop.rebuild() }
+                #expect("\(error!)".contains("'read' ends the transaction"))
+            }
+        }
+    }
+
+    @Test("is refused by the plan where another projection keeps its position in the same row (O7)")
+    func sharedRow() async throws {
+        try await withHandOver { shop in
+            for (row, isShared) in [("'tally'", true), ("{projection}", false)] {
+                var target = shop.target
+                target.positionTemplates["visits"] = try .mine(
+                    read: "SELECT position FROM public.my_positions WHERE name = \(row) FOR UPDATE",
+                    write: "UPDATE public.my_positions SET position = {position} WHERE name = \(row)"
+                )
+                target.positionTemplates["broken"] = try .mine(read: "SELECT FROM public.nowhere")
+                let refusals = try await Rebuild(
+                    of: Tally.self,
+                    from: try shop.scene.ledger(),
+                    into: target
+                ).plan().readModel.refusals
+                #expect(refusals.count == (isShared ? 1 : 0), "\(refusals)")
+                let says = "'write' writes the position of 'visits' as well"
+                #expect(refusals.allSatisfy { $0.contains(says) })
+            }
+        }
+    }
+
     @Test("is refused by the plan where the ledger is empty, too (O7)")
     func unreadInEmptyLedger() async throws {
         let template = try PositionTemplate.mine(
