@@ -10,6 +10,12 @@ package struct RowsAtRest: Sendable {
     let counts: [Int64: Int]
     /// The first transaction of which nothing may be found, with the epoch.
     let firstXID: String
+
+    /// Whether a row is of that transaction or a later one.
+    fileprivate func isNewer(_ xmin: String) -> String {
+        "pg_catalog.age(\(xmin)) <= pg_catalog.age("
+            + "\(SQLText.literal(firstXID))::pg_catalog.xid8::pg_catalog.xid)"
+    }
 }
 
 extension ReadModelDatabase {
@@ -40,6 +46,21 @@ extension ReadModelDatabase {
         }
     }
 
+    /// Whether a column has come or gone, which changes every row and writes none.
+    private static func areColumnsNew(
+        of table: TableDescription,
+        since rows: RowsAtRest,
+        on connection: PostgresConnection
+    ) async throws -> Bool {
+        try await !connection.query(
+            """
+            SELECT FROM pg_catalog.pg_attribute
+            WHERE attrelid = $1 AND attnum > 0 AND \(rows.isNewer("xmin"))
+            """,
+            [.int(Int64(table.oid))]
+        ).rows.isEmpty
+    }
+
     /// Makes sure that nobody has changed the rows since.
     ///
     /// - Throws: ``ReadModelError/checkFailed(projection:generation:reasons:)``; a generation that was
@@ -54,9 +75,7 @@ extension ReadModelDatabase {
                 on: connection
             ) {
                 // One scan: how many there are, or below zero how many were written since.
-                let isNew =
-                    "pg_catalog.age(xmin) <= pg_catalog.age("
-                    + "\(SQLText.literal(rows.firstXID))::pg_catalog.xid8::pg_catalog.xid)"
+                let isNew = rows.isNewer("xmin")
                 let found = try await Self.count(
                     """
                     SELECT CASE pg_catalog.count(*) FILTER (WHERE \(isNew)) WHEN 0
@@ -68,12 +87,18 @@ extension ReadModelDatabase {
                     on: connection
                 )
                 let before = rows.counts[Int64(table.oid)] ?? 0
-                guard found != before else { continue }
+                var said: String?
+                if found != before {
+                    said =
+                        found < 0
+                        ? "\(-found) of its rows were written"
+                        : "of \(before) rows \(found) are left"
+                } else if try await Self.areColumnsNew(of: table, since: rows, on: connection) {
+                    said = "its columns were altered"
+                }
+                guard let said else { continue }
                 reasons.append(
-                    "'\(table.name.name)' was changed while hooks ran before the cut-over: "
-                        + (found < 0
-                            ? "\(-found) of its rows were written"
-                            : "of \(before) rows \(found) are left")
+                    "'\(table.name.name)' was changed while hooks ran before the cut-over: \(said)"
                 )
             }
             guard !reasons.isEmpty else { return }

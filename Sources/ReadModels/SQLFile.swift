@@ -5,8 +5,14 @@ import Wording
 struct SQLFile: Sendable {
     /// The name people know it by, such as `schema.sql`.
     let name: String
-    /// Its text.
+    /// Its text, without the byte order mark that some editors put in front of it.
     let text: String
+
+    init(name: String, text: String) {
+        self.name = name
+        let scalars = text.unicodeScalars
+        self.text = scalars.first == "\u{FEFF}" ? String(scalars.dropFirst()) : text
+    }
 
     /// Runs all statements in the open transaction.
     ///

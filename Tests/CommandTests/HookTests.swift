@@ -66,6 +66,8 @@ struct HookTests {
                     + "VALUES (-1, 1, 1, 1)", "were written"
             ),
             ("TRUNCATE %.order_line CASCADE", "are left"),
+            ("ALTER TABLE %.order_line ALTER sku TYPE text USING sku || line", "were written"),
+            ("ALTER TABLE %.order_line ADD seen text DEFAULT 1", "its columns were altered"),
         ]
     )
     func changingHook(statement: String, said: String) async throws {

@@ -8,6 +8,17 @@ internal import Testing
 
 @Suite("The SQL files of a projection", .serialized)
 struct SchemaFileTests {
+    @Test("a byte order mark before a file is passed over")
+    func byteOrderMark() async throws {
+        try await withRebuildScene { scene in
+            try await Self.prepare(scene)
+            try await GivenSQL.$schema.withValue("\u{FEFF}" + Self.note) {
+                #expect(try await scene.plan(Notes.self).refusals == [])
+                _ = try await scene.rebuild(Notes.self)
+            }
+        }
+    }
+
     @Test(
         "a schema.sql that does more than make the declared tables is refused and leaves nothing",
         arguments: [

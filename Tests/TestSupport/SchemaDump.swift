@@ -28,7 +28,9 @@ package enum SchemaDump {
     ) async throws -> [String] {
         let dump = try await ChildProcess.run(
             "pg_dump",
-            ["--schema-only", "--dbname", database.url] + choice
+            ["--schema-only", "--dbname", database.url] + choice,
+            // A server may compile each of its hundred statements, however small.
+            environment: ["PGOPTIONS": "-c jit=off"]
         )
         guard dump.status == 0 else { throw Failed(description: dump.standardError) }
         return dump.standardOutput.split(separator: "\n", omittingEmptySubsequences: true)

@@ -156,7 +156,7 @@ struct GuideShell {
         self.store = store?.url
     }
 
-    /// Runs statements in the store's database as a program of the store's would, in its usual schema.
+    /// Runs statements in the store's database as a program of the store's would.
     func load(_ statements: String) async throws {
         let outcome = try await run("psql \"$STORE\" -qX -v ON_ERROR_STOP=1", input: statements)
         try #require(outcome.status == 0, "\(outcome.standardError)")
@@ -166,6 +166,8 @@ struct GuideShell {
     func run(_ commands: String, input: String = "") async throws -> ChildProcess.Outcome {
         var variables = ["PATH": path]
         variables["STORE"] = store
+        // The guide's queries name tables as the store's own programs do, in its usual schema.
+        variables["PGOPTIONS"] = "-c search_path=public"
         // Settings of the person who runs the tests must not reach the command.
         let foreign = ProcessInfo.processInfo.environment.keys.filter { $0.hasPrefix("REPRISE_") }
         return try await ChildProcess.run(

@@ -67,7 +67,7 @@ struct ImportCommandTests {
             let line = Self.line(1)
             if hasBegun { try FileHandle(fileDescriptor: pipe).write(contentsOf: Data(line.utf8)) }
             // timeout(1) passes the signal on, and kills what has not ended by then.
-            reprise.launcher = ["timeout", "-k", "1", "20"]
+            reprise.launcher = ["timeout", "-k", "1", "120"]
             let (_, outcome) = try await reprise.withRunning(
                 "ledger import pipe --ledger ledger.db"
             ) {
