@@ -98,6 +98,8 @@ struct PositionRehearsal: Sendable {
         return try await database.withConnection(as: "position", doing: "trying a template") {
             try await $0.undoing { other in
                 do {
+                    // The projector waits as long.
+                    try await other.execute("SET LOCAL lock_timeout = '50ms'")
                     try await other.query(sql)
                     return false
                 } catch is ServerError {
