@@ -15,14 +15,16 @@ struct FrozenServerTests {
     }
 
     @Test(
-        "C7: one SIGTERM ends a command that waits for a statement, and the rows stay",
-        arguments: Extent.allCases
+        "C7: one SIGTERM or SIGHUP ends a command that waits for a statement, and the rows stay",
+        arguments: Extent.allCases,
+        [(SIGTERM, "SIGTERM"), (SIGHUP, "SIGHUP")]
     )
-    func statement(extent: Extent) async throws {
+    func statement(extent: Extent, signal: (number: Int32, name: String)) async throws {
         try await FrozenScene.with { frozen in
-            let outcome = try await frozen.interrupt(extent, at: "prepared")
-            expect(outcome, exits: 143, saying: ["Interrupted by SIGTERM.", unchanged])
-            #expect(try object(outcome)["exitStatus"] as? Int == 143)
+            let outcome = try await frozen.interrupt(extent, at: "prepared", by: signal.number)
+            let status = 128 + signal.number
+            expect(outcome, exits: status, saying: ["Interrupted by \(signal.name).", unchanged])
+            #expect(try object(outcome)["exitStatus"] as? Int == Int(status))
         }
     }
 
@@ -91,7 +93,8 @@ private struct FrozenScene: Sendable {
     /// them go on when it has ended.
     func interrupt(
         _ extent: FrozenServerTests.Extent,
-        at step: String? = nil
+        at step: String? = nil,
+        by signal: Int32 = SIGTERM
     ) async throws -> ChildProcess.Outcome {
         try await scene.database.withConnection { keeper in
             if let step {
@@ -115,7 +118,7 @@ private struct FrozenScene: Sendable {
                     frozen.append(Int32(try #require(try row?.int("pid"))))
                 }
                 for pid in frozen { kill(pid, SIGSTOP) }
-                child.signal(SIGTERM)
+                child.signal(signal)
             }.outcome
         }
     }
