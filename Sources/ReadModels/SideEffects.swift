@@ -38,8 +38,9 @@ struct SideEffects: Sendable {
         }
         let others = try await connection.query(
             """
-            SELECT DISTINCT table_oid FROM reprise.generation_table
-            WHERE table_oid <> ALL ($1::pg_catalog.oid[])
+            SELECT DISTINCT t.table_oid FROM reprise.generation_table AS t
+            JOIN reprise.generation AS g USING (projection, generation)
+            WHERE g.state = 'live' AND t.table_oid <> ALL ($1::pg_catalog.oid[])
             """,
             [.ints(tables.map { Int64($0) })]
         ).rows
@@ -78,20 +79,21 @@ struct SideEffects: Sendable {
                 }
             )
         }
-        var expected = try await counts(on: connection)
+        var expected = try await contents(on: connection)
         let changed = try await body()
-        expected[table, default: 0] += changed
-        let found = try await counts(on: connection)
-        let differing = found.filter { expected[$0.key, default: 0] != $0.value }
-        guard let first = differing.min(by: { $0.key < $1.key }) else { return changed }
-        throw refusal(
-            of: projection,
-            try await reasons(
-                first.key,
-                rows: first.value - expected[first.key, default: 0],
-                on: connection
-            )
-        )
+        expected[table]?.changes += changed
+        let found = try await contents(on: connection)
+        guard let other = watched.first(where: { expected[$0] != found[$0] }) else { return changed }
+        let rows = (found[other]?.changes ?? 0) - (expected[other]?.changes ?? 0)
+        throw refusal(of: projection, try await reasons(other, rows: rows, on: connection))
+    }
+
+    /// What is known of a table's rows without a look at them.
+    private struct Contents: Equatable {
+        /// Rows that this session has inserted, updated and deleted.
+        var changes: Int
+        /// Where they are; TRUNCATE gives it other files and counts nothing.
+        let file: Int64?
     }
 
     /// Runs what waits for the end of the transaction, and asserts that it changed nothing.
@@ -131,22 +133,24 @@ struct SideEffects: Sendable {
         }
     }
 
-    /// How many rows this session has inserted, updated and deleted, by table.
-    private func counts(on connection: PostgresConnection) async throws -> [UInt32: Int] {
+    private func contents(on connection: PostgresConnection) async throws -> [UInt32: Contents] {
         let rows = try await connection.query(
             """
-            SELECT oid, rows FROM (
-                SELECT t.oid, pg_catalog.pg_stat_get_xact_tuples_inserted(t.oid)
-                    + pg_catalog.pg_stat_get_xact_tuples_updated(t.oid)
-                    + pg_catalog.pg_stat_get_xact_tuples_deleted(t.oid) AS rows
-                FROM pg_catalog.unnest($1::pg_catalog.oid[]) AS t (oid)
-            ) AS c WHERE rows <> 0
+            SELECT t.oid, pg_catalog.pg_stat_get_xact_tuples_inserted(t.oid)
+                + pg_catalog.pg_stat_get_xact_tuples_updated(t.oid)
+                + pg_catalog.pg_stat_get_xact_tuples_deleted(t.oid) AS changes,
+                pg_catalog.pg_relation_filenode(t.oid)::pg_catalog.int8 AS file
+            FROM pg_catalog.unnest($1::pg_catalog.oid[]) AS t (oid)
             """,
             [.ints(watched.map { Int64($0) })]
         ).rows
         return Dictionary(
-            uniqueKeysWithValues: try rows.map {
-                (UInt32(try $0.int("oid")), Int(try $0.int("rows")))
+            uniqueKeysWithValues: try rows.map { row in
+                let contents = Contents(
+                    changes: Int(try row.int("changes")),
+                    file: try row.optionalInt("file")
+                )
+                return (UInt32(try row.int("oid")), contents)
             }
         )
     }

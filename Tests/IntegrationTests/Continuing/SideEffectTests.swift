@@ -136,6 +136,26 @@ struct SideEffectTests {
         }
     }
 
+    @Test("O9: a trigger that empties a table of the projection ends follow by name")
+    func truncate() async throws {
+        try await withRebuildScene { scene in
+            try scene.append([Desks.desk(1, in: 1), Desks.guest(7, at: 1)])
+            _ = try await scene.rebuild(Desks.self)
+            try await scene.database.execute(
+                """
+                CREATE FUNCTION public.empty() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                    TRUNCATE public.guest; RETURN NULL; END $$;
+                CREATE TRIGGER empty AFTER INSERT ON public.desk
+                    FOR EACH STATEMENT EXECUTE FUNCTION public.empty();
+                """
+            )
+            try scene.append([Desks.desk(2, in: 2)])
+            let reasons = await refusal { try await follow(Desks.self, in: scene) }
+            #expect(reasons.first?.hasPrefix("trigger empty on public.desk changed rows") == true)
+            #expect(try await scene.rows(of: "public.guest") == ["(7,1)"])
+        }
+    }
+
     @Test("O9: a table of another projection is not changed along")
     func otherProjection() async throws {
         try await withRebuildScene { scene in
