@@ -119,7 +119,9 @@ struct PositionRehearsal: Sendable {
             // What does not work there is said where that one is planned. A row that somebody holds is
             // not this projection's.
             let found = try? await connection.undoing {
-                try await $0.execute(template.reading(of: other)).rows.map { $0[0] }
+                // This projection's own row is locked meanwhile.
+                try await $0.execute("SET LOCAL lock_timeout = '10ms'")
+                return try await $0.execute(template.reading(of: other)).rows.map { $0[0] }
             }
             if let found { positions[other] = found }
         }

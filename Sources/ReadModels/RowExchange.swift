@@ -64,7 +64,9 @@ struct RowExchange: Sendable {
     ///
     /// - Returns: What was done, by table name.
     /// - Throws: ``ReadModelError/rowRejected(_:)``,
-    ///   ``ReadModelError/otherRows(projection:table:reason:)``.
+    ///   ``ReadModelError/otherRows(projection:table:reason:)``,
+    ///   ``ReadModelError/refusedByPlan(projection:reasons:)`` with what would run with this role's
+    ///   rights, or changes other rows along.
     func write(
         _ fold: any Fold,
         on connection: PostgresConnection

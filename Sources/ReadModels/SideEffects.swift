@@ -83,7 +83,9 @@ struct SideEffects: Sendable {
         let changed = try await body()
         expected[table]?.changes += changed
         let found = try await contents(on: connection)
-        guard let other = watched.first(where: { expected[$0] != found[$0] }) else { return changed }
+        guard let other = watched.first(where: { expected[$0] != found[$0] }) else {
+            return changed
+        }
         let rows = (found[other]?.changes ?? 0) - (expected[other]?.changes ?? 0)
         throw refusal(of: projection, try await reasons(other, rows: rows, on: connection))
     }

@@ -165,8 +165,12 @@ struct HandOverRefusalTests {
             for (row, isShared) in [("'tally'", true), ("{projection}", false)] {
                 var target = shop.target
                 target.positionTemplates["visits"] = try .mine(
-                    read: "SELECT position FROM public.my_positions WHERE name = \(row) FOR UPDATE",
-                    write: "UPDATE public.my_positions SET position = {position} WHERE name = \(row)"
+                    read: """
+                        SELECT position FROM public.my_positions WHERE name = \(row) FOR UPDATE
+                        """,
+                    write: """
+                        UPDATE public.my_positions SET position = {position} WHERE name = \(row)
+                        """
                 )
                 target.positionTemplates["broken"] = try .mine(read: "SELECT FROM public.nowhere")
                 let refusals = try await Rebuild(
