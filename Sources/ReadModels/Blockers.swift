@@ -88,6 +88,13 @@ struct Blocker: Sendable, CustomStringConvertible {
             SELECT DISTINCT l.pid, l.virtualtransaction FROM pg_catalog.pg_locks AS l
             WHERE l.locktype = 'virtualxid' AND l.granted
                 AND l.pid = ANY (pg_catalog.pg_blocking_pids($1))
+            UNION
+            SELECT DISTINCT l.pid, l.virtualtransaction FROM pg_catalog.pg_locks AS w
+            JOIN pg_catalog.pg_locks AS l ON l.pid IS NULL AND l.granted AND l.locktype = w.locktype
+                AND l.database IS NOT DISTINCT FROM w.database
+                AND l.relation IS NOT DISTINCT FROM w.relation
+                AND l.transactionid IS NOT DISTINCT FROM w.transactionid
+            WHERE w.pid = $1 AND NOT w.granted AND 0 = ANY (pg_catalog.pg_blocking_pids($1))
             """,
             [.int(Int64(pid))],
             on: connection
@@ -125,7 +132,9 @@ struct Blocker: Sendable, CustomStringConvertible {
     ) async throws -> [Blocker] {
         let result = try await connection.query(
             """
-            SELECT l.pid, l.virtualtransaction, a.usename, a.application_name, a.backend_type,
+            SELECT l.pid, l.virtualtransaction, CASE a.wait_event_type WHEN 'Lock' THEN
+                    pg_catalog.array_to_string(pg_catalog.pg_blocking_pids(l.pid), ', ') END AS waits_for,
+                a.usename, a.application_name, a.backend_type,
                 a.state, p.gid, p.owner,
                 extract(epoch FROM pg_catalog.clock_timestamp()
                     - coalesce(a.xact_start, p.prepared)) AS age,
@@ -175,6 +184,10 @@ struct Blocker: Sendable, CustomStringConvertible {
             parts.append("the rest is shown to members of pg_read_all_stats")
         }
         if let age { parts.append("its transaction open for \(age)") }
+        // The number of a prepared transaction's process is 0.
+        if let pids = row["waits_for"], !pids.isEmpty {
+            parts.append("waiting for " + (pids == "0" ? "a prepared transaction" : "pid \(pids)"))
+        }
         return parts.joined(separator: ", ")
     }
 

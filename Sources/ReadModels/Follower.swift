@@ -352,21 +352,26 @@ package struct Follower: Sendable {
     package func record(_ origin: RowOrigin, at checkpoint: LiveCheckpoint) async throws {
         try await translatingErrors(doing: "recording what '\(projection.name)' is made of") {
             do {
-                _ = try await connection.query(
-                    """
-                    UPDATE reprise.checkpoint
-                    SET ledger = $2, counted_position = $3, counted_events = $4, digest = $5
-                    WHERE projection = $1 AND generation = $6 AND position IS NOT DISTINCT FROM $7
-                        AND program IS NOT DISTINCT FROM $8 AND EXISTS (\(lock.holdQuery))
-                    """,
-                    [.text(projection.name)] + origin.values + [
-                        .int(Int64(checkpoint.generation)),
-                        checkpoint.position.map { .text("\($0)") } ?? .null,
-                        checkpoint.program.map { .text($0) } ?? .null,
-                    ]
-                )
+                try await connection.withTransaction { connection in
+                    // Others may hold the row as long as they like, and the lag is told all the same.
+                    try await connection.execute("SET LOCAL lock_timeout = '200ms'")
+                    try await connection.query(
+                        """
+                        UPDATE reprise.checkpoint
+                        SET ledger = $2, counted_position = $3, counted_events = $4, digest = $5
+                        WHERE projection = $1 AND generation = $6
+                            AND position IS NOT DISTINCT FROM $7
+                            AND program IS NOT DISTINCT FROM $8 AND EXISTS (\(lock.holdQuery))
+                        """,
+                        [.text(projection.name)] + origin.values + [
+                            .int(Int64(checkpoint.generation)),
+                            checkpoint.position.map { .text("\($0)") } ?? .null,
+                            checkpoint.program.map { .text($0) } ?? .null,
+                        ]
+                    )
+                }
             } catch let error as ServerError where error.isLockFailure {
-                // A cut-over is at work; the next report keeps it.
+                // The next report keeps it.
             }
         }
     }

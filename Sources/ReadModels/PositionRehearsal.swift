@@ -23,7 +23,8 @@ struct PositionRehearsal: Sendable {
         do {
             return try await connection.undoing { connection in
                 let position = try await read(template, on: connection)
-                let isLocked = try await keepsOthersWaiting(template, on: connection)
+                let isLocked = try await keepsOthersWaiting(template, position, on: connection)
+                // Before anything is written, which a template that ends the transaction would keep.
                 let others = try await positionsOfOthers(on: connection)
                 try await write(template, position, on: connection)
                 guard isLocked else { throw Refusal(reason: Self.unlocked) }
@@ -89,10 +90,16 @@ struct PositionRehearsal: Sendable {
     /// Whether another session cannot write the position now, whatever it is.
     private func keepsOthersWaiting(
         _ template: PositionTemplate,
+        _ position: Position?,
         on connection: PostgresConnection
     ) async throws -> Bool {
         let found = try await connection.execute(template.reading(of: projection))
-        let sql = template.statement(for: Position(1), generation: generation, of: projection)
+        // What stands there already breaks no rule of the table.
+        let sql = template.statement(
+            for: position ?? Position(1),
+            generation: generation,
+            of: projection
+        )
         // Where there is no row yet, there is nothing that anybody could lock.
         guard !found.rows.isEmpty, let sql else { return true }
         return try await database.withConnection(as: "position", doing: "trying a template") {
@@ -103,7 +110,7 @@ struct PositionRehearsal: Sendable {
                     try await other.query(sql)
                     return false
                 } catch is ServerError {
-                    // What else is wrong with it is said by the session that is to write.
+                    // What is wrong with it besides a lock is said by the session that is to write.
                     return true
                 }
             }
@@ -115,6 +122,7 @@ struct PositionRehearsal: Sendable {
         on connection: PostgresConnection
     ) async throws -> [String: [String?]] {
         var positions: [String: [String?]] = [:]
+        let transaction = try await connection.virtualTransaction()
         for (other, template) in database.positionTemplates where other != projection {
             // What does not work there is said where that one is planned. A row that somebody holds is
             // not this projection's.
@@ -124,6 +132,12 @@ struct PositionRehearsal: Sendable {
                 return try await $0.execute(template.reading(of: other)).rows.map { $0[0] }
             }
             if let found { positions[other] = found }
+            guard try await connection.virtualTransaction() == transaction else {
+                throw ReadModelError.positionUnreadable(
+                    projection: other,
+                    reason: "'read' ends the transaction"
+                )
+            }
         }
         return positions
     }
@@ -234,6 +248,17 @@ extension ReadModelError {
 }
 
 extension PostgresConnection {
+    /// Which transaction is open, also before it has a number; another one outside of any.
+    fileprivate func virtualTransaction() async throws -> String {
+        guard transactionStatus == .inTransaction else { return "none" }
+        return try await query(
+            """
+            SELECT virtualtransaction FROM pg_catalog.pg_locks
+            WHERE pid = pg_catalog.pg_backend_pid() AND locktype = 'virtualxid'
+            """
+        ).first?.string("virtualtransaction") ?? "none"
+    }
+
     /// How many relations this session has locked as FOR UPDATE and stronger locks do.
     fileprivate func rowLocks() async throws -> Int64 {
         let row = try await query(

@@ -96,10 +96,12 @@ struct RowExchange: Sendable {
                 on: connection
             )
         )
-        try await withoutConflict(leaving: leaving(changes), on: connection) { last in
+        let first = oids.first ?? 0
+        try await withoutConflict(leaving: leaving(changes), on: connection) { last, isDeferred in
             try await apply(changes, of: fold, last: last, writing, on: connection)
+            guard isDeferred || effects.canWait else { return }
+            try await effects.settle(first, of: projection, on: connection)
         }
-        try await effects.settle(projection, on: connection)
         return changes
     }
 
@@ -121,41 +123,39 @@ struct RowExchange: Sendable {
     /// - Parameters:
     ///   - leaving: Tables whose rows go when all others have come, if that can be.
     ///   - connection: Inside a transaction.
-    ///   - write: Writes; it gets the tables whose rows go last.
-    /// - Throws: What the first attempt throws.
+    ///   - write: Writes; it gets the tables whose rows go last, and whether checks wait until it ends
+    ///     that.
+    /// - Throws: What the last attempt throws that knows the row.
     private func withoutConflict(
         leaving: Set<UInt32>,
         on connection: PostgresConnection,
-        _ write: (_ last: Set<UInt32>) async throws -> Void
+        _ write: (_ last: Set<UInt32>, _ isDeferred: Bool) async throws -> Void
     ) async throws {
         var orders: [(last: Set<UInt32>, isDeferred: Bool)] = [(leaving, false)]
         if !leaving.isEmpty { orders.append(([], false)) }
         if isDeferrable { orders.append(([], true)) }
-        guard orders.count > 1 else { return try await write(leaving) }
-        var first: (any Error)?
+        guard orders.count > 1 else { return try await write(leaving, false) }
+        var rejection: (any Error)?
         for order in orders {
             try await connection.execute("SAVEPOINT reprise_write")
             do {
                 if order.isDeferred {
                     try await connection.execute("SET CONSTRAINTS ALL DEFERRED")
                 }
-                try await write(order.last)
-                if order.isDeferred {
-                    try await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
-                }
+                try await write(order.last, order.isDeferred)
                 try await connection.execute("RELEASE SAVEPOINT reprise_write")
                 return
             } catch let error as ReadModelError {
                 guard case .rowRejected = error else { throw error }
-                first = first ?? error
+                rejection = error
             } catch let error as ServerError where order.isDeferred && error.isAboutRows {
-                first = first ?? error
+                rejection = rejection ?? error
             }
             try await connection.execute(
                 "ROLLBACK TO SAVEPOINT reprise_write; RELEASE SAVEPOINT reprise_write"
             )
         }
-        if let first { throw first }
+        if let rejection { throw rejection }
     }
 
     private func assertNone(of refusals: [Finding]) throws {
@@ -583,7 +583,7 @@ extension ExchangedTable {
             if ["23505", "23P01"].contains(error.sqlState), !isGuarded {
                 return try await exchange(changes, by: writer, on: connection)
             }
-            throw try await rejection(error, of: .update, on: connection) { further in
+            throw try await rejection(error, of: .update, by: writer, on: connection) { further in
                 _ = try await writer.change("\(statement) AND \(further)", on: connection)
             }
         }
@@ -621,6 +621,8 @@ extension ExchangedTable {
         } catch let error as ServerError where error.isAboutRows {
             try await connection.execute("ROLLBACK TO SAVEPOINT reprise_update")
             throw ReadModelError.rowRejected(RejectedRow(table: name.name, reason: "\(error)"))
+        } catch let error as ServerError where error.sqlState == "0A000" {
+            throw writer.effects.rulesInTheWay(of: writer.projection)
         }
     }
 
@@ -639,6 +641,10 @@ extension ExchangedTable {
             try await connection.execute("SAVEPOINT reprise_insert")
             let rows = try await writer.change(statement, on: connection)
             try await connection.execute("RELEASE SAVEPOINT reprise_insert")
+            // Nothing else can keep a row from being inserted without an error.
+            if rows != changes.inserted, !triggers.isEmpty {
+                throw changedByTriggers(writer.projection)
+            }
             try assert(rows, is: changes.inserted, "to insert", writer.projection)
         } catch let error as ServerError where error.isAboutRows {
             try await connection.execute("ROLLBACK TO SAVEPOINT reprise_insert")
@@ -650,7 +656,7 @@ extension ExchangedTable {
                     reason: "of \(changes.inserted) rows to insert \(known) were there already"
                 )
             }
-            throw try await rejection(error, of: .insert, on: connection) { further in
+            throw try await rejection(error, of: .insert, by: writer, on: connection) { further in
                 _ = try await writer.change("\(statement) AND \(further)", on: connection)
             }
         }
@@ -672,7 +678,11 @@ extension ExchangedTable {
             """
         ).first?.int("rows")
         guard rows != Int64(written) else { return }
-        throw ReadModelError.refusedByPlan(
+        throw changedByTriggers(projection)
+    }
+
+    private func changedByTriggers(_ projection: String) -> ReadModelError {
+        .refusedByPlan(
             projection: projection,
             reasons: triggers.map {
                 "\($0): it changes rows on their way into the table, and a rebuild loads them without "
@@ -701,6 +711,7 @@ extension ExchangedTable {
     private func rejection(
         _ error: ServerError,
         of change: RowChange,
+        by writer: RowWriter,
         on connection: PostgresConnection,
         _ write: @escaping @Sendable (_ further: String) async throws -> Void
     ) async throws -> StagedRejection {
@@ -710,15 +721,20 @@ extension ExchangedTable {
             write: write
         )
         return StagedRejection(
-            reason: "\(error)\(error.sqlState == "23503" ? Self.keyInTheWay : "")",
+            reason: error.sqlState == "23503" ? Self.keyInTheWay(error, of: writer) : "\(error)",
             key: try await search.key(key, on: connection)
         )
     }
 
-    private static let keyInTheWay = """
-        . Where a rebuild takes the row, rows on both ends of the foreign key change at once: make the \
-        key DEFERRABLE
-        """
+    private static func keyInTheWay(_ error: ServerError, of writer: RowWriter) -> String {
+        let text = "\(error)"
+        return text + (text.hasSuffix(".") ? "" : ".")
+            + " Where a rebuild takes the row, rows on both ends of the foreign key change at once: make "
+            + "the key DEFERRABLE"
+            + (writer.operation.map {
+                ", and let this role own the table, because what \($0.owner) owns is checked at once"
+            } ?? "")
+    }
 
     /// Adds the mark of the row to what is said of one that the server does not take.
     fileprivate func marking(

@@ -10,6 +10,8 @@ package struct RowsAtRest: Sendable {
     let counts: [Int64: Int]
     /// The first transaction of which nothing may be found, with the epoch.
     let firstXID: String
+    /// What ``LiveShape/digest(of:on:)`` says of the tables.
+    let shape: String
 
     /// Whether a row is of that transaction or a later one.
     fileprivate func isNewer(_ xmin: String) -> String {
@@ -42,23 +44,13 @@ extension ReadModelDatabase {
                     on: connection
                 )
             }
-            return RowsAtRest(generation: generation, counts: counts, firstXID: first ?? "0")
+            return RowsAtRest(
+                generation: generation,
+                counts: counts,
+                firstXID: first ?? "0",
+                shape: try await Self.shape(of: record, on: connection)
+            )
         }
-    }
-
-    /// Whether a column has come or gone, which changes every row and writes none.
-    private static func areColumnsNew(
-        of table: TableDescription,
-        since rows: RowsAtRest,
-        on connection: PostgresConnection
-    ) async throws -> Bool {
-        try await !connection.query(
-            """
-            SELECT FROM pg_catalog.pg_attribute
-            WHERE attrelid = $1 AND attnum > 0 AND \(rows.isNewer("xmin"))
-            """,
-            [.int(Int64(table.oid))]
-        ).rows.isEmpty
     }
 
     /// Makes sure that nobody has changed the rows since.
@@ -87,18 +79,18 @@ extension ReadModelDatabase {
                     on: connection
                 )
                 let before = rows.counts[Int64(table.oid)] ?? 0
-                var said: String?
-                if found != before {
-                    said =
-                        found < 0
-                        ? "\(-found) of its rows were written"
-                        : "of \(before) rows \(found) are left"
-                } else if try await Self.areColumnsNew(of: table, since: rows, on: connection) {
-                    said = "its columns were altered"
-                }
-                guard let said else { continue }
+                guard found != before else { continue }
                 reasons.append(
-                    "'\(table.name.name)' was changed while hooks ran before the cut-over: \(said)"
+                    "'\(table.name.name)' was changed while hooks ran before the cut-over: "
+                        + (found < 0
+                            ? "\(-found) of its rows were written"
+                            : "of \(before) rows \(found) are left")
+                )
+            }
+            if try await Self.shape(of: record, on: connection) != rows.shape {
+                reasons.append(
+                    "columns, indexes or constraints were changed, or a table was renamed or dropped, "
+                        + "while hooks ran before the cut-over"
                 )
             }
             guard !reasons.isEmpty else { return }
@@ -115,6 +107,15 @@ extension ReadModelDatabase {
                 generation: rows.generation,
                 reasons: reasons
             )
+        }
+    }
+
+    private static func shape(
+        of record: GenerationRecord,
+        on connection: PostgresConnection
+    ) async throws -> String {
+        try await connection.withTransaction {
+            try await LiveShape.digest(of: record.tables.map(\.oid), on: $0)
         }
     }
 

@@ -75,7 +75,8 @@ struct SideEffects: Sendable {
                 of: projection,
                 causes.values.flatMap(\.self).sorted().map {
                     "\($0): it can change rows along, and with 'track_counts = off' the server does "
-                        + "not count which. Let a superuser type ALTER SYSTEM SET track_counts = on."
+                        + "not count which. Let a superuser set it on for the server, the database or "
+                        + "the role, where it was switched off."
                 }
             )
         }
@@ -98,15 +99,36 @@ struct SideEffects: Sendable {
         let file: Int64?
     }
 
-    /// Runs what waits for the end of the transaction, and asserts that it changed nothing.
+    /// Whether something can wait for the end of the transaction and change rows then.
+    var canWait: Bool { !causes.isEmpty }
+
+    /// Runs what waits for the end of the transaction, and asserts that it changes nothing.
     ///
+    /// - Parameters:
+    ///   - table: The OID of one of the tables.
+    ///   - projection: Its projection's name.
+    ///   - connection: Inside a transaction.
     /// - Throws: As ``watch(writing:of:on:_:)``.
-    func settle(_ projection: String, on connection: PostgresConnection) async throws {
-        guard let table = watched.first, !causes.isEmpty else { return }
+    func settle(
+        _ table: UInt32,
+        of projection: String,
+        on connection: PostgresConnection
+    ) async throws {
         _ = try await watch(writing: table, of: projection, on: connection) {
             try await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
             return 0
         }
+    }
+
+    /// What is said of a statement that the server does not run beside a rule, which it names.
+    func rulesInTheWay(of projection: String) -> ReadModelError {
+        refusal(
+            of: projection,
+            causes[nil, default: []].filter { $0.hasPrefix("rule ") }.map {
+                "\($0): rows of its table exchange a unique value, and the server does not do that beside "
+                    + "a rule. Make it a trigger."
+            }
+        )
     }
 
     private func refusal(of projection: String, _ reasons: [String]) -> ReadModelError {
@@ -123,16 +145,16 @@ struct SideEffects: Sendable {
                 "SELECT $1::pg_catalog.oid::pg_catalog.regclass::pg_catalog.text AS name",
                 [.int(Int64(table))]
             ).first?.string("name") ?? "a table"
-        if let keys = causes[table] {
-            return keys.map {
-                "\($0) changed \(rows) rows of \(name) that the reducer keeps, and that a rebuild "
-                    + "has. Let the reducer change them as well, or make the key NO ACTION."
-            }
+        let keys = causes[table, default: []].map {
+            "\($0) changed \(rows) rows of \(name) that the reducer keeps, and that a rebuild has. "
+                + "Make the key NO ACTION DEFERRABLE, and let the reducer change these rows as well."
         }
-        return causes.values.flatMap(\.self).sorted().map {
+        let code = causes[nil, default: []].map {
             "\($0) changed rows of \(name) along, and a rebuild loads them without it. Let the reducer do "
                 + "that, and drop what changes a projection's table."
         }
+        guard !keys.isEmpty, !code.isEmpty else { return keys + code }
+        return ["one of these did it:"] + keys + code
     }
 
     private func contents(on connection: PostgresConnection) async throws -> [UInt32: Contents] {

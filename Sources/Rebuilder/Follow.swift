@@ -304,6 +304,7 @@ private actor Attachment {
     /// Events applied since following began.
     private(set) var events: Int
     private var ignoredTypes: Set<String> = []
+    private var lastReport: FollowReport?
     private var nextReport = ContinuousClock.now
     private var nextRecount = ContinuousClock.now + .seconds(5)
 
@@ -372,6 +373,7 @@ private actor Attachment {
         let written = checkpoint.position
         let next = try await HeldUp.reporting(projection, progress) {
             let lag = try await fold.lag(of: written)
+            if let report = await self.lastReport { progress(.report(report.behind(by: lag))) }
             return try await self.follower.reportLag(events: lag.events, seconds: lag.seconds)
         } while: {
             try await follower.apply(to: tables, at: checkpoint, fold.fold) {
@@ -437,6 +439,7 @@ private actor Attachment {
             lagSeconds: lag.seconds,
             buckets: try BucketRecord(await fold.bucketCounts).json
         )
+        lastReport = report
         try await follower.report(report)
         try await follower.record(try await origin(), at: checkpoint)
         progress(.report(report))
@@ -481,6 +484,20 @@ private actor Attachment {
             )
         )
         return true
+    }
+}
+
+extension FollowReport {
+    /// The same when the rows are further behind.
+    fileprivate func behind(by lag: Lag) -> FollowReport {
+        FollowReport(
+            generation: generation,
+            events: events,
+            lateEvents: lateEvents,
+            lagEvents: lag.events,
+            lagSeconds: lag.seconds,
+            buckets: buckets
+        )
     }
 }
 

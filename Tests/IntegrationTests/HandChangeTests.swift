@@ -166,6 +166,7 @@ struct HandChangeTests {
         arguments: [
             "SELECT FROM reprise.checkpoint WHERE projection = 'visits' FOR UPDATE",
             "LOCK TABLE public.visit IN SHARE MODE",
+            "LOCK TABLE public.visit IN SHARE MODE; PREPARE TRANSACTION 'held'",
         ]
     )
     func heldUp(lock: String) async throws {
@@ -184,17 +185,20 @@ struct HandChangeTests {
                     }
                 }
             }
-            _ = await signals.first { $0 == "attached" }
+            // It has reported once, and is idle.
+            _ = await signals.first { $0 == "after 0" }
             try await scene.database.withConnection { other in
                 try await other.execute("BEGIN; \(lock)")
                 try scene.append([Visits.came(2), Visits.came(3)])
                 let warning = try #require(await signals.first { $0.contains("lock") })
-                #expect(warning.hasPrefix("'visits' waits for a lock of pid "))
-                #expect(warning.contains("idle in transaction"))
+                let isPrepared = lock.contains("PREPARE")
+                let holder = isPrepared ? "the prepared transaction 'held'" : "pid "
+                #expect(warning.hasPrefix("'visits' waits for a lock of \(holder)"))
+                #expect(warning.contains("idle in transaction") != isPrepared)
                 let status = try #require(try await control.status().follower)
                 #expect(status.lagEvents == 2)
                 #expect((status.lagSeconds ?? 0) > 1)
-                try await other.execute("COMMIT")
+                try await other.execute(isPrepared ? "COMMIT PREPARED 'held'" : "COMMIT")
             }
             _ = await signals.first { $0 == "after 2" }
             follower.cancel()

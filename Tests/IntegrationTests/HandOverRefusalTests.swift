@@ -159,6 +159,30 @@ struct HandOverRefusalTests {
         }
     }
 
+    @Test("is named where another projection's ends the transaction, and nothing is written (O7)")
+    func otherReadCommits() async throws {
+        try await withHandOver { shop in
+            try await shop.rebuild()
+            let before = try await shop.position()
+            for read in ["COMMIT; SELECT 1", "COMMIT; BEGIN; SELECT 1", "COMMIT AND CHAIN; SELECT 1"] {
+                var target = shop.target
+                target.positionTemplates["visits"] = try .mine(read: read)
+                let error = await #expect(throws: ReadModelError.self) {
+                    _ = try await Rebuild(
+                        of: Tally.self,
+                        from: try shop.scene.ledger(),
+                        into: target
+                    ).plan()
+                }
+                guard case .positionUnreadable("visits", "'read' ends the transaction") = error else {
+                    Issue.record("got \(error as Any)")
+                    return
+                }
+                #expect(try await shop.position() == before)
+            }
+        }
+    }
+
     @Test("is refused by the plan where another projection keeps its position in the same row (O7)")
     func sharedRow() async throws {
         try await withHandOver { shop in

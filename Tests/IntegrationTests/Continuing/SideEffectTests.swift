@@ -156,6 +156,119 @@ struct SideEffectTests {
         }
     }
 
+    @Test(
+        "O9: a rule that writes elsewhere instead ends follow by name",
+        arguments: [
+            ("INSERT TO public.desk DO INSTEAD INSERT INTO public.other VALUES (new.*)", "desk"),
+            (
+                "UPDATE TO public.desk DO INSTEAD UPDATE public.other SET room = 1 WHERE id = old.id",
+                "move"
+            ),
+            ("DELETE TO public.guest DO INSTEAD DELETE FROM public.other WHERE id = old.id", "left"),
+        ]
+    )
+    func rules(rule: String, event: String) async throws {
+        let events = [
+            "desk": Desks.desk(2, in: 2), "move": Desks.desk(1, in: 9), "left": Desks.left(7),
+        ]
+        try await withRebuildScene { scene in
+            try scene.append([Desks.desk(1, in: 1), Desks.guest(7, at: 1)])
+            _ = try await scene.rebuild(Desks.self)
+            try await scene.database.execute(
+                """
+                CREATE TABLE public.other (id bigint, room bigint);
+                INSERT INTO public.other VALUES (1, 1), (7, 1);
+                CREATE RULE elsewhere AS ON \(rule)
+                """
+            )
+            try scene.append([try #require(events[event])])
+            let reasons = await refusal { try await follow(Desks.self, in: scene) }
+            #expect(reasons.first?.hasPrefix("rule elsewhere on public.") == true, "\(reasons)")
+            #expect(try await scene.rows(of: "public.desk") == ["(1,1)"])
+            #expect(try await scene.rows(of: "public.guest") == ["(7,1)"])
+        }
+    }
+
+    @Test("O9: a trigger that waits is seen where keys had to wait as well")
+    func deferredBesideCircle() async throws {
+        let schema = """
+            CREATE TABLE desk (id bigint PRIMARY KEY, room bigint NOT NULL);
+            CREATE TABLE guest (id bigint PRIMARY KEY, desk bigint REFERENCES desk DEFERRABLE);
+            ALTER TABLE desk ADD FOREIGN KEY (room) REFERENCES guest DEFERRABLE;
+            """
+        try await GivenSQL.$schema.withValue(schema) {
+            try await withRebuildScene { scene in
+                try scene.append([
+                    Desks.desk(1, in: 1), Desks.guest(1, at: 1), Desks.guest(7, at: 1),
+                ])
+                _ = try await scene.rebuild(Desks.self)
+                try await scene.database.execute(
+                    """
+                    CREATE FUNCTION public.along() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                        DELETE FROM public.guest WHERE id = 7; RETURN NULL; END $$;
+                    CREATE CONSTRAINT TRIGGER along AFTER INSERT ON public.desk
+                        DEFERRABLE INITIALLY DEFERRED
+                        FOR EACH ROW EXECUTE FUNCTION public.along();
+                    """
+                )
+                try scene.append([Desks.desk(2, in: 2), Desks.guest(2, at: 2)])
+                let reasons = await refusal { try await follow(Desks.self, in: scene) }
+                #expect(reasons.first?.hasPrefix("trigger along on public.desk") == true)
+                #expect(try await scene.rows(of: "public.guest") == ["(1,1)", "(7,1)"])
+            }
+        }
+    }
+
+    @Test("O9: a trigger that leaves rows out is named")
+    func leavesOut() async throws {
+        try await withRebuildScene { scene in
+            try scene.append([Desks.desk(1, in: 1)])
+            _ = try await scene.rebuild(Desks.self)
+            try await scene.database.execute(
+                """
+                CREATE FUNCTION public.never() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                    RETURN NULL; END $$;
+                CREATE TRIGGER never BEFORE INSERT ON public.desk
+                    FOR EACH ROW EXECUTE FUNCTION public.never();
+                """
+            )
+            try scene.append([Desks.desk(2, in: 2)])
+            let reasons = await refusal { try await follow(Desks.self, in: scene) }
+            #expect(reasons.first?.hasPrefix("trigger never on public.desk") == true, "\(reasons)")
+        }
+    }
+
+    @Test("O11: a unique value moves beside a key that can wait; beside a rule it is named")
+    func movesBesideKeysAndRules() async throws {
+        let schema = """
+            CREATE TABLE desk (id bigint PRIMARY KEY, room bigint NOT NULL UNIQUE);
+            CREATE TABLE guest (id bigint PRIMARY KEY, desk bigint REFERENCES desk DEFERRABLE);
+            """
+        try await GivenSQL.$schema.withValue(schema) {
+            try await withRebuildScene { scene in
+                try scene.append([Desks.desk(1, in: 1), Desks.guest(7, at: 1)])
+                _ = try await scene.rebuild(Desks.self)
+                try scene.append([Desks.gone(1), Desks.desk(3, in: 1), Desks.guest(7, at: 3)])
+                try await follow(Desks.self, in: scene)
+                #expect(try await scene.rows(of: "public.desk") == ["(3,1)"])
+                #expect(try await scene.rows(of: "public.guest") == ["(7,3)"])
+                try scene.append([Desks.desk(4, in: 4)])
+                try await follow(Desks.self, in: scene)
+                try await scene.database.execute(
+                    """
+                    CREATE TABLE public.other (id bigint);
+                    CREATE RULE too AS ON DELETE TO public.desk
+                        DO ALSO INSERT INTO public.other VALUES (old.id);
+                    """
+                )
+                try scene.append([Desks.desk(3, in: 4), Desks.desk(4, in: 1)])
+                let reasons = await refusal { try await follow(Desks.self, in: scene) }
+                #expect(reasons.count == 1)
+                #expect(reasons[0].hasPrefix("rule too on public.desk: rows of its table exchange"))
+            }
+        }
+    }
+
     @Test("O9: a table of another projection is not changed along")
     func otherProjection() async throws {
         try await withRebuildScene { scene in
