@@ -89,8 +89,8 @@ extension ReadModelDatabase {
             }
             if try await Self.shape(of: record, on: connection) != rows.shape {
                 reasons.append(
-                    "columns, indexes or constraints were changed, or a table was renamed or dropped, "
-                        + "while hooks ran before the cut-over"
+                    "a table was changed while hooks ran before the cut-over: its columns, indexes or "
+                        + "constraints, or it was renamed or dropped"
                 )
             }
             guard !reasons.isEmpty else { return }

@@ -13,16 +13,18 @@ package enum HookEnding: Equatable, Sendable {
     case tookTooLong(Double)
 }
 
-/// A command line that `/bin/sh` runs in a process group of its own, so that it can be ended with
-/// everything it has started.
+/// A command line that `/bin/sh` runs in another process group than this process, so that it can be
+/// ended with everything it has started.
 ///
 /// It reads nothing, and what it writes goes to this process's standard error: standard output
 /// is for results. Foundation's `Process` promises no process group, hence `posix_spawn(3)`.
 ///
 /// A second shell, the watcher, ends the group when this process is gone, whatever ended it: it reads
-/// from a pipe whose other end nobody else has.
+/// from a pipe whose other end nobody else has. It is there before the hook, and leads the group, so that
+/// there is no moment at which nobody would end the hook.
 struct HookProcess {
     private let pid: pid_t
+    private let group: pid_t
     private let watcher: HookWatcher?
 
     /// Between SIGTERM and SIGKILL.
@@ -45,11 +47,13 @@ struct HookProcess {
         timeout: Double
     ) async throws -> HookEnding {
         try await onThread { checkCancellation in
+            let watcher = HookWatcher()
             var process: HookProcess?
-            let code = spawn(line, environment: environment) {
-                process = HookProcess(pid: $0, watcher: HookWatcher(group: $0))
+            let code = spawn(line, environment: environment, in: watcher?.pid ?? 0) {
+                process = HookProcess(pid: $0, group: watcher?.pid ?? $0, watcher: watcher)
             }
             guard let process else {
+                watcher?.stop()
                 return .notStarted(reason: String(cString: strerror(code)))
             }
             return try process.end(within: timeout, checkCancellation)
@@ -86,11 +90,11 @@ struct HookProcess {
 
     /// Ends the process and its group.
     private func stop() {
-        kill(-pid, SIGTERM)
+        kill(-group, SIGTERM)
         let end = ContinuousClock.now + Self.grace
         var pause = Pause()
         while !hasEnded, ContinuousClock.now < end { pause.take() }
-        kill(-pid, SIGKILL)
+        kill(-group, SIGKILL)
         _ = reap()
     }
 
@@ -106,6 +110,7 @@ struct HookProcess {
     private static func spawn(
         _ line: String,
         environment: [String: String],
+        in group: pid_t,
         _ started: (pid_t) -> Void
     ) -> Int32 {
         var attributes = posix_spawnattr_t()
@@ -113,7 +118,7 @@ struct HookProcess {
         defer { posix_spawnattr_destroy(&attributes) }
         let flags = POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK
         posix_spawnattr_setflags(&attributes, Int16(flags))
-        posix_spawnattr_setpgroup(&attributes, 0)
+        posix_spawnattr_setpgroup(&attributes, group)
         // What this process's caller ignores stays ignored otherwise. SIGHUP does: that is `nohup`.
         var signals = sigset_t()
         sigemptyset(&signals)
@@ -146,13 +151,14 @@ struct HookProcess {
     }
 }
 
-/// Ends a process group when this process is gone.
+/// Leads a process group, and ends it when this process is gone.
 private struct HookWatcher {
-    private let pid: pid_t
+    /// Its number, and the group's.
+    let pid: pid_t
     private let writeEnd: Int32
 
-    /// Nil where it cannot be started; the hook runs all the same.
-    init?(group: pid_t) {
+    /// Nil where it cannot be started; the hook runs all the same, in a group of its own.
+    init?() {
         var ends: [Int32] = [-1, -1]
         guard pipe(&ends) == 0 else { return nil }
         for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
@@ -174,9 +180,9 @@ private struct HookWatcher {
         }
 
         // Without `--`, which kill(1) of dash takes for a number.
-        let script = "read -r line; kill -TERM -$0; sleep 5; kill -KILL -$0"
+        let script = "trap '' TERM; read -r line; kill -TERM -$$; sleep 5; kill -KILL -$$"
         var pid: pid_t = 0
-        let code = withCStrings(["sh", "-c", script, String(group)]) { arguments in
+        let code = withCStrings(["sh", "-c", script]) { arguments in
             posix_spawn(&pid, "/bin/sh", &actions, &attributes, arguments, environ)
         }
         self.pid = pid

@@ -67,9 +67,9 @@ struct HookTests {
             ),
             ("TRUNCATE %.order_line CASCADE", "are left"),
             ("ALTER TABLE %.order_line ALTER sku TYPE text USING sku || line", "were written"),
-            ("ALTER TABLE %.order_line ADD seen text DEFAULT 1", "indexes or constraints"),
-            ("ALTER TABLE %.order_line DROP CONSTRAINT order_line_pkey", "indexes or constraints"),
-            ("ALTER TABLE %.order_line RENAME TO order_lines", "a table was renamed"),
+            ("ALTER TABLE %.order_line ADD seen text DEFAULT 1", "its columns"),
+            ("ALTER TABLE %.order_line DROP CONSTRAINT order_line_pkey", "indexes or"),
+            ("ALTER TABLE %.order_line RENAME TO order_lines", "it was renamed"),
         ]
     )
     func changingHook(statement: String, said: String) async throws {

@@ -164,7 +164,9 @@ struct HandOverRefusalTests {
         try await withHandOver { shop in
             try await shop.rebuild()
             let before = try await shop.position()
-            for read in ["COMMIT; SELECT 1", "COMMIT; BEGIN; SELECT 1", "COMMIT AND CHAIN; SELECT 1"] {
+            for read in [
+                "COMMIT; SELECT 1", "COMMIT; BEGIN; SELECT 1", "COMMIT AND CHAIN; SELECT 1",
+            ] {
                 var target = shop.target
                 target.positionTemplates["visits"] = try .mine(read: read)
                 let error = await #expect(throws: ReadModelError.self) {
@@ -174,7 +176,8 @@ struct HandOverRefusalTests {
                         into: target
                     ).plan()
                 }
-                guard case .positionUnreadable("visits", "'read' ends the transaction") = error else {
+                guard case .positionUnreadable("visits", "'read' ends the transaction") = error
+                else {
                     Issue.record("got \(error as Any)")
                     return
                 }

@@ -160,10 +160,7 @@ struct SideEffectTests {
         "O9: a rule that writes elsewhere instead ends follow by name",
         arguments: [
             ("INSERT TO public.desk DO INSTEAD INSERT INTO public.other VALUES (new.*)", "desk"),
-            (
-                "UPDATE TO public.desk DO INSTEAD UPDATE public.other SET room = 1 WHERE id = old.id",
-                "move"
-            ),
+            ("UPDATE TO public.desk DO INSTEAD UPDATE public.other SET room = 1", "move"),
             ("DELETE TO public.guest DO INSTEAD DELETE FROM public.other WHERE id = old.id", "left"),
         ]
     )
