@@ -161,7 +161,7 @@ struct SideEffectTests {
         arguments: [
             ("INSERT TO public.desk DO INSTEAD INSERT INTO public.other VALUES (new.*)", "desk"),
             ("UPDATE TO public.desk DO INSTEAD UPDATE public.other SET room = 1", "move"),
-            ("DELETE TO public.guest DO INSTEAD DELETE FROM public.other WHERE id = old.id", "left"),
+            ("DELETE TO public.guest DO INSTEAD DELETE FROM public.other WHERE id = 7", "left"),
         ]
     )
     func rules(rule: String, event: String) async throws {
