@@ -353,7 +353,7 @@ package struct Follower: Sendable {
         try await translatingErrors(doing: "recording what '\(projection.name)' is made of") {
             do {
                 try await connection.withTransaction { connection in
-                    // Others may hold the row as long as they like, and the lag is told all the same.
+                    // Others may hold the row as long as they like, and the lag is reported all the same.
                     try await connection.execute("SET LOCAL lock_timeout = '200ms'")
                     try await connection.query(
                         """

@@ -257,8 +257,8 @@ private enum HeldUp {
     /// - Parameters:
     ///   - projection: Its name.
     ///   - progress: Gets one warning that names whom the work waits for.
-    ///   - report: Returns whom it waits for now. When it fails, nobody is told any more; the work
-    ///     notices by itself what is wrong.
+    ///   - report: Returns whom it waits for now. When it fails, the reports end; the work notices by
+    ///     itself what is wrong.
     ///   - isolation: The caller's; `work` runs there.
     ///   - work: The work.
     /// - Returns: What `work` returns.

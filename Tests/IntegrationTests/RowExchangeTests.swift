@@ -20,17 +20,6 @@ struct RowExchangeTests {
         }
     }
 
-    private func follow(_ projection: any Projection.Type, in scene: RebuildScene) async throws {
-        var options = FollowOptions()
-        options.endsAtEnd = true
-        try await Follow(
-            of: projection,
-            from: try SQLiteLedger(path: scene.ledgerPath),
-            into: scene.target,
-            options: options
-        ).run()
-    }
-
     @Test(
         "A row may leave its parent for another in the events in which the parent goes",
         arguments: ["", " ON DELETE CASCADE"]
@@ -52,7 +41,7 @@ struct RowExchangeTests {
                     if isFollowed {
                         _ = try await scene.rebuild(Teams.self)
                         try scene.append(moves)
-                        try await follow(Teams.self, in: scene)
+                        try await scene.follow(Teams.self)
                     } else {
                         try await rebuild(Teams.self, in: scene, appending: moves)
                     }
@@ -110,7 +99,7 @@ struct RowExchangeTests {
                             "UPDATE public.team SET made = '2001-02-03Z'"
                         )
                         try scene.append(moves)
-                        try await follow(Teams.self, in: scene)
+                        try await scene.follow(Teams.self)
                         let kept = try await scene.database.count(
                             "public.team WHERE made < '2002-01-01'"
                         )
@@ -166,7 +155,7 @@ struct RowExchangeTests {
             )
             #expect(try await scene.rows(of: "public.optional") == ["(,2)", "(1,1)", "(2,1)"])
             try scene.append([Optionals.event(nil), Optionals.event(1)])
-            try await follow(Optionals.self, in: scene)
+            try await scene.follow(Optionals.self)
             #expect(try await scene.rows(of: "public.optional") == ["(,3)", "(1,2)", "(2,1)"])
         }
     }
@@ -192,7 +181,7 @@ struct RowExchangeTests {
                 """
             )
             try scene.append(Pairs.events)
-            try await follow(Pairs.self, in: scene)
+            try await scene.follow(Pairs.self)
             #expect(try await scene.rows(of: "public.told") == ["(keyed,off)", "(plain,on)"])
         }
     }

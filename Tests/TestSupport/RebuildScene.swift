@@ -61,6 +61,13 @@ package struct RebuildScene: Sendable {
         _ = try LedgerWriter.withWriter(path: ledgerPath) { try $0.append(events) }
     }
 
+    /// Follows a projection to the end of the ledger.
+    package func follow(_ projection: any Projection.Type) async throws {
+        var options = FollowOptions()
+        options.endsAtEnd = true
+        try await Follow(of: projection, from: try ledger(), into: target, options: options).run()
+    }
+
     /// Rebuilds a projection.
     package func rebuild(
         _ projection: any Projection.Type,

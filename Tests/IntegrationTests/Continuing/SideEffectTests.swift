@@ -9,17 +9,6 @@ import Testing
 /// What the server changes along with rows, and no rebuild would.
 @Suite("Side effects of written rows")
 struct SideEffectTests {
-    private func follow(_ projection: any Projection.Type, in scene: RebuildScene) async throws {
-        var options = FollowOptions()
-        options.endsAtEnd = true
-        try await Follow(
-            of: projection,
-            from: try SQLiteLedger(path: scene.ledgerPath),
-            into: scene.target,
-            options: options
-        ).run()
-    }
-
     private func refusal(_ body: () async throws -> Void) async -> [String] {
         do {
             try await body()
@@ -50,7 +39,7 @@ struct SideEffectTests {
                 try scene.append(first)
                 _ = try await scene.rebuild(Desks.self)
                 try scene.append(gone)
-                let reasons = await refusal { try await follow(Desks.self, in: scene) }
+                let reasons = await refusal { try await scene.follow(Desks.self) }
                 #expect(reasons.count == 1)
                 #expect(
                     reasons[0].contains("foreign key guest_desk_fkey on public.guest (\(action))")
@@ -59,7 +48,7 @@ struct SideEffectTests {
                 #expect(try await scene.rows(of: "public.guest") == ["(7,1)", "(8,9)"])
                 // With the parent back before the next round nothing is in the way.
                 try scene.append(back)
-                try await follow(Desks.self, in: scene)
+                try await scene.follow(Desks.self)
                 #expect(try await scene.rows(of: "public.guest") == ["(7,1)", "(8,9)"])
                 #expect(try await scene.rows(of: "public.desk") == ["(1,5)", "(9,9)"])
             }
@@ -95,7 +84,7 @@ struct SideEffectTests {
                     Desks.left(7), Desks.desk(2, in: 2), Desks.guest(8, at: 2), Desks.gone(1),
                     Desks.desk(2, in: 3),
                 ])
-                try await follow(Desks.self, in: scene)
+                try await scene.follow(Desks.self)
                 #expect(try await scene.rows(of: "public.guest") == ["(8,2)"])
                 #expect(try await scene.rows(of: "public.desk") == ["(2,3)"])
             }
@@ -123,10 +112,10 @@ struct SideEffectTests {
                 """
             )
             try scene.append([Desks.desk(2, in: 2)])
-            try await follow(Desks.self, in: scene)
+            try await scene.follow(Desks.self)
             #expect(try await scene.rows(of: "public.audit") == ["(2)"])
             try scene.append([Desks.desk(3, in: 30)])
-            let reasons = await refusal { try await follow(Desks.self, in: scene) }
+            let reasons = await refusal { try await scene.follow(Desks.self) }
             #expect(reasons.count == 1)
             #expect(
                 reasons[0].hasPrefix("trigger along on public.desk changed rows of public.guest")
@@ -150,7 +139,7 @@ struct SideEffectTests {
                 """
             )
             try scene.append([Desks.desk(2, in: 2)])
-            let reasons = await refusal { try await follow(Desks.self, in: scene) }
+            let reasons = await refusal { try await scene.follow(Desks.self) }
             #expect(reasons.first?.hasPrefix("trigger empty on public.desk changed rows") == true)
             #expect(try await scene.rows(of: "public.guest") == ["(7,1)"])
         }
@@ -179,7 +168,7 @@ struct SideEffectTests {
                 """
             )
             try scene.append([try #require(events[event])])
-            let reasons = await refusal { try await follow(Desks.self, in: scene) }
+            let reasons = await refusal { try await scene.follow(Desks.self) }
             #expect(reasons.first?.hasPrefix("rule elsewhere on public.") == true, "\(reasons)")
             #expect(try await scene.rows(of: "public.desk") == ["(1,1)"])
             #expect(try await scene.rows(of: "public.guest") == ["(7,1)"])
@@ -209,7 +198,7 @@ struct SideEffectTests {
                     """
                 )
                 try scene.append([Desks.desk(2, in: 2), Desks.guest(2, at: 2)])
-                let reasons = await refusal { try await follow(Desks.self, in: scene) }
+                let reasons = await refusal { try await scene.follow(Desks.self) }
                 #expect(reasons.first?.hasPrefix("trigger along on public.desk") == true)
                 #expect(try await scene.rows(of: "public.guest") == ["(1,1)", "(7,1)"])
             }
@@ -230,7 +219,7 @@ struct SideEffectTests {
                 """
             )
             try scene.append([Desks.desk(2, in: 2)])
-            let reasons = await refusal { try await follow(Desks.self, in: scene) }
+            let reasons = await refusal { try await scene.follow(Desks.self) }
             #expect(reasons.first?.hasPrefix("trigger never on public.desk") == true, "\(reasons)")
         }
     }
@@ -246,11 +235,11 @@ struct SideEffectTests {
                 try scene.append([Desks.desk(1, in: 1), Desks.guest(7, at: 1)])
                 _ = try await scene.rebuild(Desks.self)
                 try scene.append([Desks.gone(1), Desks.desk(3, in: 1), Desks.guest(7, at: 3)])
-                try await follow(Desks.self, in: scene)
+                try await scene.follow(Desks.self)
                 #expect(try await scene.rows(of: "public.desk") == ["(3,1)"])
                 #expect(try await scene.rows(of: "public.guest") == ["(7,3)"])
                 try scene.append([Desks.desk(4, in: 4)])
-                try await follow(Desks.self, in: scene)
+                try await scene.follow(Desks.self)
                 try await scene.database.execute(
                     """
                     CREATE TABLE public.other (id bigint);
@@ -259,7 +248,7 @@ struct SideEffectTests {
                     """
                 )
                 try scene.append([Desks.desk(3, in: 4), Desks.desk(4, in: 1)])
-                let reasons = await refusal { try await follow(Desks.self, in: scene) }
+                let reasons = await refusal { try await scene.follow(Desks.self) }
                 #expect(reasons.count == 1)
                 #expect(reasons[0].hasPrefix("rule too on public.desk: rows of its table exchange"))
             }
@@ -280,7 +269,7 @@ struct SideEffectTests {
             )
             try await scene.database.execute("INSERT INTO public.outside VALUES (1)")
             try scene.append([Desks.left(7)])
-            let reasons = await refusal { try await follow(Desks.self, in: scene) }
+            let reasons = await refusal { try await scene.follow(Desks.self) }
             #expect(reasons.first?.contains("rows of public.visit") == true)
             #expect(try await scene.rows(of: "public.visit") == ["(7)"])
             #expect(try await scene.rows(of: "public.guest") == ["(7,1)"])
@@ -297,7 +286,7 @@ struct SideEffectTests {
             )
             try await scene.database.execute("INSERT INTO public.outside VALUES (1), (2)")
             try scene.append([Desks.gone(1)])
-            try await follow(Desks.self, in: scene)
+            try await scene.follow(Desks.self)
             #expect(try await scene.rows(of: "public.outside") == ["(2)"])
         }
     }
@@ -317,10 +306,10 @@ struct SideEffectTests {
                     .first?.string("name") ?? ""
                 try await scene.database.execute("ALTER DATABASE \(name) SET track_counts = off")
                 try scene.append([Desks.desk(2, in: 2)])
-                let reasons = await refusal { try await follow(Desks.self, in: scene) }
+                let reasons = await refusal { try await scene.follow(Desks.self) }
                 #expect(reasons.first?.contains("track_counts = off") == true)
                 try await scene.database.execute("ALTER DATABASE \(name) RESET track_counts")
-                try await follow(Desks.self, in: scene)
+                try await scene.follow(Desks.self)
                 #expect(try await scene.rows(of: "public.desk") == ["(1,1)", "(2,2)"])
             }
         }
@@ -333,11 +322,11 @@ struct SideEffectTests {
             _ = try await scene.rebuild(Desks.self)
             try await scene.database.execute("ALTER TABLE public.guest SET UNLOGGED")
             try scene.append([Desks.desk(2, in: 2)])
-            let reasons = await refusal { try await follow(Desks.self, in: scene) }
+            let reasons = await refusal { try await scene.follow(Desks.self) }
             #expect(reasons.first?.hasPrefix("public.guest: it is unlogged") == true)
             #expect(try await scene.rows(of: "public.desk") == ["(1,1)"])
             try await scene.database.execute("ALTER TABLE public.guest SET LOGGED")
-            try await follow(Desks.self, in: scene)
+            try await scene.follow(Desks.self)
             #expect(try await scene.rows(of: "public.desk") == ["(1,1)", "(2,2)"])
         }
     }
@@ -370,7 +359,7 @@ struct SideEffectTests {
                         _ = try await scene.rebuild(Desks.self)
                         try scene.append(next)
                         if way == "follow" {
-                            try await follow(Desks.self, in: scene)
+                            try await scene.follow(Desks.self)
                         } else {
                             var options = RebuildOptions()
                             options.strategy = .truncate
@@ -400,7 +389,7 @@ struct SideEffectTests {
                     try scene.append([Desks.desk(1, in: 2), Desks.guest(7, at: 2)])
                     if deferral.isEmpty {
                         let error = await #expect(throws: ReadModelError.self) {
-                            try await follow(Desks.self, in: scene)
+                            try await scene.follow(Desks.self)
                         }
                         guard case .rowRejected(let row) = error else {
                             Issue.record("got \(error as Any)")
@@ -409,7 +398,7 @@ struct SideEffectTests {
                         #expect(row.reason.contains("make the key DEFERRABLE"))
                         #expect(try await scene.rows(of: "public.guest") == ["(7,1)"])
                     } else {
-                        try await follow(Desks.self, in: scene)
+                        try await scene.follow(Desks.self)
                         #expect(try await scene.rows(of: "public.guest") == ["(7,2)"])
                         #expect(try await scene.rows(of: "public.desk") == ["(1,2)"])
                     }
