@@ -109,23 +109,13 @@ enum Hazard {
     }
 
     private static let cascadesQuery = """
-        WITH RECURSIVE changed (oid) AS (
-            SELECT t.oid FROM pg_catalog.unnest($1::pg_catalog.oid[]) AS t (oid)
-            UNION
-            SELECT o.conrelid FROM changed AS c
-            JOIN pg_catalog.pg_depend AS d ON d.refobjid = c.oid
-                AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
-                AND d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
-            JOIN pg_catalog.pg_constraint AS o ON o.oid = d.objid AND o.confrelid = c.oid
-                AND o.contype = 'f' AND ($2 AND o.confdeltype IN ('c', 'n', 'd')
-                    OR $3 AND o.confupdtype IN ('c', 'n', 'd'))
-        )
+        WITH RECURSIVE \(KeyActions.reached)
         SELECT pg_catalog.format('trigger %I on %s', t.tgname, c.oid::pg_catalog.regclass) AS subject,
             pg_catalog.format('a foreign key changes rows of this table along, and the trigger would run '
                 || 'with the rights of %I. A BEFORE trigger runs with those of %I: make it one, or drop '
                 || 'it', current_user, o.rolname) AS note
-        FROM changed AS g
-        JOIN pg_catalog.pg_class AS c ON c.oid = g.oid AND c.oid <> ALL ($1::pg_catalog.oid[])
+        FROM reached AS r
+        JOIN pg_catalog.pg_class AS c ON c.oid = r.oid AND c.oid <> ALL ($1::pg_catalog.oid[])
         JOIN pg_catalog.pg_roles AS o ON o.oid = c.relowner
         JOIN pg_catalog.pg_trigger AS t ON t.tgrelid = c.oid AND NOT t.tgisinternal
             AND t.tgenabled <> 'D' AND t.tgtype & 66 = 0

@@ -23,7 +23,7 @@ struct SideEffects: Sendable {
     init(of tables: [UInt32], on connection: PostgresConnection) async throws {
         let rows = try await connection.query(
             Self.query,
-            [.ints(tables.map { Int64($0) })]
+            [.ints(tables.map { Int64($0) }), .bool(true), .bool(true)]
         ).rows
         var causes: [UInt32?: [String]] = [:]
         for row in rows {
@@ -181,17 +181,7 @@ struct SideEffects: Sendable {
 
     // A key's action on a row of a table fires that table's triggers, and the keys that refer to it.
     private static let query = """
-        WITH RECURSIVE reached (oid) AS (
-            SELECT t.oid FROM pg_catalog.unnest($1::pg_catalog.oid[]) AS t (oid)
-            UNION
-            SELECT o.conrelid FROM reached AS r
-            JOIN pg_catalog.pg_depend AS d ON d.refobjid = r.oid
-                AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
-                AND d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
-            JOIN pg_catalog.pg_constraint AS o ON o.oid = d.objid AND o.confrelid = r.oid
-                AND o.contype = 'f' AND (o.confdeltype IN ('c', 'n', 'd')
-                    OR o.confupdtype IN ('c', 'n', 'd'))
-        )
+        WITH RECURSIVE \(KeyActions.reached)
         SELECT o.conrelid::pg_catalog.int8 AS changed, pg_catalog.format(
             'foreign key %I on %s (%s)', o.conname, o.conrelid::pg_catalog.regclass,
             (SELECT pg_catalog.string_agg(a.text, ' ') FROM (VALUES
