@@ -90,6 +90,15 @@ export ODD_SETTINGS
 test/settings: build/tests ## Run the tests against a server with settings that few would choose
 	SANDBOX_SETTINGS="$$ODD_SETTINGS" $(SANDBOX) $(TEST) --filter '^IntegrationTests\.|^CommandTests\.'
 
+# One of them: make test/majors MAJORS=18
+MAJORS ?= $(shell scripts/server-programs --list)
+
+.PHONY: test/majors
+test/majors: build/tests ## Run what touches the server on every major of PostgreSQL that is tested
+	@set -e; for major in $(MAJORS); do echo "PostgreSQL $$major"; \
+	  env -u DATABASE_URL -u PGHOST SANDBOX_MAJOR=$$major $(SANDBOX) \
+	  $(TEST) --filter '^IntegrationTests\.|^CommandTests\.'; done
+
 # Every suite takes half an hour so; these are the ones in which threads of ours meet.
 RACES := '^UnitTests\.|FoldPassTests|SideBySideLoadTests|RebuildTests|RebuildGuardTests|CatchUpTests'
 RACE  := --sanitize=thread --scratch-path .build-race

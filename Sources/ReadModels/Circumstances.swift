@@ -31,13 +31,11 @@ private struct Circumstances {
     let live: [UInt32]
     let connection: PostgresConnection
 
-    private static let testedVersion = 15
-
     var version: Finding {
         let major = Int(connection.serverVersion) / 10_000
         let subject = "PostgreSQL \(major).\(connection.serverVersion % 10_000)"
-        if major > Self.testedVersion {
-            return Finding(.warn, subject, "newer than \(Self.testedVersion), the last one tested.")
+        guard TestedMajors.all.contains(major) else {
+            return Finding(.warn, subject, "newer than \(TestedMajors.newest), the last one tested.")
         }
         return Finding(.ok, subject, "a version that is tested.")
     }

@@ -174,7 +174,8 @@ extension PrivateServer {
 
     package static let serverUser = getpwnam("postgres") == nil ? "nobody" : "postgres"
 
-    /// Runs a program as the server's user, PostgreSQL's own before others of that name.
+    /// Runs a program as the server's user: those of the major that is tested, or Debian's, which are
+    /// not on PATH.
     private static func served(_ name: String, _ arguments: [String]) async throws {
         let stepDown =
             geteuid() == 0
@@ -182,7 +183,8 @@ extension PrivateServer {
         // Foundation takes a process for alive as long as somebody has the socket open that it
         // inherits; a server that pg_ctl starts would.
         let script = """
-            cd /; PATH="$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -1):$PATH"
+            cd /; command -v initdb >/dev/null ||
+                PATH="$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -1):$PATH"
             for fd in $(ls /proc/self/fd); do ((fd < 3)) || eval "exec $fd>&-"; done
             exec "$@"
             """
