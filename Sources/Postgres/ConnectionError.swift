@@ -12,7 +12,12 @@ package enum ConnectionError: Error, Hashable, Sendable {
     case authenticationFailed(summary: String, reason: String)
     /// The server has no database of that name.
     case databaseMissing(summary: String, reason: String)
-    /// libpq does not connect with these settings, or not to such a server.
+    /// The role may not use this database.
+    case connectDenied(summary: String, reason: String)
+    /// Somebody has closed the database to sessions.
+    case databaseClosed(summary: String, reason: String)
+    /// libpq does not connect with these settings, or not to such a server, or the server does not take
+    /// them.
     case settingsUnusable(summary: String, reason: String)
     /// This process, or its machine, can open no further file.
     case descriptorsExhausted(summary: String, reason: String)
@@ -41,7 +46,8 @@ extension ConnectionError {
         switch self {
         case .unreachable, .tooManyConnections, .notAccepting, .lost: true
         case .malformed, .authenticationFailed, .databaseMissing, .descriptorsExhausted, .diskFull,
-            .settingsUnusable, .pooled, .readOnly, .unsupportedVersion:
+            .connectDenied, .databaseClosed, .settingsUnusable, .pooled, .readOnly,
+            .unsupportedVersion:
             false
         }
     }
@@ -52,6 +58,11 @@ extension ConnectionError {
         case .settingsUnusable:
             "Correct the setting that the reason names (in DATABASE_URL, PGSSLMODE, PGSERVICE and their "
                 + "like), then run the command again."
+        case .connectDenied:
+            "Let the database's owner GRANT CONNECT ON DATABASE … TO that role, then run the command again."
+        case .databaseClosed:
+            "Find out who closed it. ALTER DATABASE … ALLOW_CONNECTIONS true, typed in another database, "
+                + "opens it; then run the command again."
         case .diskFull:
             "Free space on the server's disk ('df' there; its log says more), then run the command again."
         case .pooled:
@@ -96,8 +107,12 @@ extension ConnectionError {
         }
         self =
             switch sqlState {
-            case "28000", "28P01", "42501":
-                .authenticationFailed(summary: summary, reason: reason)
+            case "28000", "28P01": .authenticationFailed(summary: summary, reason: reason)
+            case "42501": .connectDenied(summary: summary, reason: reason)
+            case "55000": .databaseClosed(summary: summary, reason: reason)
+            // A value, a name or a message of ours that it does not take.
+            case let state where ["22", "42", "08P01"].contains(where: state.hasPrefix):
+                .settingsUnusable(summary: summary, reason: reason)
             case "3D000": .databaseMissing(summary: summary, reason: reason)
             case "53300": .tooManyConnections(summary: summary, reason: reason)
             case "53100": .diskFull(summary: summary, reason: reason)
@@ -106,12 +121,28 @@ extension ConnectionError {
             }
     }
 
+    /// Whether libpq did not even try, because of a value that it cannot use.
+    private static func isOfLibpq(_ reason: String) -> Bool {
+        // Some values it reads behind the name of the server, others before it looks for one.
+        reason.hasPrefix("invalid ") || reason.contains(" failed: invalid ")
+            || reason.hasPrefix("could not match ")
+            || reason.contains("could not parse network address")
+    }
+
     private init(english reason: String, needsPassword: Bool, summary: String) {
         func says(_ phrases: String...) -> Bool { phrases.contains(where: reason.contains) }
         if says("Too many open files") && !says("FATAL") {
             self = .descriptorsExhausted(summary: summary, reason: reason)
         } else if says("No space left on device", "could not write init file") {
             self = .diskFull(summary: summary, reason: reason)
+        } else if says("permission denied for database") {
+            self = .connectDenied(summary: summary, reason: reason)
+        } else if says("not currently accepting connections") {
+            self = .databaseClosed(summary: summary, reason: reason)
+        } else if Self.isOfLibpq(reason)
+            || says("unrecognized configuration parameter", "invalid value for parameter")
+        {
+            self = .settingsUnusable(summary: summary, reason: reason)
         } else if says(
             "SSL was required",
             "SSL required",
@@ -128,8 +159,7 @@ extension ConnectionError {
                 "no pg_hba.conf entry",
                 "pg_hba.conf rejects",
                 "no password supplied",
-                "is not permitted to log in",
-                "permission denied for"
+                "is not permitted to log in"
             )
         {
             self = .authenticationFailed(summary: summary, reason: reason)
@@ -140,8 +170,7 @@ extension ConnectionError {
             "is shutting down",
             "in recovery mode",
             "not yet accepting",
-            "not accepting connections",
-            "not currently accepting"
+            "not accepting connections"
         ) {
             self = .notAccepting(summary: summary, reason: reason)
         } else if says("role \"") && says("does not exist") {
@@ -183,6 +212,16 @@ extension ConnectionError: CustomStringConvertible {
             PostgreSQL has no such database, \(TextForPeople.line(summary)).
             The reason: \(TextForPeople.oneLine(reason))
             List what there is with psql -l, or make it with createdb.
+            """
+        case .connectDenied(let summary, let reason):
+            """
+            PostgreSQL does not let this role into the database, \(TextForPeople.line(summary)).
+            The reason: \(TextForPeople.oneLine(reason))
+            """
+        case .databaseClosed(let summary, let reason):
+            """
+            The database takes no sessions, \(TextForPeople.line(summary)).
+            The reason: \(TextForPeople.oneLine(reason))
             """
         case .settingsUnusable(let summary, let reason):
             """

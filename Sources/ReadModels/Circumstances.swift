@@ -35,7 +35,11 @@ private struct Circumstances {
         let major = Int(connection.serverVersion) / 10_000
         let subject = "PostgreSQL \(major).\(connection.serverVersion % 10_000)"
         guard TestedMajors.all.contains(major) else {
-            return Finding(.warn, subject, "newer than \(TestedMajors.newest), the last one tested.")
+            return Finding(
+                .warn,
+                subject,
+                "newer than \(TestedMajors.newest), the last one tested."
+            )
         }
         return Finding(.ok, subject, "a version that is tested.")
     }

@@ -1,5 +1,6 @@
 import Postgres
 import ProjectionKit
+import Wording
 
 /// The tables that readers see now, and the generation they belong to.
 struct LiveTables: Sendable {
@@ -142,7 +143,9 @@ struct LiveTables: Sendable {
             reason: "\(wanted.sql) of generation \(live.number) is now \(stray.name.sql). Move "
                 + "it back or drop it"
                 + (live.liveSchema == schema
-                    ? "" : ", or name its schema with --schema \(live.liveSchema)")
+                    ? ""
+                    : ", or name its schema with --schema "
+                        + TextForPeople.argument(live.liveSchema))
         )
     }
 

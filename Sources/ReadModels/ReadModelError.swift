@@ -217,7 +217,8 @@ extension ReadModelError: CustomStringConvertible {
                 "A row of '\(row.table)' cannot be stored: \(row.reason)"
                     + (row.event.map { "\nIts last change came with \($0)." } ?? ""),
                 Self.unchanged,
-                "Fix the reducer or the table's definition, then run \(Self.command) again."
+                "Fix the reducer, the table's definition, or what was made on the table by hand, then "
+                    + "run \(Self.command) again."
             )
         case .otherRows(let projection, let table, let reason):
             (

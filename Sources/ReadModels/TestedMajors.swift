@@ -1,5 +1,6 @@
-/// The majors of PostgreSQL with which everything that meets a server is tested. Scripts, pages and CI
-/// take the list from here, by `scripts/server-programs --list`.
+/// The majors of PostgreSQL with which everything that meets a server is tested.
+///
+/// Scripts, pages and CI take the list from here, by `scripts/server-programs --list`.
 enum TestedMajors {
     static let all = [15, 16, 17, 18]
 

@@ -34,7 +34,8 @@ final class Console: Sendable {
 
     private func write(_ label: String, _ message: String) {
         drawn.withLock { drawn in
-            put(Self.blank(drawn) + label + TextForPeople.lines(message) + "\n")
+            let text = TextForPeople.lines(AdvisedCommands.complete(message))
+            put(Self.blank(drawn) + label + text + "\n")
             drawn = 0
         }
     }
@@ -68,7 +69,7 @@ final class Console: Sendable {
         return Int(size.ws_col)
     }
 
-    /// Whatever happens to standard error, the command goes on.
+    /// Whatever happens to standard error, the command continues.
     private func put(_ text: String) {
         var bytes = Array(text.utf8)[...]
         while !bytes.isEmpty {

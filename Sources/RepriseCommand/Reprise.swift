@@ -35,6 +35,7 @@ public enum Reprise {
         ProgramName.take(from: CommandLine.arguments.first)
         TypedCommand.take(Array(CommandLine.arguments.dropFirst()))
         ResultStream.takeStandardOutput()
+        ResultStream.outliveReaders()
         CrashReport.begin(program: ProgramName.current)
         let status = await Registry.$projections.withValue(projections) {
             await Registry.$ledgers.withValue(ledgers) {
@@ -77,12 +78,15 @@ public enum Reprise {
         of error: any Error,
         signal: Int32?
     ) -> (status: Int32, message: String?) {
-        if let signal, let message = Interrupted.message(of: error, signal: signal) {
+        if let signal, let interrupted = Interrupted.message(of: error, signal: signal) {
+            let message = AdvisedCommands.complete(interrupted)
             Console.standardError.write(error: message)
             return (128 + signal, message)
         }
         if let status = ExitStatus(of: error) {
-            let message = (error as? EventRejection)?.message ?? "\(error)"
+            let message = AdvisedCommands.complete(
+                (error as? EventRejection)?.message ?? "\(error)"
+            )
             Console.standardError.write(error: message)
             return (status.rawValue, message)
         }

@@ -57,6 +57,65 @@ struct UnsuitableServerTests {
         return outcome.standardOutput
     }
 
+    @Test("a setting that can never work is no reason to try again, for a follower neither (C1)")
+    func impossibleSettings() async throws {
+        try await PrivateServer.with { server in
+            try await server.withScene { scene in
+                try scene.appendShop(events: 100, seed: 5)
+                let reprise = RepriseProcess(scene)
+                expect(try await reprise.run("rebuild shop"), exits: 0)
+                let message = [
+                    "No connection can be made with these settings", "Correct the setting",
+                ]
+                for setting in [
+                    "port=abc", "port=99999", "port=1,2,3", "sslmode=bogus",
+                    "channel_binding=bogus",
+                    "target_session_attrs=bogus", "connect_timeout=abc", "gssencmode=bogus",
+                    "hostaddr=1.2.3.999", "options='-c statement_timeot=0'",
+                    "options='-c TimeZone=nowhere'",
+                ] {
+                    var other = reprise
+                    other.databaseURL = "\(scene.database.url) \(setting)"
+                    expect(try await other.run("status shop"), exits: 5, saying: message)
+                }
+                var other = reprise
+                other.databaseURL = "\(scene.database.url) options='-c statement_timeot=0'"
+                expect(try await other.run("follow shop"), exits: 5, saying: message)
+                let zone = try await reprise.run("status", environment: ["PGTZ": "nowhere"])
+                expect(zone, exits: 5, saying: message)
+            }
+        }
+    }
+
+    @Test("a database that is closed, to all or to a role, is no reason to try again (C1)")
+    func closedDatabases() async throws {
+        try await PrivateServer.with { server in
+            try await server.withScene { scene in
+                try await scene.database.execute("CREATE ROLE outsider LOGIN")
+                try await scene.database.execute("REVOKE CONNECT ON DATABASE scene FROM public")
+                try await scene.database.execute("CREATE DATABASE closed ALLOW_CONNECTIONS false")
+                var reprise = RepriseProcess(scene)
+                let url = scene.database.url
+                reprise.databaseURL = "\(url) user=outsider"
+                expect(
+                    try await reprise.run("status"),
+                    exits: 5,
+                    saying: ["does not let this role into the database", "GRANT CONNECT"]
+                )
+                try await scene.database.execute("GRANT CONNECT ON DATABASE scene TO outsider")
+                expect(try await reprise.run("status"), exits: 0)
+                reprise.databaseURL = "\(url) dbname=closed"
+                expect(
+                    try await reprise.run("status"),
+                    exits: 5,
+                    saying: ["takes no sessions", "ALLOW_CONNECTIONS true"]
+                )
+                try await scene.database.execute("ALTER DATABASE closed ALLOW_CONNECTIONS true")
+                expect(try await reprise.run("status"), exits: 0)
+            }
+        }
+    }
+
     @Test("a server older than the supported versions is refused at once, by every command (S20)")
     func olderServer() async throws {
         try await withScratchFolder { folder in

@@ -38,7 +38,8 @@ package final class ByteSink {
     /// Writes to a descriptor, which the caller closes.
     ///
     /// - Parameters:
-    ///   - file: An open descriptor. When it is no regular file, SIGPIPE must be ignored.
+    ///   - file: An open descriptor. When it is no regular file, SIGPIPE must not end the
+    ///     process.
     ///   - compression: Nil for plain bytes.
     ///   - check: Called at each write, and ten times a second while one waits; what it throws ends
     ///     the write.
@@ -59,9 +60,6 @@ package final class ByteSink {
             case .zstd: try ZstdCompressor()
             }
     }
-
-    /// Lets writes to a pipe without a reader fail instead of ending the process.
-    package static func ignoreClosedPipes() { signal(SIGPIPE, SIG_IGN) }
 
     /// Writes bytes.
     ///

@@ -31,6 +31,12 @@ enum ResultStream {
         if wantsJSON { CrashReport.answer(on: own) }
     }
 
+    /// Lets a write to a pipe without a reader fail, where it would end the process: who reads the result
+    /// may have enough, and who reads messages may end, and neither is a reason to stop in the middle.
+    ///
+    /// A handler, and not SIG_IGN, so that programs that this one starts end as they would anywhere.
+    static func outliveReaders() { signal(SIGPIPE) { _ in } }
+
     private static var wantsJSON: Bool { CommandLine.arguments.contains("--json") }
 
     /// Whether a person is watching.
@@ -51,14 +57,12 @@ enum ResultStream {
     ///   - done: What the command has done by then, a sentence; nil when it only looked.
     /// - Throws: ``CommandError`` when the text cannot be written.
     static func print(_ text: String, done: String? = nil) throws {
+        let text = wantsJSON ? text : AdvisedCommands.complete(text)
         try print(exactly: TextForPeople.lines(text), done: done)
     }
 
     /// The same of a text for programs, as it is.
     static func print(exactly text: String, done: String? = nil) throws {
-        // Hooks that are started later must not inherit it.
-        let handler = signal(SIGPIPE, SIG_IGN)
-        defer { signal(SIGPIPE, handler) }
         do {
             let sink = try ByteSink(to: begin()) {}
             try Array("\(text)\n".utf8).withUnsafeBytes { try sink.write($0) }
@@ -99,7 +103,6 @@ enum ResultStream {
         checking check: @escaping () throws -> Void,
         _ body: (ByteSink) throws -> Void
     ) throws -> Bool {
-        ByteSink.ignoreClosedPipes()
         do {
             let sink = try ByteSink(to: begin(), compression: compression, checking: check)
             try body(sink)

@@ -81,9 +81,9 @@ struct RebuildRecord: Encodable {
     /// What it says on standard error.
     var message: String? {
         guard let error else { return nil }
-        if let interruption { return interruption }
+        if let interruption { return AdvisedCommands.complete(interruption) }
         if ExitStatus(of: error) == nil { return ExitStatus.unexpectedMessage(of: error) }
-        return (error as? EventRejection)?.message ?? "\(error)"
+        return AdvisedCommands.complete((error as? EventRejection)?.message ?? "\(error)")
     }
 
     /// What readers see of it, and why, as a line.

@@ -61,6 +61,29 @@ struct ResultOutputTests {
         }
     }
 
+    @Test("messages that nobody reads any more stop nothing (C1)")
+    func messagesWithoutReader() async throws {
+        try await withRebuildScene { scene in
+            try scene.appendShop(events: 200, seed: 6)
+            // The reader of standard error has ended before the command begins.
+            let script = """
+                import os, subprocess, sys
+                taken, given = os.pipe()
+                os.close(taken)
+                print(subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=given,
+                                     timeout=120).returncode)
+                """
+            let program = try BuiltProgram("reprise").path
+            for command in ["rebuild shop", "follow shop --until-caught-up", "rollback shop"] {
+                let words = command.split(separator: " ").map(String.init)
+                let places = ["--ledger", scene.ledgerPath, "--database", scene.database.url]
+                let status = try await Oracle.run(script, [program] + words + places)
+                #expect(status == (command == "rollback shop" ? "3\n" : "0\n"), "\(command)")
+            }
+            #expect(try await scene.isRight())
+        }
+    }
+
     @Test("a closed standard stream is none that the runtime opened: the command ends")
     func closedStreams() async throws {
         try await withScratchFolder { folder in
