@@ -136,11 +136,16 @@ enum AdvisedCommands {
     ) -> String {
         var words = command.split(separator: " ").dropFirst().map(String.init)
         guard isTaken(words) else { return String(command) }
+        let leavesLedger = options.contains {
+            ["--other-ledger", "--allow-older"].contains($0.name)
+        }
         var text = String(command)
         for option in options where option.isForAll || words.first == typed {
             let isThere = words.contains { word in
                 option.names.contains { word == $0 || word.hasPrefix("\($0)=") }
             }
+            // The way back from another ledger is not in that one.
+            if option.name == "--ledger", words.first == "rollback", leavesLedger { continue }
             guard !isThere, isTaken(words + option.words) else { continue }
             words += option.words
             text += " " + option.text

@@ -27,6 +27,7 @@ struct AdvisedCommandsTests {
                 "rebuild shop --max-shrink 100 --other-ledger"
             ),
             ("rebuild shop --allow-older", "swap shop", "swap shop"),
+            ("rebuild shop --ledger old.db --allow-older", "rollback shop", "rollback shop"),
             ("swap shop --without-ledger", "rollback shop", "rollback shop --without-ledger"),
             (
                 "rebuild shop --no-republish", "rollback shop --republish",
