@@ -156,6 +156,6 @@ private final class FollowMeter: Sendable {
 
     /// What is printed when it ends.
     var end: String {
-        "\(projection): stopped. '\(ProgramName.current) follow \(projection)' goes on."
+        "\(projection): stopped. '\(ProgramName.current) follow \(projection)' continues."
     }
 }

@@ -165,7 +165,8 @@ struct ChangedReducerTests {
                     refused,
                     exits: 3,
                     saying: [
-                        "The ledger ends at ", unchanged, "'reprise rebuild shop --allow-older'",
+                        "The ledger ends at ", unchanged,
+                        "'reprise rebuild shop --allow-older --ledger \(backup)'",
                     ]
                 )
             }
@@ -173,7 +174,8 @@ struct ChangedReducerTests {
                 try await reprise.run("swap shop --ledger \(backup)"),
                 exits: 3,
                 saying: [
-                    "The ledger ends at ", unchanged, "'reprise rebuild shop'", "--without-ledger",
+                    "The ledger ends at ", unchanged,
+                    "'reprise rebuild shop --ledger \(backup)'", "--without-ledger",
                 ]
             )
             expect(
@@ -207,7 +209,7 @@ struct ChangedReducerTests {
                     exits: 3,
                     saying: [
                         "was made of another ledger than 'other.db'", unchanged,
-                        "'reprise rebuild shop --other-ledger'",
+                        "'reprise rebuild shop --other-ledger --ledger other.db'",
                     ]
                 )
             }
@@ -218,7 +220,7 @@ struct ChangedReducerTests {
                 exits: 3,
                 saying: [
                     "was made of another ledger than 'other.db'", unchanged,
-                    "'reprise swap shop --allow-older'",
+                    "'reprise swap shop --allow-older --ledger other.db'",
                 ]
             )
             expect(try await reprise.run("swap shop --ledger other.db --allow-older"), exits: 0)

@@ -106,7 +106,8 @@ struct FollowCommandTests {
             }
             expect(outcome, exits: 0)
             #expect(
-                outcome.standardOutput == "shop: stopped. 'reprise follow shop' goes on.\n"
+                outcome.standardOutput
+                    == "shop: stopped. 'reprise follow shop --ledger ledger.db' continues.\n"
             )
             #expect(try await reprise.run("status shop").standardOutput.contains("stopped at"))
             try scene.appendShop(events: 1_000, seed: 3)

@@ -298,7 +298,7 @@ struct AdviceTests {
                 follower.signal(SIGTERM)
             }
             expect(outcome, exits: 0)
-            #expect(outcome.standardOutput.contains("'reprise follow shop' goes on"))
+            #expect(outcome.standardOutput.contains("'reprise follow shop' continues"))
             expect(try await reprise.run("follow shop --until-caught-up"), exits: 0)
         }
     }
