@@ -11,7 +11,7 @@ extension ReadModelDatabase {
     /// - Throws: ``ReadModelError/connectionLimit(reason:remedy:)`` when a limit is lower than what the
     ///   command needs for itself, ``ReadModelError/unreachable(reason:)`` when others hold too many.
     package func assertRoom(for wanted: Int, in run: Run) async throws {
-        try await assertLimits(allow: wanted, in: run)
+        try await assertLimits(allow: wanted, on: run.connection)
         var room = try await self.room(in: run)
         // A session that was just closed keeps its place until the server's process has ended.
         for _ in 0..<20 {
@@ -53,9 +53,15 @@ extension ReadModelDatabase {
         }
     }
 
-    private func assertLimits(allow wanted: Int, in run: Run) async throws {
+    /// Fails where a limit is lower than what a command needs for itself.
+    ///
+    /// - Parameters:
+    ///   - wanted: How many connections it opens beside this one.
+    ///   - connection: One of the same role and database.
+    /// - Throws: ``ReadModelError/connectionLimit(reason:remedy:)``.
+    func assertLimits(allow wanted: Int, on connection: PostgresConnection) async throws {
         let limit = try await translatingErrors(doing: "counting connections") {
-            try await run.connection.query(
+            try await connection.query(
                 """
                 SELECT pg_catalog.format('The role %s', r.rolname) AS owner, r.rolconnlimit AS most,
                     pg_catalog.format('ALTER ROLE %I', r.rolname) AS change

@@ -295,7 +295,8 @@ package struct Follower: Sendable {
             throw ReadModelError.nothingToMove(
                 projection: projection.name,
                 reason: "Nobody knows where the live tables of '\(projection.name)' stand in the "
-                    + "ledger: none of its generations was put live by '\(ProgramName.current) rebuild'."
+                    + "ledger: it has no row in reprise.checkpoint, which "
+                    + "'\(ProgramName.current) rebuild' makes."
             )
         }
         guard try row.bool("holds_lock") else {
@@ -473,6 +474,7 @@ extension ReadModelDatabase {
             try await holder.limitIdleTransactions()
             try await EventTriggerTrust.assert(on: holder)
             try await Bookkeeping.migrate(on: holder)
+            try await assertLimits(allow: 1, on: holder)
             let lock = try await takeLock(of: projection.name, on: holder)
             try await begin(projection.name, on: holder)
             do {

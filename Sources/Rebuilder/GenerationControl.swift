@@ -76,7 +76,8 @@ package struct GenerationControl: Sendable {
     /// - Throws: ``ReadModelError``.
     package func prune(keep: Int) async throws -> PruneResult {
         try await database.withRun(of: tables.name, command: "prune", strategy: "none") { run in
-            try await database.prune(run, keep: keep)
+            try await database.assertRoom(for: 1, in: run)
+            return try await database.prune(run, keep: keep)
         }
     }
 
@@ -85,7 +86,8 @@ package struct GenerationControl: Sendable {
     /// - Throws: ``ReadModelError``.
     package func prune(generations: [Int]) async throws -> PruneResult {
         try await database.withRun(of: tables.name, command: "prune", strategy: "none") { run in
-            try await database.prune(run, generations: generations)
+            try await database.assertRoom(for: 1, in: run)
+            return try await database.prune(run, generations: generations)
         }
     }
 

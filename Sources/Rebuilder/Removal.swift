@@ -17,6 +17,7 @@ package struct Removal: Sendable {
     /// - Throws: ``ReadModelError``.
     package func perform(dropsLive: Bool) async throws {
         try await database.withRun(of: projection, command: "remove", strategy: "none") { run in
+            try await database.assertRoom(for: 1, in: run)
             try await database.remove(run, dropsLive: dropsLive)
         }
     }

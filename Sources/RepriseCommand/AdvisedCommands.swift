@@ -5,48 +5,78 @@ internal import Wording
 /// ledger and the database are, and what was consented to.
 ///
 /// What writes the text knows what helps, and not how its own command was typed.
-enum AdvisedCommands {
+struct AdvisedCommands {
     /// An option that was typed.
     private struct Carried {
         let name: String
-        /// What else says something about the same: an option already there is not added again.
-        let names: Set<String>
         let value: String?
         let isForAll: Bool
 
+        /// What says something about the same.
+        var names: Set<String> {
+            let plain = name.replacing("--no-", with: "--")
+            return [name, plain, plain.replacing("--", with: "--no-")]
+        }
         /// As the parser takes it.
-        var words: [String] { [name] + (value.map { [$0] } ?? []) }
-        /// As a shell takes it.
-        var text: String { name + (value.map { " " + TextForPeople.argument($0) } ?? "") }
+        var word: String { name + (value.map { "=\($0)" } ?? "") }
+        /// As a shell takes it; a value that looks like an option is not taken behind a space.
+        var text: String {
+            guard let value else { return name }
+            return name + (value.hasPrefix("-") ? "=" : " ") + TextForPeople.argument(value)
+        }
+
+        func isThere(in words: [String]) -> Bool {
+            words.contains { word in names.contains { word == $0 || word.hasPrefix("\($0)=") } }
+        }
     }
 
-    /// Options with a value that say where something is, or what may be done to it, whatever the command.
+    /// Options with a value that say where something is, or how a cut-over is to be, whatever the command.
     private static let valuesForAll: Set<String> = [
         "--config", "--database", "--schema", "--ledger", "--strategy", "--incoming-foreign-keys",
+        "--postpone-file", "--outage-budget", "--old-snapshots",
     ]
     private static let flagsForAll: Set<String> = [
         "--without-ledger", "--republish", "--no-republish", "--allow-loss", "--no-allow-loss",
         "--adopt", "--no-adopt",
     ]
-    /// What one command is allowed: it says nothing about another one.
-    private static let values: Set<String> = ["--max-shrink", "--late-events"]
-    private static let flags: Set<String> = [
-        "--other-ledger", "--other-program", "--allow-older", "--allow-empty",
+    /// What one command may do or takes care of: it says nothing about another one.
+    private static let values: Set<String> = [
+        "--max-shrink", "--late-events", "--lateness-horizon", "--settle", "--catch-up-limit",
+        "--keep", "--jobs", "--fold-copies", "--deadline", "--blockers", "--blockers-after",
     ]
+    private static let flags: Set<String> = [
+        "--other-ledger", "--other-program", "--allow-older", "--allow-empty", "--no-swap",
+        "--check-determinism", "--keep-going",
+    ]
+
+    /// The program's name and a space.
+    private let start: String
+    private let options: [Carried]
+    /// What the program was told to do.
+    private let verb: String?
+
+    private init(typed: [String], program: String) {
+        start = "\(program) "
+        options = Self.carried(typed)
+        verb = typed.first
+    }
 
     /// - Parameters:
     ///   - text: A text for people: a command stands in quotes, or behind "Next…:" to the line's end.
     ///   - typed: The words behind the program's name.
+    ///   - program: Its name, as a shell takes it.
     /// - Returns: The text with commands that can be typed as they stand. What holds an address, and so
-    ///   perhaps a password, is named by a word in capitals.
+    ///   perhaps a password, is named by a word in capitals; an address with a password that stands in
+    ///   the text itself loses it.
     static func complete(
         _ text: String,
-        typed: [String] = Array(CommandLine.arguments.dropFirst())
+        typed: [String] = Array(CommandLine.arguments.dropFirst()),
+        program: String = ProgramName.current
     ) -> String {
-        let options = carried(typed)
-        guard !options.isEmpty else { return text }
-        return text.split(separator: "\n", omittingEmptySubsequences: false)
-            .map { completing(line: $0, by: options, after: typed.first) }
+        let commands = AdvisedCommands(typed: typed, program: program)
+        return TextForPeople.withoutPasswords(text)
+            .split(separator: "\n", omittingEmptySubsequences: false)
+            .map(commands.completing(line:))
             .joined(separator: "\n")
     }
 
@@ -56,101 +86,72 @@ enum AdvisedCommands {
         while let word = words.popFirst(), word != "--" {
             let parts = word.split(separator: "=", maxSplits: 1).map(String.init)
             guard let name = parts.first else { continue }
-            let isForAll = valuesForAll.contains(name) || flagsForAll.contains(name)
+            var value: String?
             if valuesForAll.contains(name) || values.contains(name) {
-                guard let value = parts.count > 1 ? parts[1] : words.popFirst() else { break }
-                options.append(
-                    Carried(
-                        name: name,
-                        names: [name],
-                        value: shown(value, of: name),
-                        isForAll: isForAll
-                    )
-                )
-            } else if flagsForAll.contains(name) || flags.contains(name) {
-                let plain = name.replacing("--no-", with: "--")
-                options.append(
-                    Carried(
-                        name: name,
-                        names: [plain, plain.replacing("--", with: "--no-")],
-                        value: nil,
-                        isForAll: isForAll
-                    )
-                )
+                value = parts.count > 1 ? parts[1] : words.popFirst()
+                if value == nil { break }
+            } else if !flagsForAll.contains(name) && !flags.contains(name) {
+                continue
             }
+            let option = Carried(
+                name: name,
+                value: value.map { shown($0, of: name) },
+                isForAll: valuesForAll.contains(name) || flagsForAll.contains(name)
+            )
+            // Of several the last one counts.
+            options.removeAll { $0.names.contains(name) }
+            options.append(option)
         }
         return options
     }
 
     private static func shown(_ value: String, of option: String) -> String {
-        option == "--database" || value.contains("://")
+        option == "--database" || value.contains("://") || value.contains("password=")
             ? option.dropFirst(2).uppercased() : value
     }
 
-    private static func completing(
-        line: Substring,
-        by options: [Carried],
-        after typed: String?
-    ) -> String {
-        let start = ProgramName.current + " "
-        if line.hasPrefix("Next"), let next = line.firstRange(of: ": \(start)") {
-            let head = line[..<line.index(next.lowerBound, offsetBy: 2)]
-            return head + completing(command: line[head.endIndex...], by: options, after: typed)
+    private func completing(line: Substring) -> String {
+        if line.hasPrefix("Next"), let next = line.firstRange(of: ": " + start) {
+            return line[..<next.upperBound] + completing(words: line[next.upperBound...])
         }
         var done = ""
         var rest = line
-        while let next = rest.firstRange(of: "'\(start)") {
-            let begin = rest.index(after: next.lowerBound)
-            guard let end = endOfQuotation(rest[begin...]) else { break }
-            done += rest[..<begin]
-            done += completing(command: rest[begin..<end], by: options, after: typed)
+        while let next = rest.firstRange(of: "'" + start) {
+            let command = rest[next.upperBound...]
+            let end = ShellWords(of: command).end
+            guard end < command.endIndex else { break }
+            done += rest[..<next.upperBound]
+            done += completing(words: command[..<end])
             rest = rest[end...]
         }
         return done + rest
     }
 
-    /// A quotation mark behind a space begins a word of the command that has to be quoted itself.
-    private static func endOfQuotation(_ text: Substring) -> Substring.Index? {
-        var isInside = false
-        var last: Character = " "
-        for index in text.indices {
-            let character = text[index]
-            if character == "'" {
-                if isInside {
-                    isInside = false
-                } else if last == " " || last == "\\" {
-                    isInside = true
-                } else {
-                    return index
-                }
-            }
-            last = character
-        }
-        return nil
-    }
-
-    private static func completing(
-        command: Substring,
-        by options: [Carried],
-        after typed: String?
-    ) -> String {
-        var words = command.split(separator: " ").dropFirst().map(String.init)
-        guard isTaken(words) else { return String(command) }
-        let leavesLedger = options.contains {
-            ["--other-ledger", "--allow-older"].contains($0.name)
+    private func completing(words command: Substring) -> String {
+        var words = ShellWords(of: command).words
+        // A name alone speaks of the command, and is not one.
+        let isWhole = words.count > 1 || words == ["status"]
+        guard isWhole, !words.contains("--help"), Self.isTaken(words) else {
+            return String(command)
         }
         var text = String(command)
-        for option in options where option.isForAll || words.first == typed {
-            let isThere = words.contains { word in
-                option.names.contains { word == $0 || word.hasPrefix("\($0)=") }
-            }
-            // The way back from another ledger is not in that one.
-            if option.name == "--ledger", words.first == "rollback", leavesLedger { continue }
-            guard !isThere, isTaken(words + option.words) else { continue }
-            words += option.words
+        for option in options(of: words) where !option.isThere(in: words) {
+            guard Self.isTaken(words + [option.word]) else { continue }
+            words.append(option.word)
             text += " " + option.text
         }
         return text
+    }
+
+    private func options(of words: [String]) -> [Carried] {
+        let leavesLedger = options.contains {
+            ["--other-ledger", "--allow-older"].contains($0.name)
+        }
+        return options.filter { $0.isForAll || words.first == verb }.map { option in
+            // The way back from another ledger is not in that one.
+            option.name == "--ledger" && words.first == "rollback" && leavesLedger
+                ? Carried(name: "--without-ledger", value: nil, isForAll: true) : option
+        }
     }
 
     private static func isTaken(_ words: [String]) -> Bool {

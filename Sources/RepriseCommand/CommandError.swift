@@ -110,7 +110,7 @@ extension CommandError: CustomStringConvertible {
         case .noSuchEvent(let id, let ledger):
             (
                 "No event of \(TextForPeople.path(ledger)) has the id \(TextForPeople.shown(id)).",
-                "Check the id; '\(ProgramName.current) ledger show --ledger \(TextForPeople.argument(ledger)) --json'"
+                "Check the id; '\(ProgramName.current) ledger show --ledger \(TextForPeople.pathArgument(ledger)) --json'"
                     + " lists the newest events"
                     + " with theirs."
             )

@@ -84,7 +84,7 @@ struct LedgerOptions: ParsableArguments {
         let address = try address(settings, for: projection)
         let schemes = Registry.ledgers
         let ledger = try await onThread { _ in try address.open(schemes) }
-        CrashReport.name(ledger: TextForPeople.argument(ledger.place))
+        CrashReport.name(ledger: TextForPeople.pathArgument(ledger.place))
         return ledger
     }
 

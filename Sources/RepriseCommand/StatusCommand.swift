@@ -23,6 +23,14 @@ struct StatusCommand: AsyncParsableCommand {
     @Flag(help: "Print JSON: an object for one named projection, otherwise an array.")
     var json = false
 
+    @Option(
+        help: ArgumentHelp(
+            "Ledger for the commands that are advised; status itself reads none.",
+            valueName: "ledger"
+        )
+    )
+    var ledger: String?
+
     @OptionGroup var database: DatabaseOptions
     @OptionGroup var general: GeneralOptions
 

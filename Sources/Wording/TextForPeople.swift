@@ -65,6 +65,20 @@ package enum TextForPeople {
     /// A path or an address, whole and in quotes, escaped like other names.
     package static func path(_ path: String) -> String { shown(path, most: .max) }
 
+    /// A text in which no address has a password, and no `password=` a value.
+    ///
+    /// Who types an address in a wrong place reads it in the message about that.
+    package static func withoutPasswords(_ text: String) -> String {
+        text.replacing(/:\/\/[^\s'"@\/:]*:[^\s'"]*@/, with: "://…@")
+            .replacing(/(?i)(password=)[^\s'"&]+/, with: { "\($0.output.1)…" })
+    }
+
+    /// A path as a word of a command, in any place of it: one that begins with a hyphen would be taken for
+    /// an option.
+    package static func pathArgument(_ path: String) -> String {
+        argument(path.hasPrefix("-") ? "./\(path)" : path)
+    }
+
     /// A word of a command as a shell takes it: in quotes where it has to be.
     package static func argument(_ word: String) -> String {
         // Only `$'…'` can say what must not be printed.

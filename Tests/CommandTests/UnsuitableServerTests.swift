@@ -269,6 +269,19 @@ struct UnsuitableServerTests {
                         "The database scene may have 3", "ALTER DATABASE scene CONNECTION LIMIT 4",
                     ]
                 )
+                try await scene.database.execute(
+                    "ALTER ROLE job CONNECTION LIMIT 1; ALTER DATABASE scene CONNECTION LIMIT -1"
+                )
+                for command in ["prune shop", "follow shop", "remove shop --yes"] {
+                    expect(
+                        try await reprise.run(command),
+                        exits: 5,
+                        saying: ["The role job may have 1", "ALTER ROLE job CONNECTION LIMIT 2"]
+                    )
+                }
+                try await scene.database.execute("ALTER ROLE job CONNECTION LIMIT 2")
+                expect(try await reprise.run("prune shop"), exits: 0)
+                expect(try await reprise.run("follow shop --until-caught-up"), exits: 0)
                 try await scene.database.execute("ALTER ROLE job CONNECTION LIMIT 0")
                 expect(
                     try await reprise.run("status shop"),

@@ -80,7 +80,7 @@ extension CopyError: CustomStringConvertible {
                 "The ledger \(quoted(source)) is damaged: \(findings) finding\(findings == 1 ? "" : "s"),"
                     + " the first: \(first).",
                 "No copy was kept, and the ledger was not changed.",
-                "Run '\(ProgramName.current) ledger verify --ledger \(TextForPeople.argument(source))' to see the"
+                "Run '\(ProgramName.current) ledger verify --ledger \(TextForPeople.pathArgument(source))' to see the"
                     + " others. \(LedgerError.restoring(source))"
             )
         case .differs(let path, let reason):
@@ -94,7 +94,7 @@ extension CopyError: CustomStringConvertible {
                 "The ledger \(quoted(path)) has format \(found), the newest one, already.",
                 "Nothing was written.",
                 "Use it as it is; '\(ProgramName.current) ledger backup COPY --ledger"
-                    + " \(TextForPeople.argument(path))' copies it."
+                    + " \(TextForPeople.pathArgument(path))' copies it."
             )
         case .rejected(let path, let event, let reason):
             (

@@ -82,7 +82,7 @@ struct ImportStartFinder {
                 reason: "it is \(kind)",
                 advice: Self.filled(
                     advice,
-                    file: argument == "-" ? "…" : TextForPeople.argument(argument),
+                    file: argument == "-" ? "…" : TextForPeople.pathArgument(argument),
                     command: options.command
                 )
             )
@@ -125,7 +125,7 @@ struct ImportStartFinder {
             reason:
                 "what the ledger knows of the source \(TextForPeople.shown(row.source ?? "")) is damaged",
             advice:
-                "Run '\(ProgramName.current) ledger verify --ledger \(TextForPeople.argument(ledger))' to see what else is."
+                "Run '\(ProgramName.current) ledger verify --ledger \(TextForPeople.pathArgument(ledger))' to see what else is."
         )
     }
 

@@ -130,7 +130,7 @@ package struct LedgerImport: Sendable {
             .otherContent,
             "its bad rows would be added to \(TextForPeople.path(path)), which has another header",
             advice: "Move that file away, then run the same command again: mv "
-                + "\(TextForPeople.argument(path)) \(TextForPeople.argument("\(path).old"))"
+                + "\(TextForPeople.pathArgument(path)) \(TextForPeople.pathArgument("\(path).old"))"
         )
     }
 

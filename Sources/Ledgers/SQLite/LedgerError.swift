@@ -64,7 +64,7 @@ extension LedgerError: CustomStringConvertible {
     /// - Returns: The sentence.
     package static func restoring(_ path: String) -> String {
         "To restore it, stop what appends, move \(quoted(path)), its '-wal' and its '-shm' away, and"
-            + " run '\(ProgramName.current) ledger backup \(TextForPeople.argument(path))"
+            + " run '\(ProgramName.current) ledger backup \(TextForPeople.pathArgument(path))"
             + " --ledger BACKUP', which checks your backup and puts a copy of it there."
     }
 
@@ -73,19 +73,19 @@ extension LedgerError: CustomStringConvertible {
         case .missing(let path):
             (
                 "There is no ledger at \(quoted(path)).",
-                "Check the path, or make a ledger there with '\(ProgramName.current) ledger create \(TextForPeople.argument(path))'."
+                "Check the path, or make a ledger there with '\(ProgramName.current) ledger create \(TextForPeople.pathArgument(path))'."
             )
         case .locked(let path):
             (
                 "The ledger \(quoted(path)) is being written by another process.",
                 "When that process is done, run \(command) again;"
-                    + " 'fuser \(TextForPeople.argument(path))' names it."
+                    + " 'fuser \(TextForPeople.pathArgument(path))' names it."
             )
         case .olderFormat(let path):
             (
                 "The ledger \(quoted(path)) has format 1, which orders events by their ids;"
                     + " this version keeps them in the order in which they were appended.",
-                "Run '\(ProgramName.current) ledger upgrade \(TextForPeople.argument(path)) NEW' to copy it into a new file, in the order"
+                "Run '\(ProgramName.current) ledger upgrade \(TextForPeople.pathArgument(path)) NEW' to copy it into a new file, in the order"
                     + " in which it was read until now."
             )
         case .newerFormat(let path, let found, let supported):
@@ -102,7 +102,7 @@ extension LedgerError: CustomStringConvertible {
         case .damaged(let path, let reason):
             (
                 "The ledger \(quoted(path)) is damaged: \(reason).",
-                "Run '\(ProgramName.current) ledger verify --ledger \(TextForPeople.argument(path))' to see"
+                "Run '\(ProgramName.current) ledger verify --ledger \(TextForPeople.pathArgument(path))' to see"
                     + " what is still good. \(Self.restoring(path))"
             )
         case .logMissing(let path):
@@ -110,7 +110,7 @@ extension LedgerError: CustomStringConvertible {
                 "The ledger \(quoted(path)) is shorter than it must be: its writer left events in the log"
                     + " \(quoted("\(path)-wal")), which is not there.",
                 "Put the log beside the file. Where it is lost, '\(ProgramName.current) ledger backup COPY --ledger"
-                    + " \(TextForPeople.argument(path)) --without-log' saves what the file has."
+                    + " \(TextForPeople.pathArgument(path)) --without-log' saves what the file has."
             )
         case .foreignLog(let path, let reason):
             (
@@ -124,7 +124,7 @@ extension LedgerError: CustomStringConvertible {
                     + " the ledger.",
                 "If the ledger was restored from a backup, move the journal away. If another program changed the"
                     + " journal mode and was killed, let SQLite undo its work: sqlite3"
-                    + " \(TextForPeople.argument(path)) \"SELECT count(*) FROM events\""
+                    + " \(TextForPeople.pathArgument(path)) \"SELECT count(*) FROM events\""
             )
         case .strayLog(let path):
             (
@@ -137,9 +137,9 @@ extension LedgerError: CustomStringConvertible {
             (
                 "The ledger \(quoted(path)) has more than one name (hard links), and each would get a log of its"
                     + " own: what is written by one would be lost by another.",
-                "Nothing was written. Remove the other names; 'find . -samefile \(TextForPeople.argument(path))' shows"
+                "Nothing was written. Remove the other names; 'find . -samefile \(TextForPeople.pathArgument(path))' shows"
                     + " those below this folder. Or copy it: '\(ProgramName.current) ledger backup COPY --ledger"
-                    + " \(TextForPeople.argument(path))'."
+                    + " \(TextForPeople.pathArgument(path))'."
             )
         case .unreadableLog(let path):
             (
@@ -158,7 +158,7 @@ extension LedgerError: CustomStringConvertible {
         case .failed(let path, let reason):
             (
                 "The ledger \(quoted(path)) cannot be used: \(reason).",
-                "Check the disk and the permissions ('df' and 'ls -l \(TextForPeople.argument(path))*'),"
+                "Check the disk and the permissions ('df' and 'ls -l \(TextForPeople.pathArgument(path))*'),"
                     + " then run \(command) again."
             )
         case .foreign(let place, let reason):
@@ -180,7 +180,8 @@ extension LedgerError: CustomStringConvertible {
         case .exists(let path):
             (
                 "There is a file at \(quoted(path)) already, and it was left as it is.",
-                "Run '\(ProgramName.current) ledger info' on it, or create the ledger under another name."
+                "Run '\(ProgramName.current) ledger info --ledger \(TextForPeople.pathArgument(path))' to see what it "
+                    + "is, or create the ledger under another name."
             )
         case .refused(let path, let reason):
             (

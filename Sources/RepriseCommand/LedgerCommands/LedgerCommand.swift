@@ -68,7 +68,7 @@ struct LedgerCreateCommand: AsyncParsableCommand {
         try ResultStream.print(
             """
             Made the ledger \(TextForPeople.path(file)) with buckets of \(Figures.width(milliseconds: width)).
-            Next: \(ProgramName.current) ledger import EVENTS.ndjson --ledger \(TextForPeople.argument(file))
+            Next: \(ProgramName.current) ledger import EVENTS.ndjson --ledger \(TextForPeople.pathArgument(file))
             """,
             done: "The ledger is made."
         )
@@ -306,7 +306,7 @@ func stoppable<Result>(
             state: "\(Figures.count(meter.events, "event")) are in \(TextForPeople.path(path)); "
                 + "nothing that readers see has changed.",
             next:
-                "Run '\(ProgramName.current) ledger info --ledger \(TextForPeople.argument(path))' to see the whole."
+                "Run '\(ProgramName.current) ledger info --ledger \(TextForPeople.pathArgument(path))' to see the whole."
         )
     }
 }

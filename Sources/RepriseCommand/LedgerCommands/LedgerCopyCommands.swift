@@ -55,7 +55,7 @@ struct LedgerBackupCommand: AsyncParsableCommand {
             Copied \(Figures.count(backup.events, "event")) of \(TextForPeople.path(path)) to \(TextForPeople.path(copy)), all sound: \
             \(Figures.mebibytes(backup.bytes)), \(Figures.seconds(copying.seconds)).
             Next, where it takes the place of a lost ledger: \(ProgramName.current) rebuild PROJECTION \
-            --ledger \(TextForPeople.argument(copy))
+            --ledger \(TextForPeople.pathArgument(copy))
             """,
             done: "The copy is made."
         )
@@ -118,7 +118,7 @@ struct LedgerUpgradeCommand: AsyncParsableCommand {
             \(Figures.width(milliseconds: upgrade.bucketWidth)), all sound\(repeated): \
             \(Figures.seconds(copying.seconds)), \
             \(Figures.rate(upgrade.events, in: copying.seconds)).
-            Next: \(ProgramName.current) ledger info --ledger \(TextForPeople.argument(new))
+            Next: \(ProgramName.current) ledger info --ledger \(TextForPeople.pathArgument(new))
             """,
             done: "The copy is made."
         )

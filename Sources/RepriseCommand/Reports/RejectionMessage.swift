@@ -16,16 +16,7 @@ extension EventRejection {
         The live tables are unchanged.
         Change the reducer to handle or ignore this event, then run \
         '\(ProgramName.current) rebuild \(projection)'. Whether it still is what was appended, \
-        '\(ProgramName.current) ledger verify\(Self.ledger)' tells.
+        '\(ProgramName.current) ledger verify' tells.
         """
-    }
-
-    /// The option that names the ledger, as it was typed; nothing where it may hold a password.
-    private static var ledger: String {
-        let words = CommandLine.arguments
-        guard let option = words.firstIndex(of: "--ledger"), option + 1 < words.count,
-            !words[option + 1].contains("://")
-        else { return "" }
-        return " --ledger \(TextForPeople.argument(words[option + 1]))"
     }
 }

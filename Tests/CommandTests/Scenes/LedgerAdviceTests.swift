@@ -35,7 +35,7 @@ struct LedgerAdviceTests {
             State(
                 command: "ledger create ledger.db",
                 status: 4,
-                advised: "reprise ledger info"
+                advised: "reprise ledger info --ledger ledger.db"
             ),
             State(
                 command: "ledger create second.db",

@@ -114,4 +114,70 @@ struct TypedOptionsTests {
             expect(try await reprise.run(words), exits: 0)
         }
     }
+
+    @Test("C1: what was to be kept is kept, and a closed gate stays closed, by the advised command")
+    func keepAndGate() async throws {
+        try await withShop { reprise, scene in
+            for _ in 2...4 {
+                expect(try await reprise.run("rebuild shop --ledger my.db --keep 5"), exits: 0)
+            }
+            var hurried = reprise
+            hurried.settings = ["REPRISE_DEADLINE_SECONDS": "1"]
+            let alarm = try await scene.database.withConnection { idle in
+                try await idle.execute("BEGIN; SELECT count(*) FROM public.order_line")
+                let alarm = try await hurried.run("rebuild shop --ledger my.db --keep 5")
+                try await idle.execute("COMMIT")
+                return alarm
+            }
+            var night = Operator(of: reprise, wokenBy: alarm, of: nil)
+            try await night.repair { try await scene.liveGeneration() == 5 }
+            #expect(night.typed == ["reprise rebuild shop --resume --ledger my.db --keep 5"])
+            #expect(
+                try await scene.database.query(
+                    "SELECT FROM reprise.generation WHERE state = 'retired'"
+                ).rows.count == 4
+            )
+            let gated = try await reprise.run(
+                "rebuild shop --ledger my.db --keep 5 --postpone-file gate --no-swap"
+            )
+            var morning = Operator(of: reprise, wokenBy: gated, of: nil)
+            try await morning.typeNext()
+            #expect(morning.typed == ["reprise swap shop --ledger my.db --postpone-file gate"])
+        }
+    }
+
+    @Test("C1: the way back after --allow-older does not look for a ledger")
+    func wayBack() async throws {
+        try await withShop { reprise, scene in
+            let rebuilt = try await reprise.run("rebuild shop --ledger my.db --allow-older")
+            var night = Operator(of: reprise, wokenBy: rebuilt, of: nil)
+            expect(try await night.typeNext(), exits: 0)
+            #expect(night.typed == ["reprise rollback shop --without-ledger"])
+            #expect(try await scene.liveGeneration() == 1)
+        }
+    }
+
+    @Test("no message shows the password of an address that was typed in a wrong place")
+    func addresses() async throws {
+        try await withScratchFolder { folder in
+            let reprise = RepriseProcess(in: folder)
+            let address = "postgresql://u:hush-hush@127.0.0.1:1/d"
+            for line in [
+                "ledger upgrade \(address) y.db", "ledger create \(address)", "status \(address)",
+                "rebuild shop \(address)", "remove \(address)", "rebuild shop --jobs \(address)",
+                "rebuild shop --blockers \(address)", "rebuild shop --config \(address)",
+                "rebuild shop --ledger file:/x?password=hush-hush", "plan shop --ledger \(address)",
+                "status --json \(address)", "ledger backup y.db --ledger \(address)",
+                "\(address) x", "ledger import \(address)",
+            ] {
+                let outcome = try await reprise.run(
+                    line,
+                    environment: ["DATABASE_URL": "host=/nowhere/at/all dbname=shop"]
+                )
+                #expect(outcome.status != 0)
+                let all = outcome.standardOutput + outcome.standardError
+                #expect(!all.contains("hush-hush"), "\(line): \(all)")
+            }
+        }
+    }
 }

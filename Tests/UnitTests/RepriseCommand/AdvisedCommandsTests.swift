@@ -20,14 +20,34 @@ struct AdvisedCommandsTests {
             (
                 "rebuild shop --republish --incoming-foreign-keys recreate --deadline 2 --json",
                 "rebuild shop --resume",
-                "rebuild shop --resume --republish --incoming-foreign-keys recreate"
+                "rebuild shop --resume --republish --incoming-foreign-keys recreate --deadline 2"
             ),
             (
                 "rebuild shop --other-ledger --max-shrink 50", "rebuild shop --max-shrink 100",
                 "rebuild shop --max-shrink 100 --other-ledger"
             ),
             ("rebuild shop --allow-older", "swap shop", "swap shop"),
-            ("rebuild shop --ledger old.db --allow-older", "rollback shop", "rollback shop"),
+            (
+                "rebuild shop --ledger old.db --allow-older", "rollback shop",
+                "rollback shop --without-ledger"
+            ),
+            ("rebuild shop --ledger a.db --ledger b.db", "swap shop", "swap shop --ledger b.db"),
+            (
+                "rebuild shop --allow-loss --no-allow-loss", "rebuild shop --resume",
+                "rebuild shop --resume --no-allow-loss"
+            ),
+            (
+                "rebuild shop --keep 5 --postpone-file gate", "rebuild shop --resume",
+                "rebuild shop --resume --keep 5 --postpone-file gate"
+            ),
+            (
+                "rebuild shop --keep 5 --blockers terminate --postpone-file gate", "rollback shop",
+                "rollback shop --postpone-file gate"
+            ),
+            ("rebuild shop --ledger=-my.db", "swap shop", "swap shop --ledger='-my.db'"),
+            ("rebuild shop --ledger my.db", "rebuild", "rebuild"),
+            ("rebuild shop --schema s", "status", "status --schema s"),
+            ("rebuild shop --schema s", "status --help", "status --help"),
             ("swap shop --without-ledger", "rollback shop", "rollback shop --without-ledger"),
             (
                 "rebuild shop --no-republish", "rollback shop --republish",
@@ -90,5 +110,59 @@ struct AdvisedCommandsTests {
         #expect(
             AdvisedCommands.complete(text, typed: ["rebuild", "shop", "--schema", "s"]) == text
         )
+    }
+
+    @Test("of a program whose name has to be quoted have their options, too")
+    func nameWithSpace() {
+        let complete = {
+            AdvisedCommands.complete(
+                $0,
+                typed: ["rebuild", "shop", "--schema", "s"],
+                program: TextForPeople.argument("my tool")
+            )
+        }
+        #expect(
+            complete("run ''my tool' rollback shop' again")
+                == "run ''my tool' rollback shop --schema s' again"
+        )
+        #expect(
+            complete("Next: 'my tool' rollback shop") == "Next: 'my tool' rollback shop --schema s"
+        )
+    }
+
+    @Test(
+        "are read by the words that a shell finds, up to the mark that ends a quotation around them",
+        arguments: [
+            ("a b' c", ["a", "b"], "' c"), ("a 'b c'' d", ["a", "b c"], "' d"),
+            (#"create 'it'\''s.gone' x' y"#, ["create", "it's.gone", "x"], "' y"),
+            (#"a b\ c"#, ["a", "b c"], ""), ("--x='a b'", ["--x=a b"], ""),
+            (#"$'a\x0ab' c'"#, ["ax0ab", "c"], "'"), ("", [], ""),
+            ("a ''", ["a", ""], ""),
+        ]
+    )
+    func shellWords(text: String, words: [String], rest: String) {
+        let read = ShellWords(of: text[...])
+        #expect(read.words == words)
+        #expect(text[read.end...] == rest)
+    }
+
+    @Test("no password stands in a message, wherever an address was typed")
+    func passwords() {
+        for (text, shown) in [
+            (
+                "There is no 'postgresql://u:hush@h/d'; run 'x create postgresql://u:a@b/c@h/d y'",
+                "There is no 'postgresql://…@h/d'; run 'x create postgresql://…@h/d y'"
+            ),
+            (
+                "Write postgresql://user@host:5432/database",
+                "Write postgresql://user@host:5432/database"
+            ),
+            (
+                "'file:/x?password=hush&a=b' PASSWORD=hush z",
+                "'file:/x?password=…&a=b' PASSWORD=… z"
+            ),
+        ] {
+            #expect(AdvisedCommands.complete(text, typed: []) == shown)
+        }
     }
 }

@@ -51,7 +51,7 @@ struct AdviceTableTests {
         "RebuildCommand: swap": .described,
         "RebuildRecord: rebuild …": .typed("AdviceTests.several"),
         "RebuildRecord: status": .untested("all went live, and what follows failed"),
-        "RejectionMessage: ledger verify…": .typed("EightScenesTests.ledgerDamaged"),
+        "RejectionMessage: ledger verify": .typed("EightScenesTests.ledgerDamaged"),
         "RejectionMessage: rebuild …": .untested("it wants another reducer first"),
         "ReportText: follow …": .typed("EightScenesTests.changedReducer"),
         "ReportText: rollback …": .typed("EightScenesTests.goingBack"),
@@ -140,7 +140,7 @@ struct AdviceTableTests {
             .typed("EightScenesTests.ledgerDamaged"),
         "LedgerError.damaged: ledger verify --ledger …":
             .typed("EightScenesTests.ledgerDamaged"),
-        "LedgerError.exists: ledger info": .typed("LedgerAdviceTests.typed"),
+        "LedgerError.exists: ledger info --ledger …": .typed("LedgerAdviceTests.typed"),
         "LedgerError.logMissing: ledger backup COPY --ledger … --without-log":
             .typed("LedgerBackupTests.withoutLog"),
         "LedgerError.missing: ledger create …": .typed("LedgerAdviceTests.typed"),
