@@ -195,6 +195,8 @@ private final class CollectedStream: Sendable {
                 guard !data.isEmpty else { break }
                 take { $0.bytes += data }
             }
+            // Thousands of tests in one process would keep thousands of descriptors open.
+            try? handle.close()
             take { $0.hasEnded = true }
         }
     }
