@@ -78,15 +78,12 @@ public enum Reprise {
         of error: any Error,
         signal: Int32?
     ) -> (status: Int32, message: String?) {
-        if let signal, let interrupted = Interrupted.message(of: error, signal: signal) {
-            let message = AdvisedCommands.complete(interrupted)
+        if let signal, let message = Interrupted.message(of: error, signal: signal) {
             Console.standardError.write(error: message)
             return (128 + signal, message)
         }
         if let status = ExitStatus(of: error) {
-            let message = AdvisedCommands.complete(
-                (error as? EventRejection)?.message ?? "\(error)"
-            )
+            let message = (error as? EventRejection)?.message ?? "\(error)"
             Console.standardError.write(error: message)
             return (status.rawValue, message)
         }

@@ -84,7 +84,11 @@ struct ForecastTests {
                 ) { _ in
                     try await scene.database.waitUntil(
                         "the rows are loaded",
-                        "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+                        """
+                        SELECT FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
+                        WHERE d.datname = current_database() AND l.locktype = 'advisory'
+                            AND NOT l.granted
+                        """
                     )
                     let more = try await size(of: scene) - before
                     #expect(Double(more) > 0.8 * Double(wanted), "\(more) of \(wanted) bytes")

@@ -80,7 +80,7 @@ enum ResultStream {
     /// Where standard output takes nothing, standard error has said why.
     static func printFailure(_ message: String, status: Int32) {
         guard wantsJSON, !hasBegun else { return }
-        let failure = Failure(error: message, exitStatus: status)
+        let failure = Failure(error: AdvisedCommands.complete(message), exitStatus: status)
         if let text = try? JSONOutput.text(failure) { try? print(exactly: text) }
     }
 

@@ -168,7 +168,8 @@ struct TypedOptionsTests {
                 "rebuild shop --blockers \(address)", "rebuild shop --config \(address)",
                 "rebuild shop --ledger file:/x?password=hush-hush", "plan shop --ledger \(address)",
                 "status --json \(address)", "ledger backup y.db --ledger \(address)",
-                "\(address) x", "ledger import \(address)",
+                "\(address) x", "ledger import \(address)", "rebuild shop --json --jobs \(address)",
+                "rebuild shop --json --ledger nowhere.db --config \(address)",
             ] {
                 let outcome = try await reprise.run(
                     line,
