@@ -177,7 +177,9 @@ struct ContentionTests {
             expect(
                 blocked,
                 exits: 75,
-                saying: ["gave up after", unchanged, "'reprise rebuild shop --resume'"]
+                saying: [
+                    "gave up after", unchanged, "'reprise rebuild shop --resume --deadline 1'",
+                ]
             )
             let status = try await reprise.run("status shop").standardOutput
             #expect(status.hasSuffix("Next: reprise rebuild shop --resume\n"))

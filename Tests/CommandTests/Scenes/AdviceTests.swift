@@ -206,7 +206,7 @@ struct AdviceTests {
                 sql: slowness,
                 command: "rebuild shop --deadline 2 --outage-budget 300",
                 status: 75,
-                advised: ["reprise rebuild shop --resume"],
+                advised: ["reprise rebuild shop --resume --deadline 2 --outage-budget 300"],
                 fix: "DROP FUNCTION public.delay() CASCADE"
             ),
             State(
@@ -214,17 +214,17 @@ struct AdviceTests {
                 command: "rebuild shop --strategy truncate",
                 status: 1,
                 advised: [
-                    "reprise rebuild shop --no-swap", "reprise rebuild shop",
-                    "reprise rebuild shop --max-shrink 100",
+                    "reprise rebuild shop --no-swap",
+                    "reprise rebuild shop --max-shrink 100 --no-swap", "reprise swap shop",
                 ],
-                statuses: [1, 1, 0]
+                statuses: [1, 0, 0]
             ),
             State(
                 commands: ["rebuild shop"],
                 sql: view,
                 command: "prune shop --keep 0",
                 status: 0,
-                advised: ["reprise prune shop", "reprise prune shop --generation 1"],
+                advised: ["reprise prune shop --keep 0", "reprise status shop"],
                 statuses: [0, 0],
                 fix: "DROP VIEW public.hung"
             ),

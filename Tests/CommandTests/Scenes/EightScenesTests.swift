@@ -312,9 +312,9 @@ struct EightScenesTests {
             let wrong = try await scene.shopDigest()
             var night = Operator(of: reprise, wokenBy: alarm, of: "reprise \(mistake)")
             try await night.repair { try await scene.isRight() }
-            #expect(night.typed == ["reprise rollback shop"])
+            #expect(night.typed == ["reprise rollback shop --without-ledger"])
             expect(try await night.typeNext(), exits: 0)
-            #expect(night.typed.last == "reprise swap shop --allow-older")
+            #expect(night.typed.last == "reprise swap shop --allow-older --without-ledger")
             #expect(try await scene.shopDigest() == wrong)
             while night.typed.count < Operator.mostCommands { try await night.typeNext() }
             #expect(try await scene.isRight())
