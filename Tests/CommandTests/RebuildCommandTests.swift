@@ -69,7 +69,7 @@ struct RebuildCommandTests {
             expect(kept, exits: 0)
             #expect(kept.standardOutput.hasPrefix("shop: nothing was dropped.\n  kept        gen"))
             #expect(kept.standardOutput.contains("view public.hand_made"))
-            #expect(kept.standardOutput.hasSuffix(" have ended: reprise prune shop\n"))
+            #expect(kept.standardOutput.hasSuffix(" have ended: reprise prune shop --keep 0\n"))
             try await scene.database.execute("DROP VIEW public.hand_made")
             let pruned = try await reprise.run("prune shop --keep 0")
             expect(pruned, exits: 0)
