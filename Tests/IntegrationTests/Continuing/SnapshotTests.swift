@@ -153,7 +153,10 @@ struct SnapshotTests {
         try await withRebuildScene { scene in
             try scene.append(counted(0..<5))
             _ = try await scene.rebuild(Tally.self)
-            let url = "\(scene.database.url) application_name=slot"
+            // A server may end sessions that keep a snapshot and do nothing.
+            let url =
+                "\(scene.database.url) application_name=slot "
+                + "options='-c idle_in_transaction_session_timeout=0'"
             _ = try await ChildProcess.withRunning("/usr/bin/python3", ["-c", Self.exporter, url]) {
                 exporter in
                 try await exporter.waitForText("ready\n", on: .output)
