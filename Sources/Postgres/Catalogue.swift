@@ -111,6 +111,15 @@ package enum Catalogue {
                pg_catalog.format_type(a.atttypid, a.atttypmod) AS type_name,
                base.typname AS base_type,
                base.typnamespace = 'pg_catalog'::pg_catalog.regnamespace AS is_built_in,
+               CASE WHEN base.typnamespace = 'pg_catalog'::pg_catalog.regnamespace
+                   THEN pg_catalog.format_type(base.oid, -1)
+                   ELSE pg_catalog.format('%s.%I', base.typnamespace::pg_catalog.regnamespace,
+                       base.typname) END AS base_name,
+               (SELECT e.extname FROM pg_catalog.pg_depend x
+                JOIN pg_catalog.pg_extension e ON e.oid = x.refobjid
+                WHERE x.classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND x.objid = base.oid
+                    AND x.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass
+                    AND x.deptype = 'e') AS extension,
                declared.typtype AS kind,
                element.typname AS element_type,
                a.attnotnull OR s.typnotnull AS is_not_null,
@@ -171,6 +180,11 @@ package struct ColumnDescription: Hashable, Sendable {
     /// The name in `pg_type` of what the type is made of, such as `int8` or `_text`: for a domain
     /// the type at its bottom, for anything else the type itself.
     package let baseType: String
+    /// The same as SQL names it under any search path, without a length, so that nothing is cut off:
+    /// `inet`, `public.vector`.
+    package let baseName: String
+    /// The extension that ``baseType`` belongs to.
+    package let typeExtension: String?
     /// Whether ``baseType`` is one of PostgreSQL's own types: anybody can name a type `text`.
     package let isBuiltIn: Bool
     /// Of the declared type: `b` base, `e` enum, `d` domain, `c` composite, `r` range, `m` multirange.
@@ -193,6 +207,8 @@ package struct ColumnDescription: Hashable, Sendable {
         typeOID = UInt32(truncatingIfNeeded: try row.int("atttypid"))
         typeName = try row.string("type_name")
         baseType = try row.string("base_type")
+        baseName = try row.string("base_name")
+        typeExtension = row["extension"]
         isBuiltIn = try row.bool("is_built_in")
         typeKind = try row.character("kind")
         elementType = row["element_type"]

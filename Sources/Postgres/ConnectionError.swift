@@ -30,9 +30,12 @@ package enum ConnectionError: Error, Hashable, Sendable {
     /// The connection was there and is gone. Whether the server finished what it was doing is not
     /// known; what it had not committed it rolls back. `during` is the opening of the statement.
     case lost(summary: String, during: String, reason: String)
-    /// A connection pooler answers, which reaches the server at `server`, where that is known; nothing
-    /// was set there.
+    /// A connection pooler answers that hands sessions of the server to others between transactions; it
+    /// reaches the server at `server`, where that is known. Nothing was set there.
     case pooled(summary: String, server: String?)
+    /// A connection pooler answers that has no session left for us; it reaches the server at `server`,
+    /// where that is known.
+    case poolExhausted(summary: String, server: String?)
     /// Somebody has made the transactions of these sessions read only, at `source`, as
     /// `pg_settings.source` names it; nothing was set there.
     case readOnly(summary: String, source: String)
@@ -44,7 +47,7 @@ extension ConnectionError {
     /// Whether the same call may succeed a little later without anybody changing anything.
     package var isTransient: Bool {
         switch self {
-        case .unreachable, .tooManyConnections, .notAccepting, .lost: true
+        case .unreachable, .tooManyConnections, .notAccepting, .lost, .poolExhausted: true
         case .malformed, .authenticationFailed, .databaseMissing, .descriptorsExhausted, .diskFull,
             .connectDenied, .databaseClosed, .settingsUnusable, .pooled, .readOnly,
             .unsupportedVersion:
@@ -66,13 +69,18 @@ extension ConnectionError {
         case .diskFull:
             "Free space on the server's disk ('df' there; its log says more), then run the command again."
         case .pooled:
-            "Set DATABASE_URL, or PGHOST and PGPORT, to the address of the server itself; the "
-                + "pooler's own settings name it ([databases] of pgbouncer.ini)."
+            "Set DATABASE_URL, or PGHOST and PGPORT, to the address of the server itself, or to a "
+                + "database of the pooler in session mode (pool_mode=session in [databases] of "
+                + "pgbouncer.ini)."
+        case .poolExhausted:
+            "Give this database and role more sessions there (pool_size=6 in [databases] of "
+                + "pgbouncer.ini), or set DATABASE_URL to the address of the server itself; then run "
+                + "the command again."
         case .readOnly:
             "Ask why it was set. To run this command all the same, set "
                 + "PGOPTIONS='-c default_transaction_read_only=off' for it."
         case .unsupportedVersion:
-            "Supported are \(ServerSession.supportedVersions): upgrade the server, or name another "
+            "Supported are \(TestedMajors.range): upgrade the server, or name another "
                 + "one by DATABASE_URL or PGHOST."
         default: nil
         }
@@ -163,7 +171,12 @@ extension ConnectionError {
             )
         {
             self = .authenticationFailed(summary: summary, reason: reason)
-        } else if says("too many clients", "connection slots", "too many connections") {
+        } else if says(
+            "too many clients",
+            "connection slots",
+            "too many connections",
+            "no more connections allowed"
+        ) {
             self = .tooManyConnections(summary: summary, reason: reason)
         } else if says(
             "is starting up",
@@ -261,9 +274,16 @@ extension ConnectionError: CustomStringConvertible {
         case .pooled(let summary, let server):
             """
             A connection pooler, such as pgbouncer, answers for \(summary).
-            Locks, settings and temporary tables belong to one session of the server, and a pooler \
-            hands sessions on to applications. It reaches the server at \
+            Locks, settings and temporary tables belong to one session of the server, and this pooler \
+            hands sessions to applications between our transactions. It reaches the server at \
             \(server ?? "an address that it does not tell").
+            """
+        case .poolExhausted(let summary, let server):
+            """
+            A connection pooler, such as pgbouncer, answers for \(summary), and gave us no further \
+            session of the server within \(StatementCanceller.patienceSeconds) s.
+            A command of ours has up to 5 at once, 'rebuild --jobs N' up to N + 2. The pooler reaches \
+            the server at \(server ?? "an address that it does not tell").
             """
         case .readOnly(let summary, let source):
             """

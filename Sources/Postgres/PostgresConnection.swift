@@ -1,8 +1,8 @@
 /// One connection to PostgreSQL, on a serial executor with a queue of its own, so that calls that
 /// wait for the server never block the cooperative pool.
 ///
-/// It leads to a supported server itself: one behind a connection pooler, which would hand our settings
-/// on to applications, is refused before anything is set.
+/// It has a session of a supported server for itself: a connection pooler that hands sessions to others
+/// between transactions, and our settings with them, is refused before anything is set.
 ///
 /// The session starts from known settings (``SessionSettings``), none of the time limits that a role or a
 /// database may set for its applications among them.
@@ -21,10 +21,13 @@ package actor PostgresConnection {
     package nonisolated let backendPID: Int32
     /// The server's version, such as 150018 for 15.18.
     package nonisolated let serverVersion: Int32
+    /// Whether the server is a standby, which only reads.
+    package nonisolated let isStandby: Bool
 
     private nonisolated let executor: ConnectionExecutor
     private nonisolated let canceller: StatementCanceller
     private let settings: ConnectionSettings
+    private let isPooled: Bool
     private var session: ServerSession?
 
     /// The connection's own queue.
@@ -34,11 +37,13 @@ package actor PostgresConnection {
 
     private init(_ settings: ConnectionSettings, on executor: ConnectionExecutor) throws {
         let session = try ServerSession(settings)
-        try session.assertSuitable(settings)
+        let server = try session.assertSuitable(settings)
         self.settings = settings
         self.executor = executor
         canceller = session.canceller
-        backendPID = session.backendPID
+        backendPID = server.backendPID
+        isPooled = server.isPooled
+        isStandby = server.isStandby
         serverVersion = session.serverVersion
         self.session = session
     }
@@ -231,7 +236,17 @@ extension PostgresConnection {
         return session
     }
 
-    private func close() { session = nil }
+    /// Ends the session.
+    ///
+    /// A pooler keeps it for the next client, and not each is set to clean it (`server_reset_query`). One
+    /// whose transaction is open it closes.
+    private func close() async {
+        if isPooled, transactionStatus == .idle {
+            // Where it fails, the session is lost or the pooler cleans it.
+            _ = try? await executeShielded("DISCARD ALL")
+        }
+        session = nil
+    }
 
     /// Runs a message in a task that may have been cancelled.
     private func shielded<R>(_ work: (ServerSession) throws -> R) async throws -> R {

@@ -8,7 +8,8 @@ internal import Synchronization
 /// Not `Sendable`: libpq allows one thread at a time, and ``PostgresConnection`` keeps the session
 /// on its executor.
 final class ServerSession {
-    let backendPID: Int32
+    /// The server's process, as what answered at the beginning named it.
+    let announcedPID: Int32
     let serverVersion: Int32
     let canceller: StatementCanceller
     let notices = NoticeList()
@@ -29,7 +30,7 @@ final class ServerSession {
             throw ConnectionError.unreachable(summary: summary, reason: "out of memory")
         }
         handle = connected
-        backendPID = PQbackendPID(connected)
+        announcedPID = PQbackendPID(connected)
         serverVersion = PQserverVersion(connected)
         canceller = StatementCanceller(PQgetCancel(connected), socket: PQsocket(connected))
         guard PQstatus(connected) == CONNECTION_OK else {

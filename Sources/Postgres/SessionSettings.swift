@@ -34,7 +34,6 @@ enum SessionSettings {
                 AND (s.context = 'user' OR pg_catalog.has_parameter_privilege(s.name, 'SET'))
                 AND (s.name <> 'client_connection_check_interval'
                     OR pg_catalog.version() LIKE '%linux%')
-                AND (s.name <> 'synchronous_commit' OR s.setting = 'off')
             """
     }
 
@@ -52,9 +51,9 @@ enum SessionSettings {
         ("extra_float_digits", "3"),
         ("bytea_output", "hex"),
         ("default_transaction_isolation", "read committed"),
-        // One that is `off` would report a cut-over that a crash may take back. Those who wait for
-        // fewer or more standbys have their reasons.
-        ("synchronous_commit", "on"),
+        // `off` would report a cut-over that a crash may take back. No session waits for a standby with
+        // locks in its hands, nor without a word: what has to reach one is waited for where it is said.
+        ("synchronous_commit", "local"),
     ]
 
     /// Settings that get the value with which PostgreSQL is built; all `enable_…` do as well.

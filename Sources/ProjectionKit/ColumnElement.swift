@@ -1,105 +1,172 @@
 public import FoundationEssentials
 
-/// What an array can hold to be a column's value: `text[]`, `bigint[]`, `uuid[]`, and `bytea` for
-/// bytes.
+/// What an array can hold to be a column's value: each Swift type that a column can hold by itself, and
+/// `UInt8` for bytes.
 public protocol ColumnElement: Sendable {
-    /// The type of a column that holds an array of it.
-    static var arrayType: ColumnType { get }
+    /// The types of a column that holds an array of it, the usual one first.
+    static var arrayTypes: [ColumnType] { get }
 
     /// Appends an array of it as one field.
-    static func encode(_ elements: [Self], into buffer: inout RowBuffer) throws
+    ///
+    /// - Parameters:
+    ///   - elements: The elements, none of them NULL.
+    ///   - buffer: Where they go.
+    ///   - type: The column's real type, one of ``arrayTypes``.
+    /// - Throws: ``ColumnError`` when an element does not fit.
+    static func encode(
+        _ elements: [Self],
+        into buffer: inout RowBuffer,
+        as type: ColumnType
+    ) throws
 
     /// Reads an array of it back from one field.
     ///
-    /// - Parameter field: The field's bytes, without the length.
+    /// - Parameters:
+    ///   - field: The field's bytes, without the length.
+    ///   - type: The column's real type, one of ``arrayTypes``.
     /// - Returns: The elements.
     /// - Throws: ``ColumnError`` when the bytes are no such array. No bytes may trap.
-    static func decode(_ field: UnsafeRawBufferPointer) throws -> [Self]
+    static func decode(_ field: UnsafeRawBufferPointer, as type: ColumnType) throws -> [Self]
 }
 
 extension Array: ColumnValue where Element: ColumnElement {
-    /// The array type of the element.
-    public static var columnTypes: [ColumnType] { [Element.arrayType] }
+    /// The array types of the element.
+    public static var columnTypes: [ColumnType] { Element.arrayTypes }
 
     /// Appends the elements.
     @inlinable
     public func encode(into buffer: inout RowBuffer, as type: ColumnType) throws {
-        try Element.encode(self, into: &buffer)
+        try Element.encode(self, into: &buffer, as: type)
     }
 
     /// Reads the elements.
     @inlinable
     public init(field: UnsafeRawBufferPointer?, as type: ColumnType) throws {
         guard let field else { throw ColumnError.unexpectedNull }
-        self = try Element.decode(field)
+        self = try Element.decode(field, as: type)
+    }
+}
+
+extension ColumnElement where Self: ColumnValue {
+    /// Appends a one-dimensional array.
+    public static func encode(
+        _ elements: [Self],
+        into buffer: inout RowBuffer,
+        as type: ColumnType
+    ) throws {
+        guard let element = type.element, let oid = element.elementOID else {
+            throw ColumnError.unreadable(type)
+        }
+        try buffer.appendArray(of: elements, elementOID: oid) { value, buffer in
+            try value.encode(into: &buffer, as: element)
+        }
+    }
+
+    /// Reads a one-dimensional array without NULLs.
+    public static func decode(
+        _ field: UnsafeRawBufferPointer,
+        as type: ColumnType
+    ) throws -> [Self] {
+        guard let element = type.element, let oid = element.elementOID else {
+            throw ColumnError.unreadable(type)
+        }
+        var reader = try FieldReader(field, as: type)
+        return try reader.array(elementOID: oid) { try Self(field: $0, as: element) }
     }
 }
 
 extension UInt8: ColumnElement {
     /// `bytea`.
-    public static var arrayType: ColumnType { .bytea }
+    public static var arrayTypes: [ColumnType] { [.bytea] }
 
     /// Appends the bytes.
-    public static func encode(_ elements: [UInt8], into buffer: inout RowBuffer) {
+    public static func encode(
+        _ elements: [UInt8],
+        into buffer: inout RowBuffer,
+        as type: ColumnType
+    ) {
         elements.withUnsafeBytes { buffer.appendField($0) }
     }
 
     /// Reads the bytes.
-    public static func decode(_ field: UnsafeRawBufferPointer) -> [UInt8] { Array(field) }
+    public static func decode(_ field: UnsafeRawBufferPointer, as type: ColumnType) -> [UInt8] {
+        Array(field)
+    }
 }
 
-extension String: ColumnElement {
-    /// `text[]`.
-    public static var arrayType: ColumnType { .textArray }
+extension Bool: ColumnElement {
+    /// `boolean[]`.
+    public static var arrayTypes: [ColumnType] { [.boolArray] }
+}
 
-    /// Appends a one-dimensional array.
-    public static func encode(_ elements: [String], into buffer: inout RowBuffer) throws {
-        try buffer.appendArray(of: elements, elementOID: 25) { text, buffer in
-            try buffer.appendText(text)
-        }
-    }
+extension Int16: ColumnElement {
+    /// `smallint[]`.
+    public static var arrayTypes: [ColumnType] { [.int2Array] }
+}
 
-    /// Reads a one-dimensional array without NULLs.
-    public static func decode(_ field: UnsafeRawBufferPointer) throws -> [String] {
-        var reader = try FieldReader(field, as: .textArray)
-        return try reader.array(elementOID: 25) { try String(field: $0, as: .text) }
-    }
+extension Int32: ColumnElement {
+    /// `integer[]`.
+    public static var arrayTypes: [ColumnType] { [.int4Array] }
 }
 
 extension Int64: ColumnElement {
     /// `bigint[]`.
-    public static var arrayType: ColumnType { .int8Array }
+    public static var arrayTypes: [ColumnType] { [.int8Array] }
+}
 
-    /// Appends a one-dimensional array.
-    public static func encode(_ elements: [Int64], into buffer: inout RowBuffer) throws {
-        try buffer.appendArray(of: elements, elementOID: 20) { number, buffer in
-            number.encode(into: &buffer, as: .int8)
-        }
-    }
+extension Int: ColumnElement {
+    /// `bigint[]`.
+    public static var arrayTypes: [ColumnType] { [.int8Array] }
+}
 
-    /// Reads a one-dimensional array without NULLs.
-    public static func decode(_ field: UnsafeRawBufferPointer) throws -> [Int64] {
-        var reader = try FieldReader(field, as: .int8Array)
-        return try reader.array(elementOID: 20) { try Int64(field: $0, as: .int8) }
-    }
+extension Float: ColumnElement {
+    /// `real[]`.
+    public static var arrayTypes: [ColumnType] { [.float4Array] }
+}
+
+extension Double: ColumnElement {
+    /// `double precision[]`.
+    public static var arrayTypes: [ColumnType] { [.float8Array] }
+}
+
+extension Decimal: ColumnElement {
+    /// `numeric[]`.
+    public static var arrayTypes: [ColumnType] { [.numericArray] }
+}
+
+extension String: ColumnElement {
+    /// `text[]`, `varchar[]`, `character[]`.
+    public static var arrayTypes: [ColumnType] { [.textArray, .varcharArray, .bpcharArray] }
+}
+
+extension Data: ColumnElement {
+    /// `bytea[]`.
+    public static var arrayTypes: [ColumnType] { [.byteaArray] }
 }
 
 extension UUID: ColumnElement {
     /// `uuid[]`.
-    public static var arrayType: ColumnType { .uuidArray }
+    public static var arrayTypes: [ColumnType] { [.uuidArray] }
+}
 
-    /// Appends a one-dimensional array.
-    public static func encode(_ elements: [UUID], into buffer: inout RowBuffer) throws {
-        try buffer.appendArray(of: elements, elementOID: 2_950) { uuid, buffer in
-            uuid.encode(into: &buffer, as: .uuid)
-        }
-    }
+extension UUIDWords: ColumnElement {
+    /// `uuid[]`.
+    public static var arrayTypes: [ColumnType] { [.uuidArray] }
+}
 
-    /// Reads a one-dimensional array without NULLs.
-    public static func decode(_ field: UnsafeRawBufferPointer) throws -> [UUID] {
-        var reader = try FieldReader(field, as: .uuidArray)
-        return try reader.array(elementOID: 2_950) { try UUID(field: $0, as: .uuid) }
-    }
+extension Day: ColumnElement {
+    /// `date[]`.
+    public static var arrayTypes: [ColumnType] { [.dateArray] }
+}
+
+extension Timestamp: ColumnElement {
+    /// `timestamptz[]`, `timestamp[]`.
+    public static var arrayTypes: [ColumnType] { [.timestamptzArray, .timestampArray] }
+}
+
+extension JSONText: ColumnElement {
+    /// `jsonb[]`, `json[]`.
+    public static var arrayTypes: [ColumnType] { [.jsonbArray, .jsonArray] }
 }
 
 extension RowBuffer {

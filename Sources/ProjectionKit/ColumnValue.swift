@@ -7,14 +7,17 @@ public import FoundationEssentials
 /// | `Bool` | boolean |
 /// | `Int16`, `Int32`, `Int64`, `Int` | smallint, integer, bigint, bigint |
 /// | `Float`, `Double`, `Decimal` | real, double precision, numeric |
-/// | `String` | text, varchar, char |
+/// | `String` | text, varchar, char, citext, xml |
 /// | ``ColumnEnum`` | an enum type; text, varchar |
 /// | ``JSONText`` | json, jsonb |
 /// | `[UInt8]`, `Data` | bytea |
 /// | `UUID` | uuid |
 /// | ``Day``, ``Timestamp`` | date; timestamptz, timestamp (in UTC) |
-/// | `[String]`, `[Int64]`, `[UUID]` | text[], bigint[], uuid[] |
+/// | `Array` of these, such as `[String]` or `[Day]` | the array type: text[], date[] |
 /// | `Optional` of these | the same, where the column may be NULL |
+/// | `String`, `String?` in `Column(…, as: "inet")` | any type, by way of its text |
+///
+/// An array has one dimension and no NULLs. Arrays of enum types go by way of their text.
 ///
 /// The match is exact, because binary COPY converts nothing: `Int64` does not fit an `integer`.
 public protocol ColumnValue: Sendable {
@@ -196,8 +199,8 @@ extension Double: ColumnValue {
 }
 
 extension String: ColumnValue {
-    /// `text`, `varchar`, `char`.
-    public static var columnTypes: [ColumnType] { [.text, .varchar, .bpchar] }
+    /// `text`, `varchar`, `char`, `citext`, `xml`.
+    public static var columnTypes: [ColumnType] { [.text, .varchar, .bpchar, .citext, .xml] }
 
     /// Appends the UTF-8 bytes.
     ///

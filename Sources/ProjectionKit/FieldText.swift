@@ -22,9 +22,9 @@ struct FieldText {
             case .uuid: described(UUIDWords.self)
             case .date: described(Day.self)
             case .timestamp, .timestamptz: described(Timestamp.self)
-            case .text, .varchar, .bpchar, .enumeration, .json:
+            case .text, .varchar, .bpchar, .citext, .xml, .enumeration, .json, .passed:
                 (try? String(field: field, as: type))?.debugDescription
-            case .bytea, .jsonb, .textArray, .int8Array, .uuidArray: nil
+            default: nil
             }
         text = value ?? FieldText.hexadecimal(field)
     }

@@ -56,22 +56,27 @@ public struct TableDefinition<Row: TableRow>: Sendable {
         self.name = name
         self.key = key
         self.columns = columns()
-        mistake = Self.mistake(in: name, key, self.columns.map(\.name))
+        mistake = Self.mistake(in: name, key, self.columns)
     }
 
     private static func mistake(
         in table: String,
         _ key: [String],
-        _ columns: [String]
+        _ columns: [Column<Row>]
     ) -> String? {
         var known: Set<String> = []
-        if let twice = columns.first(where: { !known.insert($0).inserted }) {
-            return "The table '\(table)' declares the column '\(twice)' twice."
+        if let twice = columns.first(where: { !known.insert($0.name).inserted }) {
+            return "The table '\(table)' declares the column '\(twice.name)' twice."
         }
         if key.isEmpty { return "The table '\(table)' has no key." }
+        if let passed = columns.first(where: { $0.value.passedAs != nil && key.contains($0.name) })
+        {
+            return "The table '\(table)' has the key '\(passed.name)', whose values travel as text "
+                + "(as: \"\(passed.value.passedAs ?? "")\"): two texts may be one value."
+        }
         return key.first { !known.contains($0) }.map { missing in
             "The table '\(table)' has the key '\(missing)', which is none of its columns: "
-                + "\(columns.joined(separator: ", "))."
+                + "\(columns.map(\.name).joined(separator: ", "))."
         }
     }
 }
@@ -128,6 +133,56 @@ public struct Column<Row: TableRow>: Sendable {
         }
     }
 
+    /// Declares a column of any type, whose values are given as the server reads them in SQL.
+    ///
+    /// ```swift
+    /// Column("address", \.address, as: "inet")
+    /// Column("place", \.place, as: "geometry")
+    /// ```
+    ///
+    /// The rows of such a table are sent to a temporary table first, and each value is converted there:
+    /// the load takes about twice as long, and the table's size on disk once more for that time. A value
+    /// can come back in another spelling, so `follow` and `rebuild --resume` fold the ledger from its
+    /// beginning. It can be no key column: two texts may be one value.
+    ///
+    /// - Parameters:
+    ///   - name: The column's name.
+    ///   - path: The property that holds its value as text.
+    ///   - type: The column's type, without schema and length, such as `inet` or `vector`.
+    public init(_ name: String, _ path: any KeyPath<Row, String> & Sendable, as type: String) {
+        self.init(passing: name, path, as: type)
+    }
+
+    /// Declares a column of any type that can be NULL, whose values are given as the server reads them in
+    /// SQL; see the other one.
+    ///
+    /// - Parameters:
+    ///   - name: The column's name.
+    ///   - path: The property that holds its value as text, or nil.
+    ///   - type: The column's type, without schema and length, such as `inet` or `vector`.
+    public init(_ name: String, _ path: any KeyPath<Row, String?> & Sendable, as type: String) {
+        self.init(passing: name, path, as: type)
+    }
+
+    private init<Value: ColumnValue>(
+        passing name: String,
+        _ path: any KeyPath<Row, Value> & Sendable,
+        as type: String
+    ) {
+        let column = Column(name, path)
+        self.name = name
+        value = ColumnValueDescription(
+            swiftType: column.value.swiftType,
+            types: [.passed],
+            isNullable: Value.isNullable,
+            labels: nil,
+            passedAs: type
+        )
+        encode = column.encode
+        offset = column.offset
+        codec = column.codec
+    }
+
     @usableFromInline
     init<Value: ColumnValue>(
         _ name: String,
@@ -141,7 +196,8 @@ public struct Column<Row: TableRow>: Sendable {
             swiftType: String(describing: Value.self),
             types: Value.columnTypes,
             isNullable: Value.isNullable,
-            labels: Value.labels
+            labels: Value.labels,
+            passedAs: nil
         )
         self.encode = encode
         self.offset = offset
@@ -159,4 +215,6 @@ package struct ColumnValueDescription: Equatable, Sendable {
     package let isNullable: Bool
     /// The labels that an enum type needs to have.
     package let labels: [String]?
+    /// The type whose values travel as text; nil for one that is known.
+    package let passedAs: String?
 }

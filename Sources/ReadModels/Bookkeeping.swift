@@ -12,15 +12,29 @@ enum Bookkeeping {
 
     /// Applies the migrations that are missing, in one transaction.
     ///
-    /// - Throws: ``ReadModelError/bookkeepingBlocked(blockers:)`` when another transaction is making
+    /// - Parameters:
+    ///   - projection: What the command works on, for messages.
+    ///   - publishes: Whether new tables may be sent to those who consume all of them.
+    ///   - connection: The command's session.
+    /// - Throws: ``ReadModelError/refusedByPlan(projection:reasons:)`` where they would be and may not;
+    ///   ``ReadModelError/bookkeepingBlocked(blockers:)`` when another transaction is making
     ///   the schema, or holds it, for too long; what else the server says.
-    static func migrate(on connection: PostgresConnection) async throws {
+    static func migrate(
+        for projection: String,
+        publishing publishes: Bool,
+        on connection: PostgresConnection
+    ) async throws {
         let found = try await version(on: connection)
         guard found <= supported else {
             throw ReadModelError.newerBookkeeping(found: found, supported: supported)
         }
         try await BookkeepingTrust.assertUsable(byReader: false, on: connection)
         guard found < supported else { return }
+        try await NewTablePublications.assertNone(
+            for: projection,
+            consents: publishes,
+            on: connection
+        )
         do {
             try await connection.withTransaction { connection in
                 try await connection.execute("SET LOCAL lock_timeout = '10s'")
@@ -81,16 +95,27 @@ enum Bookkeeping {
     /// look do not make the schema, and know one version of it.
     ///
     /// - Parameters:
+    ///   - projection: What the command works on, for messages.
+    ///   - publishes: As in ``migrate(for:publishing:on:)``.
     ///   - isReader: Whether the right to look is enough, as long as nothing is missing.
     ///   - connection: The command's session.
-    /// - Throws: As ``version(on:)`` and ``migrate(on:)``.
+    /// - Throws: As ``version(on:)`` and ``migrate(for:publishing:on:)``.
     static func bringUpToDate(
+        for projection: String,
+        publishing publishes: Bool,
         forReader isReader: Bool,
         on connection: PostgresConnection
     ) async throws {
         let found = try await version(on: connection)
         guard found > 0, !isReader || found != supported else { return }
-        try await migrate(on: connection)
+        try await migrate(for: projection, publishing: publishes, on: connection)
+    }
+
+    /// Whether migrations are missing.
+    ///
+    /// - Throws: As ``version(on:)``.
+    static func isBehind(on connection: PostgresConnection) async throws -> Bool {
+        try await version(on: connection) < supported
     }
 
     /// The highest migration applied; 0 when the schema is not there.

@@ -1,4 +1,5 @@
 import Postgres
+import Wording
 
 extension Gates {
     /// What a plan says of the circumstances of a cut-over: what it would wait for, and what it can
@@ -18,6 +19,7 @@ extension Gates {
             + circumstances.deadlockTimeout()
             + circumstances.standbys()
             + circumstances.synchronousCommit()
+            + circumstances.slots()
             + circumstances.longTransactions()
             + circumstances.wraparoundVacuum()
             + circumstances.eventTriggers()
@@ -97,10 +99,37 @@ private struct Circumstances {
             Finding(
                 .warn,
                 "synchronous_standby_names '\(names)'",
-                "a COMMIT waits for these. A small commit before each attempt sees to it that they "
-                    + "have the load; should one stop answering during the cut-over, readers wait."
+                "the cut-over waits until these have the load, before it asks for a lock, and for 30 s "
+                    + "at most until they have the cut-over. Readers never wait for them."
             )
         ]
+    }
+
+    /// Slots that keep the WAL of the rebuild, or have to read it.
+    func slots() async throws -> [Finding] {
+        let found = try await connection.query(
+            """
+            SELECT s.slot_name, s.slot_type, s.active, coalesce(s.wal_status, '') AS status,
+                pg_catalog.pg_size_pretty(pg_catalog.pg_wal_lsn_diff(
+                    pg_catalog.pg_current_wal_insert_lsn(), s.restart_lsn)) AS kept
+            FROM pg_catalog.pg_replication_slots AS s
+            WHERE s.restart_lsn IS NOT NULL
+                AND (s.database = pg_catalog.current_database() OR NOT s.active)
+            ORDER BY s.slot_name
+            """
+        )
+        return try found.rows.map { row in
+            let name = TextForPeople.line(try row.string("slot_name"))
+            let isLogical = row["slot_type"] == "logical"
+            let state = try row.bool("active") ? "" : ", nobody reads it"
+            return Finding(
+                .warn,
+                "\(isLogical ? "logical" : "physical") slot \(name)\(state)",
+                "it keeps \(try row.string("kept")) of WAL on the server's disk now, and all that the "
+                    + "rebuild writes until it has been read"
+                    + (isLogical ? ". Its reader decodes that, unpublished tables included." : ".")
+            )
+        }
     }
 
     /// Transactions that keep the cut-over from queueing.

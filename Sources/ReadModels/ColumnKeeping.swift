@@ -22,8 +22,15 @@ struct ColumnKeeping: Sendable {
     func lossyColumns(on connection: PostgresConnection) async throws -> [String] {
         try await connection.undoing { connection in
             let probe = StagingTable("reprise_probe")
-            try await probe.make(for: table, binding.columns, onCommit: "DROP", on: connection)
+            try await probe.make(
+                for: table,
+                binding.columns,
+                passing: binding.casts,
+                onCommit: "DROP",
+                on: connection
+            )
             let limited = try await limitedColumns(of: probe, on: connection)
+                .union(binding.casts.keys)
             let written = try binding.types.map(Self.field)
             let read = try await readBack(written, through: probe, on: connection)
             return zip(binding.columns, zip(written, read)).filter { column, fields in
@@ -121,7 +128,7 @@ struct ColumnKeeping: Sendable {
             SELECT a.attname FROM pg_catalog.pg_attribute AS a
             JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid
             WHERE a.attrelid = $1::pg_catalog.regclass AND a.attnum > 0 AND a.atttypmod >= 0
-                AND t.typname IN ('varchar', 'bpchar', 'numeric')
+                AND t.typname IN ('varchar', 'bpchar', 'numeric', '_varchar', '_bpchar', '_numeric')
             """,
             [.text(probe.name.sql)]
         ).rows
@@ -179,19 +186,39 @@ struct ColumnKeeping: Sendable {
             case .numeric: Decimal(string: "1.2345678901234567") ?? 0
             // A text of one letter fits every length.
             case .varchar, .bpchar: "a"
-            case .text: text
+            case .text, .citext, .passed: text
+            case .xml: "<a b='1'>\(text)</a>"
             case .bytea: Data([0, 0xff])
             case .uuid: UUID()
             case .date: Day(daysSince1970: 1)
             case .timestamp, .timestamptz: Timestamp(microseconds: 123_456)
             case .json, .jsonb: JSONText(#"{"b": 1.0,  "a": "\#(text)", "b": 1e0}"#)
-            case .textArray: [text]
-            case .int8Array: [Int64.max]
-            case .uuidArray: [UUID()]
             // Its labels are its values.
             case .enumeration: String?.none
+            default: try array(of: type)
             }
         try value.encode(into: &buffer, as: type)
         return Array(buffer.bytes)
+    }
+
+    /// An array keeps what its elements keep.
+    private static func array(of type: ColumnType) throws -> any ColumnValue {
+        switch type {
+        case .boolArray: [true]
+        case .int2Array: [Int16.max]
+        case .int4Array: [Int32.max]
+        case .int8Array: [Int64.max]
+        case .float4Array: [Float(0.1)]
+        case .float8Array: [0.1]
+        case .numericArray: [Decimal(string: "1.2345678901234567") ?? 0]
+        case .textArray: [" A  b\u{e9}e\u{301} "]
+        case .varcharArray, .bpcharArray: ["a"]
+        case .byteaArray: [Data([0, 0xff])]
+        case .uuidArray: [UUID()]
+        case .dateArray: [Day(daysSince1970: 1)]
+        case .timestampArray, .timestamptzArray: [Timestamp(microseconds: 123_456)]
+        case .jsonArray, .jsonbArray: [JSONText(#"{"b": 1.0,  "a": 1, "b": 1e0}"#)]
+        default: preconditionFailure("\(type) is no array.")
+        }
     }
 }

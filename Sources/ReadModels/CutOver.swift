@@ -172,6 +172,7 @@ extension ReadModelDatabase {
                 try await swap.attempt(rung, watch: watch, on: $0)
             }
         }
+        result.warnings += await awaitStandbys(notice: notice)
         result.warnings += await FollowUps(projection: projection.name, database: self).perform()
         return result
     }

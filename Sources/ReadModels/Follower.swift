@@ -473,7 +473,11 @@ extension ReadModelDatabase {
         return try await withConnection(as: "follow-lock", doing: doing) { holder in
             try await holder.limitIdleTransactions()
             try await EventTriggerTrust.assert(on: holder)
-            try await Bookkeeping.migrate(on: holder)
+            try await Bookkeeping.migrate(
+                for: projection.name,
+                publishing: publishesNewTables,
+                on: holder
+            )
             try await assertLimits(allow: 1, on: holder)
             let lock = try await takeLock(of: projection.name, on: holder)
             try await begin(projection.name, on: holder)

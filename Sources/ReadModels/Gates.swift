@@ -210,34 +210,19 @@ struct Gates: Sendable {
     /// Those of a load that share its work have numbers.
     private static let loaders = "^reprise (load|index|prune)( [0-9]+)?$"
 
-    /// A small synchronous commit.
-    ///
-    /// With a synchronous standby the COMMIT of a cut-over waits, locks held, until all of the load
-    /// has been flushed there; so that is waited for now.
+    /// Waits until synchronous standbys have all of the load: one that is not there would not have the
+    /// cut-over either.
     private func flush(on connection: PostgresConnection) async throws {
-        let isFlushed = try await withThrowingTaskGroup(of: Bool.self) { group in
-            defer { group.cancelAll() }
-            group.addTask {
-                try await connection.query(
-                    """
-                    UPDATE reprise.run SET heartbeat_at = pg_catalog.clock_timestamp()
-                    WHERE run_id = $1
-                    """,
-                    [.int(run.id)]
-                )
-                return true
-            }
-            group.addTask {
-                try await Task.sleep(for: .seconds(Self.barrierSeconds))
-                return false
-            }
-            return try await group.next() ?? false
-        }
+        let isFlushed = try await SynchronousStandbys.haveEverything(
+            within: .seconds(Self.barrierSeconds),
+            on: connection
+        )
         guard !isFlushed else { return }
         throw LockLadder.Blocked(
             reasons: [
-                "a small commit that took longer than \(Self.barrierSeconds) s: a synchronous standby "
-                    + "lags behind or is not there (synchronous_standby_names)"
+                "a synchronous standby that lags behind, or is not there: "
+                    + (try await SynchronousStandbys.lagging(on: connection))
+                    + " was waited for for \(Self.barrierSeconds) s"
             ],
             readyGeneration: readyGeneration
         )

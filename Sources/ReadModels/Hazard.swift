@@ -319,9 +319,10 @@ enum Hazard {
 
     private static let publicationsQuery = """
         SELECT pg_catalog.format('publication %I of %s', p.pubname, c.oid::pg_catalog.regclass)
-            AS subject, 'subscribers do not get the rebuilt rows and would go on with the old ones. '
-            || 'With ''--republish'' the new table takes its place in the publication, and they have '
-            || 'to copy it anew' || CASE WHEN p.pubtruncate AND p.pubinsert
+            AS subject, 'subscribers do not get the rebuilt rows and keep the old ones. One stops for all '
+            || 'its tables at the first new row whose key it has already. '
+            || 'docs/guide/your-server/subscribers.md says how it copies the table anew; '
+            || '''--republish'' then puts the new table into the publication' || CASE WHEN p.pubtruncate AND p.pubinsert
                 THEN '. ''--strategy truncate'' sends them the rows' ELSE '' END AS note
         FROM pg_catalog.pg_publication AS p
         JOIN pg_catalog.pg_class AS c ON c.oid = ANY ($1::pg_catalog.oid[])

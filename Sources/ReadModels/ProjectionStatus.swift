@@ -126,7 +126,12 @@ extension ReadModelDatabase {
         continuedBy identity: String? = nil
     ) async throws -> ProjectionStatus {
         try await withConnection(as: "status", doing: "reading the status") { connection in
-            try await Bookkeeping.bringUpToDate(forReader: true, on: connection)
+            try await Bookkeeping.bringUpToDate(
+                for: projection,
+                publishing: publishesNewTables,
+                forReader: true,
+                on: connection
+            )
             guard try await Bookkeeping.version(on: connection) > 0 else {
                 return ProjectionStatus(
                     projection: projection,

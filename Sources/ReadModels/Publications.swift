@@ -15,8 +15,9 @@ enum Publications {
     private static let query = """
         SELECT pg_catalog.format('publication %I of %s', p.pubname,
                 r.prrelid::pg_catalog.regclass) AS subject,
-            'lists the new table; subscribers keep the old rows until they copy it anew '
-                || '(docs/operating.md says how: to refresh the subscription is not enough)' AS note,
+            'lists the new table, and its rows are not sent: a subscriber keeps the old ones. At the first '
+                || 'new row whose key it has already it stops for all its tables '
+                || '(docs/guide/your-server/subscribers.md says what to do first)' AS note,
             NULL AS locked,
             pg_catalog.format('ALTER PUBLICATION %I DROP TABLE ONLY %s', p.pubname,
                 r.prrelid::pg_catalog.regclass) AS release,

@@ -9,6 +9,9 @@ package struct ReadModelDatabase: Sendable {
     /// How the positions are read and written that projectors keep themselves, by projection.
     package var positionTemplates: [String: PositionTemplate] = [:]
 
+    /// Whether new tables may be sent to those who consume all of them, by a publication that names none.
+    package var publishesNewTables = false
+
     /// What tells this program from others.
     package var program = ProgramIdentity.current
 
@@ -53,6 +56,7 @@ package struct ReadModelDatabase: Sendable {
             try await PostgresConnection.withConnection(
                 settings.withApplicationName("reprise \(role)")
             ) { connection in
+                try assertWritable(connection, for: role)
                 if Self.bookkeepers.contains(role) {
                     try await connection.execute("SET lock_timeout = '10s'")
                 }
@@ -75,12 +79,23 @@ package struct ReadModelDatabase: Sendable {
         }
     }
 
+    /// A standby only reads, which is enough for `status`.
+    private func assertWritable(_ connection: PostgresConnection, for role: String) throws {
+        guard connection.isStandby, role != "status" else { return }
+        throw ReadModelError.unsuitableServer(
+            reason: "The server is a standby, which only reads: \(place).",
+            remedy: "Name the primary by DATABASE_URL or PGHOST; of several hosts "
+                + "target_session_attrs=read-write finds it. "
+                + "'\(ProgramName.current) status NAME' works here as well."
+        )
+    }
+
     /// Sessions that wait for nobody but those who lock the bookkeeping, and say who that is.
     ///
     /// The others work on tables that applications use, and limit their waiting where it holds up
     /// somebody.
     private static let bookkeepers: Set = [
-        "run", "plan", "status", "prune", "remove", "reset", "migrate", "choose", "resume",
+        "run", "plan", "status", "prune", "remove", "reset", "choose", "resume",
         "discard",
         "ready", "signal", "follow-lock",
     ]
@@ -90,15 +105,6 @@ package struct ReadModelDatabase: Sendable {
         _ = try? await connection.executeShielded("ROLLBACK")
         let found = try? await Blocker.holding(anythingIn: liveSchema, on: connection)
         return (found ?? []).map(\.description)
-    }
-
-    /// Makes the schema `reprise`, or brings it up to date.
-    ///
-    /// - Throws: ``ReadModelError/newerBookkeeping(found:supported:)``; server errors.
-    package func migrate() async throws {
-        try await withConnection(as: "migrate", doing: "preparing the schema 'reprise'") {
-            try await Bookkeeping.migrate(on: $0)
-        }
     }
 }
 

@@ -89,7 +89,12 @@ extension ReadModelDatabase {
     ) async throws -> ReadModelPlan {
         try await withConnection(as: "plan", doing: "planning '\(projection.name)'") { connection in
             try await EventTriggerTrust.assert(on: connection)
-            try await Bookkeeping.bringUpToDate(forReader: false, on: connection)
+            try await Bookkeeping.bringUpToDate(
+                for: projection.name,
+                publishing: publishesNewTables,
+                forReader: false,
+                on: connection
+            )
             let planning = Planning(
                 database: self,
                 projection: projection,
@@ -187,6 +192,13 @@ private struct Planning {
                 on: connection
             )
             findings.lines += known
+            let makesTables = try await Bookkeeping.isBehind(on: connection)
+            if strategy == .swap || makesTables {
+                findings.lines += try await NewTablePublications.findings(
+                    consents: database.publishesNewTables,
+                    on: connection
+                )
+            }
             if strategy == .swap { findings.lines += homes(of: (number, home), live) }
         }
         findings.lines += position.lines + gone(from: live)
@@ -255,6 +267,7 @@ private struct Planning {
     ) async throws -> [Finding] {
         try await Gates.findings(of: live.oids, on: connection)
             + OthersCode.borrowed(by: live.oids, on: connection)
+            + StoredExpressions(tables: live.oids).findings(on: connection)
     }
 
     /// Which tables get a home of another name than people look for.

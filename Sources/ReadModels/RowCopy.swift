@@ -4,7 +4,8 @@ import Synchronization
 
 /// Encodes the rows of a folded table and sends them with COPY BINARY … FREEZE.
 ///
-/// FREEZE needs the table to have been made or truncated in the same transaction (manual, "COPY").
+/// FREEZE needs the table to have been made or truncated in the same transaction (manual, "COPY"). Values
+/// that travel as text, and tables of others, go by way of a staging table.
 struct RowCopy: Sendable {
     let table: any LoadableTable
     let binding: TableBinding
@@ -45,7 +46,7 @@ struct RowCopy: Sendable {
         on connection: PostgresConnection,
         _ copy: (_ statement: String) async throws -> Result
     ) async throws -> Result {
-        guard let operation else {
+        guard operation != nil || !binding.casts.isEmpty else {
             return try await copy(statement(into: target, "binary, FREEZE"))
         }
         let staging = StagingTable("reprise_rows")
@@ -55,18 +56,21 @@ struct RowCopy: Sendable {
         try await staging.make(
             for: table.oid,
             binding.columns,
+            passing: binding.casts,
             onCommit: "DROP",
             on: connection
         )
         let result = try await copy(statement(into: staging.name, "binary"))
-        try await staging.grant("SELECT", to: operation, on: connection)
-        _ = try await operation.change(
-            """
+        let insert = """
             INSERT INTO \(target.sql) (\(columnList)) OVERRIDING SYSTEM VALUE
-            SELECT \(columnList) FROM \(staging.name.sql)
-            """,
-            on: connection
-        )
+            SELECT \(columnList) FROM \(staging.rows(binding.columns, casting: binding.casts))
+            """
+        if let operation {
+            try await staging.grant("SELECT", to: operation, on: connection)
+            _ = try await operation.change(insert, on: connection)
+        } else {
+            try await connection.execute(insert)
+        }
         try await connection.execute("DROP TABLE \(staging.name.sql)")
         return result
     }

@@ -382,6 +382,7 @@ struct ExchangedTable: Sendable {
         try await staging.make(
             for: oid,
             binding.columns,
+            passing: binding.casts,
             behind: "\(SQLText.identifier(changeColumn)) pg_catalog.int2",
             twice: earlierColumns,
             onCommit: ending,
@@ -406,6 +407,18 @@ struct ExchangedTable: Sendable {
 extension ExchangedTable {
     private var columnList: String {
         binding.columns.map(SQLText.identifier).joined(separator: ", ")
+    }
+
+    /// The staged rows, with the alias `s`.
+    private var staged: String {
+        var casts = binding.casts
+        for (column, earlier) in zip(binding.columns, earlierColumns) {
+            casts[earlier] = binding.casts[column]
+        }
+        return staging.rows(
+            [changeColumn] + binding.columns + earlierColumns,
+            casting: casts
+        )
     }
 
     private var keyList: String { key.map(SQLText.identifier).joined(separator: ", ") }
@@ -493,15 +506,23 @@ extension ExchangedTable {
         as reader: RestrictedOperation?,
         on connection: PostgresConnection
     ) async throws -> String {
-        let columns = binding.columns.map { "t.\(SQLText.identifier($0))" }
-            .joined(separator: ", ")
+        let columns = binding.columns.map { column in
+            "t.\(SQLText.identifier(column))"
+                + (binding.casts[column] == nil ? "" : "::pg_catalog.text")
+        }.joined(separator: ", ")
         let query = """
             SELECT \(columns) FROM \(keyStaging.name.sql) AS k JOIN ONLY \(name.sql) AS t
                 ON \(sameKey("t", "k"))
             """
         guard let reader else { return query }
         try await connection.execute("DROP TABLE IF EXISTS \(rowStaging.name.sql)")
-        try await rowStaging.make(for: oid, binding.columns, onCommit: "DROP", on: connection)
+        try await rowStaging.make(
+            for: oid,
+            binding.columns,
+            passing: binding.casts,
+            onCommit: "DROP",
+            on: connection
+        )
         try await rowStaging.grant("INSERT", to: reader, on: connection)
         _ = try await reader.change("INSERT INTO \(rowStaging.name.sql) \(query)", on: connection)
         return "SELECT * FROM \(rowStaging.name.sql)"
@@ -531,8 +552,10 @@ extension ExchangedTable {
     private func isAsKnown(_ staged: [String]) -> String {
         zip(zip(binding.columns, binding.types), staged).filter { !key.contains($0.0.0) }
             .map { column, staged in
-                // There is no operator that compares two texts of the type json.
-                let cast = column.1 == .json ? "::pg_catalog.text" : ""
+                // There is no operator that compares two values of the type json or xml, nor of each type
+                // that others bring.
+                let cast =
+                    [.json, .jsonArray, .xml, .passed].contains(column.1) ? "::pg_catalog.text" : ""
                 return "t.\(SQLText.identifier(column.0))\(cast) IS NOT DISTINCT FROM "
                     + "s.\(SQLText.identifier(staged))\(cast)"
             }.map { " AND \($0)" }.joined()
@@ -550,7 +573,7 @@ extension ExchangedTable {
             guard changes.deleted > 0 else { return }
             try await connection.execute(joins(of: changes.rows))
             let deleted = try await writer.change(
-                "DELETE FROM ONLY \(name.sql) AS t USING \(staging.name.sql) AS s "
+                "DELETE FROM ONLY \(name.sql) AS t USING \(staged) "
                     + "WHERE \(isStaged(.delete))\(isAsKnown(binding.columns))",
                 on: connection
             )
@@ -569,7 +592,7 @@ extension ExchangedTable {
         guard !settings.isEmpty else { return }
         let statement = """
             UPDATE ONLY \(name.sql) AS t SET \(settings.joined(separator: ", "))
-            FROM \(staging.name.sql) AS s
+            FROM \(staged)
             WHERE \(isStaged(.update))\(isAsKnown(earlierColumns))
             """
         do {
@@ -603,14 +626,14 @@ extension ExchangedTable {
             binding.columns.map { "s.\(SQLText.identifier($0))" } + others.map { "t.\($0)" }
         let gone = """
             gone AS (
-                DELETE FROM ONLY \(name.sql) AS t USING \(staging.name.sql) AS s
+                DELETE FROM ONLY \(name.sql) AS t USING \(staged)
                 WHERE \(isStaged(.update))\(isAsKnown(earlierColumns))
                 RETURNING \(kept.joined(separator: ", ")))
             """
         // All of them are gone before the first comes: the number is asked for first.
         let statement = """
             INSERT INTO \(name.sql) (\(target)) OVERRIDING SYSTEM VALUE
-            SELECT \(source.joined(separator: ", ")) FROM \(staging.name.sql) AS s
+            SELECT \(source.joined(separator: ", ")) FROM \(staged)
             JOIN gone AS t ON \(isStaged(.update))
             WHERE (SELECT pg_catalog.count(*) FROM gone) >= 0
             """
@@ -635,7 +658,7 @@ extension ExchangedTable {
         let isInserted = "s.\(SQLText.identifier(changeColumn)) = \(RowChange.insert.rawValue)"
         let statement = """
             INSERT INTO \(name.sql) (\(columnList)) OVERRIDING SYSTEM VALUE
-            SELECT \(columnList) FROM \(staging.name.sql) AS s WHERE \(isInserted)
+            SELECT \(columnList) FROM \(staged) WHERE \(isInserted)
             """
         do {
             try await connection.execute("SAVEPOINT reprise_insert")
@@ -672,7 +695,7 @@ extension ExchangedTable {
         guard !triggers.isEmpty, written > 0 else { return }
         let rows = try await connection.query(
             """
-            SELECT pg_catalog.count(*) AS rows FROM \(staging.name.sql) AS s
+            SELECT pg_catalog.count(*) AS rows FROM \(staged)
             JOIN ONLY \(name.sql) AS t ON \(sameKey("t", "s"))\(isAsKnown(binding.columns))
             WHERE s.\(SQLText.identifier(changeColumn)) <> \(RowChange.delete.rawValue)
             """
@@ -700,7 +723,7 @@ extension ExchangedTable {
         guard writer.operation == nil else { return 0 }
         let row = try await connection.query(
             """
-            SELECT pg_catalog.count(*) AS rows FROM \(staging.name.sql) AS s
+            SELECT pg_catalog.count(*) AS rows FROM \(staged)
             JOIN ONLY \(name.sql) AS t ON \(isStaged(.insert))
             """
         ).first

@@ -98,7 +98,11 @@ extension ReadModelDatabase {
     ) async throws -> Result {
         try await withConnection(as: "run", doing: "recording the run") { connection in
             try await EventTriggerTrust.assert(on: connection)
-            try await Bookkeeping.migrate(on: connection)
+            try await Bookkeeping.migrate(
+                for: projection,
+                publishing: publishesNewTables,
+                on: connection
+            )
             let run = try await begin(
                 projection: projection,
                 command: command,

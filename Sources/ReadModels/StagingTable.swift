@@ -3,7 +3,7 @@ import Postgres
 /// A temporary table of the session that takes rows on their way into another one.
 ///
 /// Its columns have the base types of those they are for: what a domain checks is evaluated when the
-/// rows go into the table, with the rights of that statement.
+/// rows go into the table, with the rights of that statement. Those whose values travel as text are text.
 struct StagingTable: Sendable {
     let name: QualifiedName
 
@@ -17,6 +17,7 @@ struct StagingTable: Sendable {
     /// - Parameters:
     ///   - table: OID of the table that the rows are for.
     ///   - columns: Names of its columns.
+    ///   - casts: Those of them whose values travel as text.
     ///   - first: Definition of a column in front of them.
     ///   - second: Names of as many columns behind them, of the same types; none for no more columns.
     ///   - ending: What the end of a transaction does to it.
@@ -25,6 +26,7 @@ struct StagingTable: Sendable {
     func make(
         for table: UInt32,
         _ columns: [String],
+        passing casts: [String: String] = [:],
         behind first: String? = nil,
         twice second: [String] = [],
         onCommit ending: String,
@@ -34,7 +36,9 @@ struct StagingTable: Sendable {
             Self.columnsQuery,
             [.int(Int64(table)), .texts(columns)]
         ).rows
-        let types = try rows.map { try $0.string("type") }
+        let types = try zip(columns, rows).map { column, row in
+            casts[column] == nil ? try row.string("type") : "pg_catalog.text"
+        }
         let definitions =
             [first].compactMap { $0 }
             + zip(columns + second, types + types).map { name, type in
@@ -46,6 +50,22 @@ struct StagingTable: Sendable {
                 // Default privileges can take rights from the one who makes it.
                 + "GRANT ALL ON TABLE \(name.sql) TO CURRENT_USER; \(Self.openRows(of: name.sql))"
         )
+    }
+
+    /// What stands behind FROM for its rows, with the alias `s`: values that travelled as text have their
+    /// types there.
+    ///
+    /// - Parameters:
+    ///   - columns: Names of its columns.
+    ///   - casts: The types of those that are text, by column.
+    /// - Returns: The text.
+    func rows(_ columns: [String], casting casts: [String: String]) -> String {
+        guard !casts.isEmpty else { return "\(name.sql) AS s" }
+        let list = columns.map { column in
+            let name = SQLText.identifier(column)
+            return casts[column].map { "r.\(name)::\($0) AS \(name)" } ?? "r.\(name)"
+        }
+        return "(SELECT r.ctid, \(list.joined(separator: ", ")) FROM \(name.sql) AS r) AS s"
     }
 
     /// A statement that takes off a new table what event triggers of row-level security do to each.

@@ -1,3 +1,4 @@
+import Foundation
 import Postgres
 import ProjectionKit
 
@@ -9,6 +10,8 @@ struct TableBinding: Sendable {
     let columns: [String]
     /// Their real types.
     let types: [ColumnType]
+    /// For those whose values travel as text, the type as SQL names it.
+    let casts: [String: String]
 
     /// Matches a declared table with a real one.
     ///
@@ -23,6 +26,7 @@ struct TableBinding: Sendable {
         var refusals: [String] = []
         var warnings: [String] = []
         var types: [ColumnType] = []
+        var casts: [String: String] = [:]
         for (column, value) in zip(declared.columnNames, declared.columnValues) {
             guard let real = real.columns.first(where: { column.isSameName(as: $0.name) }) else {
                 refusals.append(
@@ -32,7 +36,16 @@ struct TableBinding: Sendable {
                 continue
             }
             let place = "\(declared.name).\(column)"
-            if let type = columnType(of: real), value.types.contains(type) {
+            if let passed = value.passedAs {
+                types.append(.passed)
+                casts[column] = real.baseName
+                if !real.isType(passed) {
+                    refusals.append(
+                        "\(place): the row type declares it as: \"\(passed)\"; the table has "
+                            + "\(real.typeName)."
+                    )
+                }
+            } else if let type = columnType(of: real), value.types.contains(type) {
                 types.append(type)
                 refusals += missingLabels(of: value, in: real, labels: labels, place: place)
             } else {
@@ -40,6 +53,8 @@ struct TableBinding: Sendable {
                 refusals.append(
                     "\(place): the row type has \(value.swiftType), which fits \(fits); the table "
                         + "has \(real.typeName)."
+                        + (value.types.contains(.text) && value.labels == nil
+                            ? " Declare it as: \"\(real.baseType)\" to send its text." : "")
                 )
             }
             if value.isNullable && real.isNotNull {
@@ -70,7 +85,8 @@ struct TableBinding: Sendable {
         let binding = TableBinding(
             name: declared.name,
             columns: declared.columnNames,
-            types: types
+            types: types,
+            casts: casts
         )
         return (refusals.isEmpty ? binding : nil, refusals, warnings)
     }
@@ -97,7 +113,9 @@ struct TableBinding: Sendable {
 
     private static func columnType(of column: ColumnDescription) -> ColumnType? {
         if column.typeKind == "e" { return .enumeration }
-        return column.isBuiltIn ? ColumnType(rawValue: column.baseType) : nil
+        if column.baseType == "citext", column.typeExtension == "citext" { return .citext }
+        let type = column.isBuiltIn ? ColumnType(rawValue: column.baseType) : nil
+        return type == .citext ? nil : type
     }
 
     private static func missingLabels(
@@ -112,6 +130,18 @@ struct TableBinding: Sendable {
             "\(place): \(value.swiftType) has the case '\($0)'; the type \(real.typeName) has no "
                 + "such label."
         }
+    }
+}
+
+extension ColumnDescription {
+    /// Whether people call its type so, with or without schema and length.
+    fileprivate func isType(_ name: String) -> Bool {
+        func bare(_ name: String) -> String {
+            let type = name.replacing(/\([^)]*\)/, with: "").lowercased()
+            return String(type.split(separator: ".").last ?? "").filter { $0 != "\"" }
+                .trimmingCharacters(in: .whitespaces)
+        }
+        return [typeName, baseName, baseType].contains { bare($0) == bare(name) }
     }
 }
 

@@ -81,13 +81,14 @@ extension ReadModelDatabase {
                 try await attempt.perform(rung, watch: watch, on: $0)
             }
         }
+        let unconfirmed = await awaitStandbys(notice: notice)
         let complaint = await reload.analyze()
         let waiting = await FollowUps(projection: projection.name, database: self).perform()
         return ReloadResult(
             cutOver: cutOver,
             rows: Dictionary(uniqueKeysWithValues: tables.map { ($0.name, $0.count) }),
             bytes: encoded.map(\.byteCount).reduce(0, +),
-            warnings: [complaint].compactMap { $0 } + waiting
+            warnings: unconfirmed + [complaint].compactMap { $0 } + waiting
         )
     }
 }

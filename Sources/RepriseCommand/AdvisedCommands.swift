@@ -37,7 +37,7 @@ struct AdvisedCommands {
     ]
     private static let flagsForAll: Set<String> = [
         "--without-ledger", "--republish", "--no-republish", "--allow-loss", "--no-allow-loss",
-        "--adopt", "--no-adopt",
+        "--adopt", "--no-adopt", "--publish-new-tables", "--no-publish-new-tables",
     ]
     /// What one command may do or takes care of: it says nothing about another one.
     private static let values: Set<String> = [

@@ -58,12 +58,26 @@ struct DatabaseOptions: ParsableArguments {
     )
     var schema: String?
 
+    @Flag(
+        inversion: .prefixedNo,
+        help: ArgumentHelp(
+            "Make new tables although a publication of all tables sends them to its consumers "
+                + "(default: no)."
+        )
+    )
+    var publishNewTables: Bool?
+
     func database(_ settings: Settings) throws -> ReadModelDatabase {
         var database = ReadModelDatabase(
             conninfo: try settings.text(.database, flag: self.database) ?? "",
             liveSchema: try settings.text(.schema, flag: schema) ?? "public"
         )
         database.positionTemplates = try settings.positionTemplates()
+        database.publishesNewTables = try settings.yesOrNo(
+            .publishNewTables,
+            flag: publishNewTables,
+            default: false
+        )
         return database
     }
 }

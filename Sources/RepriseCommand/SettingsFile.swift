@@ -19,6 +19,7 @@ enum SettingKey: String, CaseIterable {
     case oldSnapshots = "old_snapshots"
     case postponeFile = "postpone_file"
     case republish
+    case publishNewTables = "publish_new_tables"
     case incomingForeignKeys = "incoming_foreign_keys"
     case allowLoss = "allow_loss"
     case adopt

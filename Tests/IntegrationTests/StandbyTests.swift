@@ -120,7 +120,7 @@ extension RebuildScene {
             "an attempt waits for a standby",
             """
             SELECT pid FROM pg_stat_activity WHERE application_name = 'reprise swap'
-                AND state = 'active' AND query LIKE 'UPDATE reprise.run %' AND pid <> $1
+                AND wait_event = 'SyncRep' AND pid <> $1
             """,
             [.int(pid)]
         ).int("pid")

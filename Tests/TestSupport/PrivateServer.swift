@@ -24,27 +24,40 @@ package struct PrivateServer: Sendable {
 
     private let folder: String
     private let data: String
+    /// The folder of its programs; nil for those of the major that is tested.
+    private let programs: String?
     var socket: String { "\(data).socket" }
 
     /// How to reach it.
     package var conninfo: String { "host=\(socket) port=5432 user=reprise dbname=postgres" }
 
+    /// Its first database, which is empty.
+    package var postgres: ScratchDatabase {
+        ScratchDatabase(
+            name: "postgres",
+            settings: ConnectionSettings(conninfo: conninfo, applicationName: "reprise tests")
+        )
+    }
+
     /// Runs `body` with a new cluster, and deletes it afterwards, also when `body` throws.
     ///
     /// - Parameters:
     ///   - settings: Lines of `postgresql.conf`.
+    ///   - programs: The folder of its programs; nil for those of the major that is tested.
     ///   - body: What to do with it.
     /// - Returns: What `body` returned.
     /// - Throws: ``Failed``, or what `body` threw.
     package static func with<R: Sendable>(
         settings: [String] = [],
+        programs: String? = nil,
         _ body: (PrivateServer) async throws -> R
     ) async throws -> R {
-        try await turnstile.pass { try await withNew(settings, body) }
+        try await turnstile.pass { try await withNew(settings, programs, body) }
     }
 
     private static func withNew<R: Sendable>(
         _ settings: [String],
+        _ programs: String?,
         _ body: (PrivateServer) async throws -> R
     ) async throws -> R {
         // Short, because a socket's path holds 107 bytes at most; and outside of the home folder,
@@ -54,7 +67,11 @@ package struct PrivateServer: Sendable {
             throw Failed(description: "no folder could be made in /tmp")
         }
         let folder = String(cString: made)
-        let server = PrivateServer(folder: folder, data: "\(folder)/primary")
+        let server = PrivateServer(
+            folder: folder,
+            data: "\(folder)/primary",
+            programs: programs
+        )
         do {
             if geteuid() == 0 {
                 try await program("chown", ["\(serverUser):", folder])
@@ -74,7 +91,7 @@ package struct PrivateServer: Sendable {
     /// Starts it and waits until it takes connections.
     package func start() async throws {
         do {
-            try await Self.served(
+            try await served(
                 "pg_ctl",
                 ["start", "-w", "-t", "60", "-D", data, "-l", "\(data).log"]
             )
@@ -86,7 +103,7 @@ package struct PrivateServer: Sendable {
 
     /// Stops it.
     package func stop(_ mode: Stop) async throws {
-        try await Self.served(
+        try await served(
             "pg_ctl",
             ["stop", "-w", "-t", "60", "-D", data, "-m", mode.rawValue]
         )
@@ -109,12 +126,16 @@ package struct PrivateServer: Sendable {
         settings: [String] = [],
         _ body: (PrivateServer) async throws -> R
     ) async throws -> R {
-        let standby = PrivateServer(folder: folder, data: "\(folder)/standby")
-        try await Self.served(
+        let standby = PrivateServer(
+            folder: folder,
+            data: "\(folder)/standby",
+            programs: programs
+        )
+        try await served(
             "pg_basebackup",
             ["-d", conninfo, "-D", standby.data, "-R", "-X", "stream", "-c", "fast"]
         )
-        try await Self.served("mkdir", ["-m", "0700", "-p", "\(standby.socket)"])
+        try await served("mkdir", ["-m", "0700", "-p", "\(standby.socket)"])
         let socket = ["unix_socket_directories = '\(standby.socket)'"]
         try await standby.append(socket + settings)
         do {
@@ -127,18 +148,46 @@ package struct PrivateServer: Sendable {
             throw error
         }
     }
+
+    /// Runs `body` with another new cluster, whose processes can reach this one's socket.
+    ///
+    /// - Parameters:
+    ///   - settings: Lines of `postgresql.conf`.
+    ///   - body: It is given the other cluster.
+    /// - Returns: What `body` returned.
+    /// - Throws: ``Failed``, or what `body` threw.
+    package func withNeighbour<R: Sendable>(
+        settings: [String] = [],
+        _ body: (PrivateServer) async throws -> R
+    ) async throws -> R {
+        let neighbour = PrivateServer(
+            folder: folder,
+            data: "\(folder)/neighbour",
+            programs: programs
+        )
+        try await neighbour.initialise(settings)
+        try await neighbour.start()
+        do {
+            let result = try await body(neighbour)
+            try await neighbour.stop(.immediate)
+            return result
+        } catch {
+            try? await neighbour.stop(.immediate)
+            throw error
+        }
+    }
 }
 
 extension PrivateServer {
     private func initialise(_ settings: [String]) async throws {
-        try await Self.served(
+        try await served(
             "initdb",
             [
                 "-D", data, "--username=reprise", "--auth=trust", "--no-sync", "--encoding=UTF8",
                 "--locale=C.UTF-8",
             ]
         )
-        try await Self.served("mkdir", ["-m", "0700", "\(socket)"])
+        try await served("mkdir", ["-m", "0700", "\(socket)"])
         let own = [
             "listen_addresses = ''", "unix_socket_directories = '\(socket)'",
             "unix_socket_permissions = 0700", "fsync = off", "shared_buffers = 16MB",
@@ -148,19 +197,19 @@ extension PrivateServer {
     }
 
     private func append(_ lines: [String]) async throws {
-        try await Self.append(lines, to: "\(data)/postgresql.conf")
+        try await append(lines, to: "\(data)/postgresql.conf")
     }
 
-    private static func append(_ lines: [String], to file: String) async throws {
+    private func append(_ lines: [String], to file: String) async throws {
         try await served("sh", ["-c", "printf '%s\\n' \"$@\" >> '\(file)'", "sh"] + lines)
     }
 
     /// Makes a folder of a pooler's own, for its settings and its socket.
     func poolerFolder(_ settings: [String]) async throws -> String {
         let folder = "\(folder)/pooler"
-        try await Self.served("rm", ["-rf", folder])
-        try await Self.served("mkdir", ["-m", "0700", folder])
-        try await Self.append(
+        try await served("rm", ["-rf", folder])
+        try await served("mkdir", ["-m", "0700", folder])
+        try await append(
             settings + ["unix_socket_dir = \(folder)"],
             to: "\(folder)/pgbouncer.ini"
         )
@@ -176,26 +225,37 @@ extension PrivateServer {
 
     /// Runs a program as the server's user: those of the major that is tested, or Debian's, which are
     /// not on PATH.
-    private static func served(_ name: String, _ arguments: [String]) async throws {
+    private func served(_ name: String, _ arguments: [String]) async throws {
         let stepDown =
             geteuid() == 0
-            ? ["setpriv", "--reuid=\(serverUser)", "--regid=\(serverUser)", "--init-groups"] : []
+            ? [
+                "setpriv", "--reuid=\(Self.serverUser)", "--regid=\(Self.serverUser)",
+                "--init-groups",
+            ] : []
         // Foundation takes a process for alive as long as somebody has the socket open that it
         // inherits; a server that pg_ctl starts would.
         let script = """
-            cd /; command -v initdb >/dev/null ||
+            cd /; PATH="${PROGRAMS:+$PROGRAMS:}$PATH"; command -v initdb >/dev/null ||
                 PATH="$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -1):$PATH"
             for fd in $(ls /proc/self/fd); do ((fd < 3)) || eval "exec $fd>&-"; done
             exec "$@"
             """
-        try await program("bash", ["-c", script, "bash"] + stepDown + [name] + arguments)
+        try await Self.program(
+            "bash",
+            ["-c", script, "bash"] + stepDown + [name] + arguments,
+            environment: programs.map { ["PROGRAMS": $0] } ?? [:]
+        )
     }
 
-    private static func program(_ name: String, _ arguments: [String]) async throws {
+    private static func program(
+        _ name: String,
+        _ arguments: [String],
+        environment: [String: String] = [:]
+    ) async throws {
         let outcome = try await ChildProcess.run(
             name,
             arguments,
-            environment: ["LC_ALL": "C.UTF-8"]
+            environment: environment.merging(["LC_ALL": "C.UTF-8"]) { $1 }
         )
         guard outcome.status == 0 else {
             throw Failed(

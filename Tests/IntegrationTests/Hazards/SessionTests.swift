@@ -16,7 +16,7 @@ struct SessionTests {
         ("default_transaction_isolation", "serializable", "read committed"),
         ("default_tablespace", "pg_default", ""), ("default_toast_compression", "lz4", "pglz"),
         ("check_function_bodies", "off", "on"), ("xmloption", "document", "content"),
-        ("synchronous_commit", "off", "on"), ("quote_all_identifiers", "on", "off"),
+        ("synchronous_commit", "off", "local"), ("quote_all_identifiers", "on", "off"),
         ("transform_null_equals", "on", "off"), ("array_nulls", "off", "on"),
         ("standard_conforming_strings", "off", "on"), ("bytea_output", "escape", "hex"),
         ("DateStyle", "German", "ISO, YMD"), ("IntervalStyle", "iso_8601", "postgres"),
@@ -56,7 +56,7 @@ struct SessionTests {
         }
     }
 
-    @Test("a waiting commit that was asked for stays, and so does what a role may not set (S17)")
+    @Test("no commit waits for a standby, and what a role may not set stays (S17, E4)")
     func othersSettings() async throws {
         try await PrivateServer.with { server in
             let root = ConnectionSettings(conninfo: server.conninfo)
@@ -80,7 +80,7 @@ struct SessionTests {
                 ).first
             }
             #expect(row?["role"] == "replica")
-            #expect(row?["waits"] == "remote_apply")
+            #expect(row?["waits"] == "local")
             #expect(row?["jit"] == "off")
         }
     }

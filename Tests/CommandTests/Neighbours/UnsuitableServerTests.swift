@@ -9,54 +9,6 @@ struct UnsuitableServerTests {
         "follow shop --until-caught-up",
     ]
 
-    @Test(
-        "behind a pooler every command is refused, and the application's session stays as it was (S4)",
-        arguments: PrivateServer.PoolMode.allCases
-    )
-    func pooler(mode: PrivateServer.PoolMode) async throws {
-        try await PrivateServer.with { server in
-            try await server.withScene { scene in
-                try scene.appendShop(events: 200, seed: 4)
-                expect(try await RepriseProcess(scene).run("rebuild shop"), exits: 0)
-                try await server.withPooler(mode) { address in
-                    var pooled = RepriseProcess(scene)
-                    pooled.databaseURL = "\(address) dbname=scene"
-                    let before = try await application(on: pooled.databaseURL)
-                    for line in Self.commands {
-                        expect(
-                            try await pooled.run(line),
-                            exits: 5,
-                            saying: [
-                                "A connection pooler", "a Unix socket of its machine, port 5432",
-                                unchanged, "Set DATABASE_URL, or PGHOST and PGPORT",
-                            ]
-                        )
-                        #expect(try await application(on: pooled.databaseURL) == before, "\(line)")
-                    }
-                }
-            }
-        }
-    }
-
-    /// The server's process that an application is given, what is set in it, and what a query without a
-    /// schema finds.
-    private func application(on address: String?) async throws -> String {
-        let outcome = try await ChildProcess.run(
-            "psql",
-            [
-                "-X", "-q", "-At", "-v", "ON_ERROR_STOP=1", "-d", address ?? "", "-c",
-                """
-                SELECT pg_backend_pid();
-                SELECT name, setting FROM pg_settings
-                WHERE source = 'session' AND name <> 'application_name' ORDER BY 1;
-                SELECT count(*) > 0 FROM order_summary
-                """,
-            ]
-        )
-        try #require(outcome.status == 0, "\(outcome.standardError)")
-        return outcome.standardOutput
-    }
-
     @Test("a setting that can never work is no reason to try again, for a follower neither (C1)")
     func impossibleSettings() async throws {
         try await PrivateServer.with { server in

@@ -1,0 +1,179 @@
+import Foundation
+import Postgres
+import TestSupport
+import Testing
+
+@Suite("Beside standbys", .timeLimit(.minutes(10)))
+struct StandbyCommandTests {
+    @Test(
+        "E4: while a synchronous standby is gone no command stands still, and one signal ends a wait"
+    )
+    func gone() async throws {
+        try await PrivateServer.with { server in
+            try await server.withScene { scene in
+                try scene.appendShop(events: 200, seed: 3)
+                let reprise = RepriseProcess(scene)
+                expect(try await reprise.run("rebuild shop"), exits: 0)
+                try await scene.demandStandbys("gone")
+                let plan = try await reprise.run("plan shop")
+                #expect(plan.standardOutput.contains("synchronous_standby_names 'gone'"))
+                expect(plan, exits: 0)
+                try scene.appendShop(events: 100, seed: 4)
+                expect(try await reprise.run("follow shop --until-caught-up"), exits: 0)
+                expect(try await reprise.run("status shop"), exits: 0)
+                let blocked = try await reprise.run("rebuild shop --deadline 1")
+                expect(
+                    blocked,
+                    exits: 75,
+                    saying: [
+                        "a synchronous standby", "synchronous_standby_names 'gone'", unchanged,
+                    ]
+                )
+                let stopped = try await reprise.withRunning("rebuild shop --deadline 600") {
+                    child in
+                    try await scene.database.waitUntil(
+                        "a commit waits for the standby",
+                        "SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+                    )
+                    child.signal(SIGTERM)
+                }.outcome
+                expect(stopped, exits: 143, saying: [unchanged])
+                expect(try await reprise.run("prune shop"), exits: 0)
+                try await scene.demandStandbys("")
+                expect(try await reprise.run("rebuild shop"), exits: 0)
+            }
+        }
+    }
+
+    @Test(
+        "E4: a standby that goes when the locks are held holds up no reader, and the command says so"
+    )
+    func goesMeanwhile() async throws {
+        try await PrivateServer.with { server in
+            try await server.withScene { scene in
+                try scene.appendShop(events: 200, seed: 3)
+                let reprise = RepriseProcess(scene)
+                expect(try await reprise.run("rebuild shop"), exits: 0)
+                for signals in [false, true] {
+                    let outcome = try await rebuild(reprise, scene, interrupting: signals)
+                    expect(
+                        outcome,
+                        exits: signals ? 130 : 0,
+                        saying: [
+                            "committed here",
+                            signals ? "was interrupted" : "did not answer within 30 s",
+                        ]
+                    )
+                    try await scene.demandStandbys("")
+                }
+            }
+        }
+    }
+
+    /// A rebuild that holds its exclusive locks when the standby goes.
+    private func rebuild(
+        _ reprise: RepriseProcess,
+        _ scene: RebuildScene,
+        interrupting: Bool
+    ) async throws -> ChildProcess.Outcome {
+        try await scene.database.withConnection { keeper in
+            try await keeper.query(
+                "SELECT pg_advisory_lock(hashtextextended('reprise stop locked', 0))"
+            )
+            return try await reprise.withRunning(
+                "rebuild shop",
+                environment: ["REPRISE_STOP_AT": "locked"]
+            ) { child in
+                try await scene.database.waitUntil(
+                    "the cut-over waits for the test's lock",
+                    "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+                )
+                try await scene.demandStandbys("gone")
+                try await keeper.execute("SELECT pg_advisory_unlock_all()")
+                try await child.waitForText("Waiting up to 30 s for a standby")
+                // Readers have the new tables meanwhile.
+                #expect(try await scene.liveGeneration() == (interrupting ? 3 : 2))
+                if interrupting { child.signal(SIGINT) }
+            }.outcome
+        }
+    }
+
+    @Test("E4: rebuilds go on beside a synchronous standby with readers, which has every swap")
+    func present() async throws {
+        for level in ["on", "remote_apply"] {
+            try await PrivateServer.with(settings: ["synchronous_commit = \(level)"]) { server in
+                try await server.withScene { scene in
+                    try scene.appendShop(events: 200, seed: 3)
+                    let reprise = RepriseProcess(scene)
+                    expect(try await reprise.run("rebuild shop"), exits: 0)
+                    try await server.withStandby(settings: ["hot_standby_feedback = on"]) {
+                        standby in
+                        try await scene.demandStandbys("*")
+                        var there = reprise
+                        there.databaseURL = "\(standby.conninfo) dbname=scene"
+                        for strategy in ["swap", "truncate", "swap"] {
+                            let command = "rebuild shop --strategy \(strategy)"
+                            expect(try await reprise.run(command), exits: 0)
+                            guard level == "remote_apply" else { continue }
+                            // It has been applied there when the command ends.
+                            let here = try await reprise.run("status shop --json")
+                            let seen = try await there.run("status shop --json")
+                            #expect(
+                                try object(here)["generation"] as? Int
+                                    == object(seen)["generation"] as? Int
+                            )
+                        }
+                        try await scene.demandStandbys("")
+                    }
+                }
+            }
+        }
+    }
+
+    @Test("E11: on a standby status works, and every other command names what to connect to")
+    func onStandby() async throws {
+        try await PrivateServer.with { server in
+            try await server.withScene { scene in
+                try scene.appendShop(events: 200, seed: 3)
+                let reprise = RepriseProcess(scene)
+                expect(try await reprise.run("rebuild shop"), exits: 0)
+                try await server.withStandby { standby in
+                    var there = reprise
+                    there.databaseURL = "\(standby.conninfo) dbname=scene"
+                    for line in [
+                        "plan shop", "rebuild shop", "swap shop", "rollback shop", "prune shop",
+                        "follow shop", "remove shop --yes", "reset --yes",
+                    ] {
+                        expect(
+                            try await there.run(line),
+                            exits: 5,
+                            saying: ["is a standby", unchanged, "Name the primary"]
+                        )
+                    }
+                    expect(try await there.run("status shop"), exits: 0)
+                    // As the message says: of several hosts the primary is found.
+                    let hosts = [server, standby].map { host in
+                        host.conninfo.split(separator: " ")[0].dropFirst(5)
+                    }.joined(separator: ",")
+                    there.databaseURL =
+                        "host=\(hosts) port=5432 user=reprise dbname=scene "
+                        + "target_session_attrs=read-write"
+                    expect(try await there.run("plan shop"), exits: 0)
+                }
+            }
+        }
+    }
+}
+
+extension RebuildScene {
+    /// Sets which standbys a commit waits for, and waits until that holds.
+    fileprivate func demandStandbys(_ names: String) async throws {
+        try await database.execute("ALTER SYSTEM SET synchronous_standby_names = '\(names)'")
+        try await database.execute("SELECT pg_reload_conf()")
+        try await database.waitUntil(
+            "the setting has reached the sessions",
+            "SELECT WHERE current_setting('synchronous_standby_names') = $1",
+            [.text(names)]
+        )
+    }
+}

@@ -1,0 +1,62 @@
+import Postgres
+import ReadModels
+import Rebuilder
+import TestSupport
+import Testing
+
+@Suite("Expressions that are evaluated when rows are written")
+struct StoredExpressionTests {
+    private static let setUp = """
+        CREATE SCHEMA tools; CREATE EXTENSION unaccent SCHEMA tools; SET check_function_bodies = off;
+        CREATE FUNCTION public.f_unaccent(v text) RETURNS text LANGUAGE sql IMMUTABLE STRICT
+            AS $$SELECT unaccent('unaccent', v)$$;
+        ALTER DATABASE %s SET search_path = public, tools
+        """
+
+    @Test(
+        "E3: one that needs a search path is refused by name before anything is read",
+        arguments: [
+            ("CREATE INDEX bad_index ON live (f_unaccent(v))", "index s.bad_index on s.live"),
+            (
+                "CREATE INDEX bad_index ON live (id) WHERE f_unaccent(v) <> ''",
+                "index s.bad_index on s.live"
+            ),
+            (
+                "ALTER TABLE live ADD CONSTRAINT bad_check CHECK (f_unaccent(v) <> '')",
+                "constraint bad_check on s.live"
+            ),
+            (
+                "ALTER TABLE live ADD bad text GENERATED ALWAYS AS (f_unaccent(v)) STORED",
+                "generated column bad of s.live"
+            ),
+        ]
+    )
+    func unqualified(statement: String, subject: String) async throws {
+        try await withHazard { hazard in
+            let name = hazard.database.name
+            try await hazard.execute(
+                Self.setUp.replacing("%s", with: SQLText.identifier(name))
+            )
+            // As its author does, in whose sessions it works.
+            try await hazard.execute("SET search_path = s, public, tools; \(statement)")
+            for strategy in Strategy.allCases {
+                let plan = try await hazard.scene.plan(hazard.projection, strategy: strategy)
+                #expect(
+                    plan.refusals.contains {
+                        $0.hasPrefix(subject) && $0.contains("Name the schema inside the function")
+                    }
+                )
+                await #expect(throws: ReadModelError.self) { try await hazard.rebuild(strategy) }
+            }
+            // What the message advises.
+            try await hazard.execute(
+                """
+                CREATE OR REPLACE FUNCTION public.f_unaccent(v text) RETURNS text LANGUAGE sql IMMUTABLE
+                    STRICT AS $$SELECT tools.unaccent('tools.unaccent', v)$$
+                """
+            )
+            try await hazard.rebuild(.truncate)
+            try await hazard.rebuild(.swap)
+        }
+    }
+}
