@@ -113,8 +113,8 @@ package enum Catalogue {
                base.typnamespace = 'pg_catalog'::pg_catalog.regnamespace AS is_built_in,
                CASE WHEN base.typnamespace = 'pg_catalog'::pg_catalog.regnamespace
                    THEN pg_catalog.format_type(base.oid, -1)
-                   ELSE pg_catalog.format('%s.%I', base.typnamespace::pg_catalog.regnamespace,
-                       base.typname) END AS base_name,
+                   ELSE base.typnamespace::pg_catalog.regnamespace::pg_catalog.text || '.'
+                       || pg_catalog.quote_ident(base.typname) END AS base_name,
                (SELECT e.extname FROM pg_catalog.pg_depend x
                 JOIN pg_catalog.pg_extension e ON e.oid = x.refobjid
                 WHERE x.classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND x.objid = base.oid

@@ -31,8 +31,8 @@ extension ServerSession {
         let answers = try [firstAnswer(settings), whoAnswers()]
         let isPooled = answers.contains { $0.pid != announcedPID }
         if isPooled { try assertOwnServer(settings, server: answers[0].server) }
-        if let source = answers[0].readOnly {
-            throw ConnectionError.readOnly(summary: settings.summary, source: source)
+        if answers[0].isReadOnly {
+            throw ConnectionError.readOnly(summary: settings.summary, source: try readOnlySource())
         }
         return Server(
             backendPID: answers[0].pid,
@@ -107,7 +107,7 @@ extension ServerSession {
     private struct Answer {
         let pid: Int32
         let server: String?
-        let readOnly: String?
+        let isReadOnly: Bool
         let isStandby: Bool
     }
 
@@ -124,7 +124,7 @@ extension ServerSession {
         return Answer(
             pid: pid,
             server: text("server"),
-            readOnly: text("read_only"),
+            isReadOnly: text("read_only") == "on",
             isStandby: text("is_standby") == "t"
         )
     }
@@ -139,10 +139,20 @@ extension ServerSession {
                 'host ' OPERATOR(pg_catalog.||) pg_catalog.host(pg_catalog.inet_server_addr()),
                 'a Unix socket of its machine') OPERATOR(pg_catalog.||) ', port '
                 OPERATOR(pg_catalog.||) pg_catalog.current_setting('port') AS server,
-            (SELECT s.source FROM pg_catalog.pg_settings AS s
-             WHERE s.name OPERATOR(pg_catalog.=) 'default_transaction_read_only'
-                AND s.setting OPERATOR(pg_catalog.=) 'on') AS read_only
+            pg_catalog.current_setting('default_transaction_read_only') AS read_only
         """
+
+    /// Who has made the session read only, as `pg_settings` says it.
+    private func readOnlySource() throws -> String {
+        let answer = try execute(
+            """
+            SET LOCAL statement_timeout = 0;
+            SELECT s.source FROM pg_catalog.pg_settings AS s
+            WHERE s.name OPERATOR(pg_catalog.=) 'default_transaction_read_only'
+            """
+        )
+        return answer.bytes(row: 0, column: 0).map { String(decoding: $0, as: UTF8.self) } ?? ""
+    }
 
     /// As people write it: 14.5.
     private var versionText: String {

@@ -98,7 +98,8 @@ struct FeatureMeanings: Sendable {
             WHERE o.conrelid = ANY ($1::pg_catalog.oid[]) AND o.contype IN ('c', 'x')
             UNION ALL
             SELECT 'default', 'pg_catalog.pg_attrdef'::pg_catalog.regclass, d.oid, d.adrelid,
-                a.attname, pg_catalog.pg_get_expr(d.adbin, d.adrelid)
+                a.attname, pg_catalog.pg_get_expr(d.adbin,
+                    CASE WHEN a.attgenerated <> '' THEN d.adrelid ELSE 0 END)
             FROM pg_catalog.pg_attrdef AS d JOIN pg_catalog.pg_attribute AS a
                 ON a.attrelid = d.adrelid AND a.attnum = d.adnum
             WHERE d.adrelid = ANY ($1::pg_catalog.oid[])

@@ -197,19 +197,21 @@ extension OutgoingForeignKey {
     }
 
     // A row that has a null among its columns refers to nothing (MATCH SIMPLE); of MATCH FULL all are
-    // to be null.
+    // to be null. From 18 on a key may be NOT ENFORCED, and several parents may cover one PERIOD: that the
+    // server finds out when it validates the key.
     private static let query = """
         SELECT c.relname AS table_name, o.conname AS name,
             'constraint ' || pg_catalog.quote_ident(o.conname) AS feature,
             pg_catalog.pg_get_constraintdef(o.oid) AS definition,
             o.confrelid::pg_catalog.regclass AS parent,
             pg_catalog.obj_description(o.oid, 'pg_constraint') AS comment,
-            pg_catalog.format('(%s) AND NOT EXISTS (SELECT FROM %s AS p WHERE %s)',
+            CASE WHEN j.row ->> 'conenforced' = 'false' OR j.row ->> 'conperiod' = 'true' THEN 'false'
+            ELSE pg_catalog.format('(%s) AND NOT EXISTS (SELECT FROM %s AS p WHERE %s)',
                 pg_catalog.string_agg(pg_catalog.format('c.%I IS NOT NULL', a.attname),
                     CASE o.confmatchtype WHEN 'f' THEN ' OR ' ELSE ' AND ' END),
                 o.confrelid::pg_catalog.regclass,
                 pg_catalog.string_agg(pg_catalog.format('p.%I OPERATOR(%I.%s) c.%I', r.attname,
-                    q.nspname, e.oprname, a.attname), ' AND ')) AS is_orphan
+                    q.nspname, e.oprname, a.attname), ' AND ')) END AS is_orphan
         FROM pg_catalog.pg_constraint AS o
         JOIN pg_catalog.pg_class AS c ON c.oid = o.conrelid
         CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(o.conkey), pg_catalog.unnest(o.confkey),
@@ -218,9 +220,10 @@ extension OutgoingForeignKey {
         JOIN pg_catalog.pg_attribute AS r ON r.attrelid = o.confrelid AND r.attnum = k.parent
         JOIN pg_catalog.pg_operator AS e ON e.oid = k.operator
         JOIN pg_catalog.pg_namespace AS q ON q.oid = e.oprnamespace
+        CROSS JOIN LATERAL (SELECT pg_catalog.to_jsonb(o) AS row) AS j
         WHERE o.contype = 'f' AND o.conrelid = ANY ($1::pg_catalog.oid[])
             AND o.confrelid <> ALL ($2::pg_catalog.oid[]) AND o.conparentid = 0
-        GROUP BY o.oid, o.conname, c.relname, o.confrelid, o.confmatchtype
+        GROUP BY o.oid, o.conname, c.relname, o.confrelid, o.confmatchtype, j.row
         ORDER BY 1, 2
         """
 }

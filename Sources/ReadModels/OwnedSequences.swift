@@ -217,7 +217,7 @@ struct OwnedSequences: Sendable {
     private static let sequencesQuery = """
         SELECT s.oid, n.nspname AS schema, s.relname AS name, c.relname AS table_name,
             a.attname AS column_name, d.deptype = 'i' AS is_identity,
-            (SELECT pg_catalog.pg_get_expr(f.adbin, f.adrelid) FROM pg_catalog.pg_attrdef AS f
+            (SELECT pg_catalog.pg_get_expr(f.adbin, 0) FROM pg_catalog.pg_attrdef AS f
              WHERE f.adrelid = c.oid AND f.adnum = a.attnum) AS default_text
         FROM pg_catalog.pg_depend AS d
         JOIN pg_catalog.pg_class AS s ON s.oid = d.objid AND s.relkind = 'S'

@@ -183,7 +183,7 @@ private struct Planning {
         var findings = Findings(lines: refusals.map { Finding(.refuse, nil, $0) })
         if refusals.isEmpty {
             // First: what a file of SQL fails at leaves the transaction without answers.
-            let known = try await warnings(of: live, on: connection)
+            let known = try await warnings(of: live, by: strategy, on: connection)
             findings = try await inspect(
                 live,
                 records: records,
@@ -192,13 +192,6 @@ private struct Planning {
                 on: connection
             )
             findings.lines += known
-            let makesTables = try await Bookkeeping.isBehind(on: connection)
-            if strategy == .swap || makesTables {
-                findings.lines += try await NewTablePublications.findings(
-                    consents: database.publishesNewTables,
-                    on: connection
-                )
-            }
             if strategy == .swap { findings.lines += homes(of: (number, home), live) }
         }
         findings.lines += position.lines + gone(from: live)
@@ -263,11 +256,18 @@ private struct Planning {
     /// What the live tables alone tell.
     private func warnings(
         of live: LiveTables,
+        by strategy: Strategy,
         on connection: PostgresConnection
     ) async throws -> [Finding] {
-        try await Gates.findings(of: live.oids, on: connection)
+        let makesTables = try await Bookkeeping.isBehind(on: connection)
+        return try await Gates.findings(of: live.oids, on: connection)
             + OthersCode.borrowed(by: live.oids, on: connection)
             + StoredExpressions(tables: live.oids).findings(on: connection)
+            + (strategy == .swap || makesTables
+                ? NewTablePublications.findings(
+                    consents: database.publishesNewTables,
+                    on: connection
+                ) : [])
     }
 
     /// Which tables get a home of another name than people look for.

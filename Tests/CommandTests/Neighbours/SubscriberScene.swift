@@ -84,6 +84,7 @@ struct SubscriberScene {
     ///   - table: The table.
     ///   - columns: Those that are published.
     ///   - filter: Which rows are.
+    /// - Throws: What either server says; a failure when they stay unequal.
     func waitUntilEqual(
         _ table: String,
         columns: String = "*",

@@ -11,6 +11,8 @@ struct StrangeSet: Sendable, CustomTestStringConvertible {
     /// Extensions that it puts into the schema `ext`; where the server lacks one, the set is left
     /// out by name.
     var extensions: [String] = []
+    /// Whether it needs a server that was built with ICU.
+    var needsICU = false
     /// What has to be there before the table.
     var before = ""
     /// The live table, in its own schema.
@@ -53,6 +55,9 @@ struct StrangeCase: Sendable, CustomTestStringConvertible {
 
     /// Expects what the set says: of rebuild, rollback, swap back, prune and truncate.
     func holds() async throws {
+        if set.needsICU, try await !ServerBuild.hasICU() {
+            return print("Left out: the server was built without ICU, for \(set.name).")
+        }
         let absent = try await absentExtensions()
         guard absent.isEmpty else {
             print("Left out: the server has no \(absent.joined(separator: ", ")), for \(set.name).")

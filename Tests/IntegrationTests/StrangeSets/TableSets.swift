@@ -154,6 +154,7 @@ extension StrangeSet {
         ),
         StrangeSet(
             name: "collations of its own, also one that is not deterministic",
+            needsICU: true,
             before: """
                 CREATE COLLATION folded (provider = icu, locale = 'und-u-ks-level2',
                     deterministic = false);

@@ -6,11 +6,12 @@ import Testing
 
 @Suite("Expressions that are evaluated when rows are written")
 struct StoredExpressionTests {
+    // A function in SQL is looked into when the index is made, which younger servers do with an empty path.
     private static let setUp = """
-        CREATE SCHEMA tools; CREATE EXTENSION unaccent SCHEMA tools; SET check_function_bodies = off;
-        CREATE FUNCTION public.f_unaccent(v text) RETURNS text LANGUAGE sql IMMUTABLE STRICT
-            AS $$SELECT unaccent('unaccent', v)$$;
-        ALTER DATABASE %s SET search_path = public, tools
+        CREATE SCHEMA tools; CREATE EXTENSION unaccent SCHEMA tools;
+        CREATE FUNCTION public.f_unaccent(v text) RETURNS text LANGUAGE plpgsql IMMUTABLE STRICT
+            AS $$BEGIN RETURN unaccent('unaccent', v); END$$;
+        ALTER ROLE CURRENT_USER IN DATABASE %s SET search_path = public, tools
         """
 
     @Test(
@@ -38,7 +39,12 @@ struct StoredExpressionTests {
                 Self.setUp.replacing("%s", with: SQLText.identifier(name))
             )
             // As its author does, in whose sessions it works.
-            try await hazard.execute("SET search_path = s, public, tools; \(statement)")
+            try await hazard.execute(
+                """
+                SET search_path = s, public, tools; TRUNCATE live; \(statement);
+                INSERT INTO live (id, v) VALUES (1, 'old')
+                """
+            )
             for strategy in Strategy.allCases {
                 let plan = try await hazard.scene.plan(hazard.projection, strategy: strategy)
                 #expect(
@@ -52,7 +58,7 @@ struct StoredExpressionTests {
             try await hazard.execute(
                 """
                 CREATE OR REPLACE FUNCTION public.f_unaccent(v text) RETURNS text LANGUAGE sql IMMUTABLE
-                    STRICT AS $$SELECT tools.unaccent('tools.unaccent', v)$$
+                    STRICT RETURN tools.unaccent('tools.unaccent', v)
                 """
             )
             try await hazard.rebuild(.truncate)
