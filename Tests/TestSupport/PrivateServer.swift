@@ -237,6 +237,9 @@ extension PrivateServer {
         let script = """
             cd /; PATH="${PROGRAMS:+$PROGRAMS:}$PATH"; command -v initdb >/dev/null ||
                 PATH="$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -1):$PATH"
+            # Those of PyPI have a libpq of their own beside them, and say no word of it to the linker.
+            libraries=$(dirname "$(command -v initdb)")/../lib
+            [[ ! -e $libraries/libpq.so.5 ]] || export LD_LIBRARY_PATH=$libraries
             for fd in $(ls /proc/self/fd); do ((fd < 3)) || eval "exec $fd>&-"; done
             exec "$@"
             """
