@@ -111,7 +111,7 @@ test/race: packages ## Run what has threads under the thread sanitizer
 
 .PHONY: soak
 soak: build/tests ## Rebuild under traffic, kills and crashes, the long form
-	REPRISE_TEST_SOAK=1 $(SANDBOX) $(TEST) --filter 'SoakTests|TrafficTests|ScheduleTests'
+	REPRISE_TEST_SOAK=1 $(SANDBOX) $(TEST) --filter 'SoakTests|TrafficTests|ScheduleTests|NeighbourhoodTests'
 
 # Some targets, for another time each: make fuzz TARGETS='json csv' FUZZ_SECONDS=60
 FUZZ_SECONDS ?= 600
@@ -182,8 +182,9 @@ format: ## Rewrite the sources in the house format
 	$(SWIFT) format --in-place --recursive --parallel $(SOURCES)
 
 .PHONY: docs
-docs: ## Write the page that lists which test holds which hazard
+docs: ## Write the pages that list which test holds which hazard, and what each major brought
 	@scripts/hazard-page > docs/hazards.md.new && mv docs/hazards.md.new docs/hazards.md
+	@scripts/majors-page > docs/majors.md.new && mv docs/majors.md.new docs/majors.md
 
 .PHONY: demo
 demo: build ## Watch a rebuild end in a swap, on a throwaway PostgreSQL

@@ -16,6 +16,8 @@ final class ServerSession {
     private let summary: String
     private let handle: OpaquePointer
     private var copy = CopyProgress()
+    /// When the statement of the moment was sent.
+    private var sentAt = ContinuousClock.now
 
     /// Connects; blocks until the server has answered or the time is over.
     ///
@@ -86,6 +88,9 @@ final class ServerSession {
             .map { String($0.1) }
     }
 
+    /// What no server needs to say that it is gone; proxies wait for a minute and more.
+    private static let longSilence = Duration.seconds(2)
+
     deinit {
         canceller.close()
         PQfinish(handle)
@@ -129,6 +134,7 @@ final class ServerSession {
                 during: SQLText.opening(of: sql)
             )
         }
+        sentAt = .now
         let sent = withCStrings(texts) { values in
             PQsendQueryParams(handle, sql, Int32(texts.count), nil, values, nil, nil, 0)
         }
@@ -144,6 +150,7 @@ final class ServerSession {
 
     private func send(_ sql: String) throws {
         try check(sql)
+        sentAt = .now
         guard PQsendQuery(handle, sql) == 1 else { throw lost(during: sql) }
     }
 
@@ -212,11 +219,20 @@ final class ServerSession {
             reason = "\(refusal.message) (SQLSTATE \(refusal.sqlState))"
         } else if let lastWords = notices.lastWords {
             reason = lastWords
+        } else {
+            let silence = ContinuousClock.now - sentAt
+            if reason.isEmpty { reason = "The server closed it." }
+            if silence > Self.longSilence {
+                // Keepalives of TCP do not count for a proxy that looks at the data.
+                reason +=
+                    " The statement had been silent for \(silence.components.seconds) s: a proxy or "
+                    + "firewall in between that ends silent connections needs a longer timeout."
+            }
         }
         return .lost(
             summary: summary,
             during: SQLText.opening(of: sql),
-            reason: reason.isEmpty ? "The server closed it." : reason
+            reason: reason
         )
     }
 }

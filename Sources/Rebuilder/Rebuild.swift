@@ -115,14 +115,17 @@ package struct Rebuild: Sendable {
             buckets.last.map { first.bucket...$0.bucket }
         }
         let events = buckets.map(\.events).reduce(0, +)
-        let lastRebuild = try await database.lastRebuild(of: tables.name)
-        let (forecast, rejection) = try await forecast(of: events, through: end, after: lastRebuild)
         let readModel = try await database.plan(
             tables,
             strategy: options.strategy,
             consent: options.consent,
             patience: options.patience,
             ledgerEnd: end
+        )
+        let (forecast, rejection) = try await forecast(
+            of: events,
+            through: end,
+            by: readModel.strategy
         )
         return RebuildPlan(
             events: events,
@@ -131,22 +134,31 @@ package struct Rebuild: Sendable {
             types: types,
             readModel: readModel,
             misfit: try await misfit(of: readModel),
-            lastRebuild: lastRebuild,
+            lastRebuild: try await database.lastRebuild(of: tables.name),
             forecast: forecast,
             rejection: rejection
         )
     }
 
-    /// Reckons from the last rebuild, or else from a sample.
+    /// Reckons from the last rebuild of the strategy, or else from a sample: another strategy's run says
+    /// nothing of memory, time and readers.
     private func forecast(
         of events: Int,
         through end: Position?,
-        after past: PastRebuild?
+        by strategy: Strategy
     ) async throws -> (Forecast?, EventRejection?) {
-        if let past, let forecast = Forecast(of: events, after: past) { return (forecast, nil) }
+        if let past = try await database.lastRebuild(of: tables.name, by: strategy),
+            let forecast = Forecast(of: events, by: strategy, after: past)
+        {
+            return (forecast, nil)
+        }
         guard let end else { return (nil, nil) }
         do {
-            let sample = ForecastSample(projection: projection, ledger: ledger)
+            let sample = ForecastSample(
+                projection: projection,
+                ledger: ledger,
+                strategy: strategy
+            )
             return (try await sample.forecast(of: events, through: end), nil)
         } catch let rejection as EventRejection {
             return (nil, rejection)

@@ -52,7 +52,52 @@ struct ForecastTests {
             #expect(second.memory > memory && second.memory < 2 * memory)
             let text = try await reprise.run("plan shop")
             #expect(text.standardOutput.contains("\n  expected    about "))
-            #expect(text.standardOutput.contains("reckoned from the last rebuild"))
+            #expect(text.standardOutput.contains("reckoned from the last rebuild by swap"))
+        }
+    }
+
+    @Test(
+        "E5: each strategy has its own forecast, which the next rebuild of it meets within a quarter"
+    )
+    func strategies() async throws {
+        try await withRebuildScene { scene in
+            try scene.appendShop(events: 120_000, seed: 80)
+            let reprise = RepriseProcess(scene)
+            let first = try object(try await reprise.run("plan shop --json"))
+            let disk = try #require(first["disk"] as? [String: Any])
+            let bytes = try #require(disk["expectedBytes"] as? Int)
+            expect(try await reprise.run("rebuild shop"), exits: 0)
+            let row = try await scene.database.query(
+                """
+                SELECT sum(pg_total_relation_size(oid)) AS bytes FROM pg_class
+                WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
+                """
+            ).first
+            let real = Double(try #require(try row?.int("bytes")))
+            #expect((0.6...1.4).contains(Double(bytes) / real), "\(bytes) for \(real)")
+            // What a swap took says nothing of a truncate.
+            let sample = try Expected(
+                object(try await reprise.run("plan shop --strategy truncate --json"))
+            )
+            #expect(sample.from == "sample" && sample.json["readersWaitSeconds"] == nil)
+            let text = try await reprise.run("plan shop --strategy truncate").standardOutput
+            #expect(text.contains("readers wait while these rows are loaded and indexed"))
+            for strategy in ["truncate", "swap"] {
+                let rebuild = "rebuild shop --strategy \(strategy) --outage-budget 60000 --json"
+                _ = try object(try await reprise.run(rebuild))
+                try scene.appendShop(events: 20_000, seed: 81)
+                let plan = "plan shop --strategy \(strategy) --json"
+                let expected = try Expected(object(try await reprise.run(plan)))
+                #expect(expected.from == "last rebuild")
+                let report = try object(try await reprise.run(rebuild))
+                let memory = try #require(report["peakMemoryBytes"] as? Int)
+                let share = Double(expected.memory) / Double(memory)
+                #expect((0.75...1.25).contains(share), "memory of \(strategy): \(share)")
+                // How long a machine takes is not asserted: that it says so for this strategy is.
+                let wait = try #require(expected.json["readersWaitSeconds"] as? Double)
+                #expect(wait > 0)
+                print("E5 \(strategy): expected \(expected.json), took \(report["seconds"] ?? "")")
+            }
         }
     }
 

@@ -1,8 +1,12 @@
 internal import Dispatch
 internal import Foundation
+internal import Glibc
 internal import Synchronization
 
 /// A program that a test has started.
+///
+/// It is started and waited for by the system's own calls: among hundreds of programs of one process,
+/// Foundation's `Process` loses the end of some, and the test waits for ever.
 package final class ChildProcess: Sendable {
     /// How a program ended and what it wrote.
     package struct Outcome: Sendable {
@@ -49,7 +53,7 @@ package final class ChildProcess: Sendable {
     ///   - environment: Variables that are laid over this process's own.
     ///   - input: What it reads from standard input.
     /// - Returns: How it ended.
-    /// - Throws: Foundation's error when it cannot be started.
+    /// - Throws: The system's error when it cannot be started.
     package static func run(
         _ executable: String,
         _ arguments: [String] = [],
@@ -71,45 +75,90 @@ package final class ChildProcess: Sendable {
         isolation: isolated (any Actor)? = #isolation,
         _ body: (ChildProcess) async throws -> R
     ) async throws -> (result: R, outcome: Outcome) {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        // The thread that starts it can have these blocked, which a program inherits.
-        process.arguments = ["--default-signal=INT,TERM", executable] + arguments
-        process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
-        let ended = DispatchGroup()
-        ended.enter()
-        process.terminationHandler = { _ in ended.leave() }
-        let child = try start(process, input: input)
+        let child = try start(
+            // The thread that starts it can have these blocked, which a program inherits.
+            ["/usr/bin/env", "--default-signal=INT,TERM", executable] + arguments,
+            environment: ProcessInfo.processInfo.environment.merging(environment) { $1 },
+            input: input
+        )
         do {
             let result = try await body(child)
-            await child.untilEnd(of: ended)
-            return (result, child.outcome(of: process))
+            return (result, await child.untilEnd())
         } catch {
             child.signal(SIGKILL)
-            await child.untilEnd(of: ended)
+            _ = await child.untilEnd()
             throw error
         }
     }
 
     /// One after the other: a program that is started between the moment in which another one's
-    /// pipes are made and its start inherits them, and the other's end is then not noticed before
+    /// pipes are made and closed to it inherits them, and the other's end is then not noticed before
     /// its own.
     private static let starting = Mutex(())
 
-    private static func start(_ process: Process, input: String) throws -> ChildProcess {
+    /// Starts a program whose three streams are pipes.
+    private static func start(
+        _ command: [String],
+        environment: [String: String],
+        input: String
+    ) throws -> ChildProcess {
         try starting.withLock { _ in
-            let (standardInput, standardOutput, standardError) = (Pipe(), Pipe(), Pipe())
-            process.standardInput = standardInput
-            process.standardOutput = standardOutput
-            process.standardError = standardError
-            try process.run()
-            feed(input, to: standardInput.fileHandleForWriting)
-            return ChildProcess(
-                pid: process.processIdentifier,
-                output: CollectedStream(standardOutput.fileHandleForReading),
-                error: CollectedStream(standardError.fileHandleForReading)
-            )
+            try startAlone(command, environment: environment, input: input)
         }
+    }
+
+    private static func startAlone(
+        _ command: [String],
+        environment: [String: String],
+        input: String
+    ) throws -> ChildProcess {
+        let (standardInput, standardOutput, standardError) = try (pipe(), pipe(), pipe())
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        posix_spawn_file_actions_adddup2(&actions, standardInput.read, 0)
+        posix_spawn_file_actions_adddup2(&actions, standardOutput.write, 1)
+        posix_spawn_file_actions_adddup2(&actions, standardError.write, 2)
+        var pid: pid_t = 0
+        let code = withCStrings(command) { arguments in
+            withCStrings(environment.map { "\($0.key)=\($0.value)" }) { variables in
+                posix_spawn(&pid, command[0], &actions, nil, arguments, variables)
+            }
+        }
+        for end in [standardInput.read, standardOutput.write, standardError.write] { close(end) }
+        guard code == 0 else {
+            for end in [standardInput.write, standardOutput.read, standardError.read] { close(end) }
+            throw POSIXError(POSIXErrorCode(rawValue: code) ?? .EIO)
+        }
+        feed(input, to: FileHandle(fileDescriptor: standardInput.write, closeOnDealloc: true))
+        return ChildProcess(
+            pid: pid,
+            output: CollectedStream(
+                FileHandle(fileDescriptor: standardOutput.read, closeOnDealloc: true)
+            ),
+            error: CollectedStream(
+                FileHandle(fileDescriptor: standardError.read, closeOnDealloc: true)
+            )
+        )
+    }
+
+    /// One that no other program inherits.
+    private static func pipe() throws -> (read: Int32, write: Int32) {
+        var ends: [Int32] = [0, 0]
+        guard Glibc.pipe(&ends) == 0 else {
+            throw POSIXError(POSIXErrorCode(rawValue: errno) ?? .EIO)
+        }
+        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+        return (ends[0], ends[1])
+    }
+
+    private static func withCStrings<R>(
+        _ strings: [String],
+        _ body: ([UnsafeMutablePointer<CChar>?]) -> R
+    ) -> R {
+        let copies = strings.map { strdup($0) }
+        defer { copies.forEach { free($0) } }
+        return body(copies + [nil])
     }
 
     /// Sends a signal.
@@ -149,18 +198,24 @@ package final class ChildProcess: Sendable {
         }
     }
 
-    private func untilEnd(of ended: DispatchGroup) async {
+    /// Waits for the ends of its streams, and for its own.
+    private func untilEnd() async -> Outcome {
         _ = await output.waits(for: nil)
         _ = await error.waits(for: nil)
-        await withCheckedContinuation { continuation in
-            ended.notify(queue: .global()) { continuation.resume() }
+        let pid = pid
+        let status: Int32 = await withCheckedContinuation { continuation in
+            // It may have closed its streams and be at work still: this thread waits.
+            DispatchQueue(label: "child process end").async {
+                var status: Int32 = 0
+                while waitpid(pid, &status, 0) < 0, errno == EINTR {}
+                continuation.resume(returning: status)
+            }
         }
-    }
-
-    private func outcome(of process: Process) -> Outcome {
-        Outcome(
-            status: process.terminationStatus,
-            wasKilled: process.terminationReason == .uncaughtSignal,
+        // wait(2): the last seven bits are the signal that ended it, the next eight its exit status.
+        let ending = status & 0x7f
+        return Outcome(
+            status: ending == 0 ? (status >> 8) & 0xff : ending,
+            wasKilled: ending != 0,
             standardOutput: output.text,
             standardError: error.text
         )
@@ -170,7 +225,7 @@ package final class ChildProcess: Sendable {
         DispatchQueue(label: "child process input").async {
             // A program that does not read its input closes it early; its outcome tells the rest.
             if !input.isEmpty {
-                Foundation.signal(SIGPIPE, SIG_IGN)
+                Glibc.signal(SIGPIPE, SIG_IGN)
                 try? handle.write(contentsOf: Data(input.utf8))
             }
             try? handle.close()

@@ -77,6 +77,14 @@ struct HouseRulesTests {
         #expect(page == made.standardOutput, "Run 'make docs'.")
     }
 
+    @Test("the page of majors is what the list of their features makes of it")
+    func majorsPage() async throws {
+        let made = try await ChildProcess.run(root.appending(path: "scripts/majors-page").path, [])
+        try #require(made.status == 0, "\(made.standardError)")
+        let page = try String(contentsOf: root.appending(path: "docs/majors.md"), encoding: .utf8)
+        #expect(page == made.standardOutput, "Run 'make docs'.")
+    }
+
     @Test("each hazard has its tests on the page, or is listed as one without")
     func hazardsWithoutTest() throws {
         let page = try String(contentsOf: root.appending(path: "docs/hazards.md"), encoding: .utf8)
@@ -95,6 +103,7 @@ struct HouseRulesTests {
         let all =
             (1...22).map { "S\($0)" } + (1...13).map { "X\($0)" }
             + (1...12).map { "O\($0)" } + (1...14).map { "C\($0)" } + (1...7).map { "M\($0)" }
+            + (1...11).map { "E\($0)" }
             + (1...74).map { ($0 < 10 ? "H0" : "H") + "\($0)" }
         #expect(Set(missing) == Set(all).subtracting(named))
     }

@@ -21,7 +21,7 @@ struct PlanOutline: Encodable {
 
     /// Bytes on disk, indexes included.
     struct Disk: Encodable {
-        /// Of the new rows, needed beside the live ones; nil where nothing is live to reckon it from.
+        /// Of the new rows, needed beside the live ones; nil where there is nothing to reckon it from.
         let expectedBytes: Int64?
         /// Whether the live ones stay beside them when the command has ended: a truncate frees them.
         let keepsOld: Bool
@@ -54,6 +54,8 @@ struct PlanOutline: Encodable {
         let seconds: Double?
         /// Of the fold, when it was reckoned from a sample.
         let foldSeconds: Double?
+        /// How long readers wait at most; nil where no rebuild of the strategy has told.
+        let readersWaitSeconds: Double?
     }
 
     let projection: String
@@ -103,7 +105,8 @@ struct PlanOutline: Encodable {
         let growth = plan.lastRebuild.map { Double(plan.events) / Double(max(1, $0.events)) } ?? 1
         let live = model.tables.compactMap(\.liveBytes).reduce(0, +)
         disk = Disk(
-            expectedBytes: live > 0 ? Int64(Double(live) * growth) : nil,
+            expectedBytes: live > 0
+                ? Int64(Double(live) * growth) : plan.forecast?.tableBytes.map { Int64($0) },
             keepsOld: model.strategy != .truncate,
             heldBytes: model.heldBytes.values.reduce(0, +),
             heldBy: model.heldBytes.keys.sorted()
@@ -136,21 +139,26 @@ extension PlanOutline.Expectation {
         peakMemoryBytes = forecast.peakMemoryBytes
         seconds = forecast.isWhole ? forecast.seconds : nil
         foldSeconds = forecast.isWhole ? nil : forecast.seconds
+        readersWaitSeconds = forecast.readersWait
     }
 
-    var lines: [String] {
+    func lines(of strategy: String) -> [String] {
         let total = rows.values.reduce(0, +)
         let memory = "\(Figures.mebibytes(peakMemoryBytes)) of memory"
         guard let seconds else {
             return [
                 "about \(Figures.count(total, "row")) and \(memory), a fold of "
                     + "\(Figures.seconds(foldSeconds ?? 0)) and then their load",
+                strategy == Strategy.truncate.rawValue
+                    ? "readers wait while these rows are loaded and indexed"
+                    : "readers wait within the outage budget",
                 "reckoned from a fold of the first \(Figures.count(fromEvents, "event"))",
             ]
         }
         return [
-            "about \(Figures.count(total, "row")), \(memory) and \(Figures.seconds(seconds))",
-            "reckoned from the last rebuild",
+            "about \(Figures.count(total, "row")), \(memory) and \(Figures.seconds(seconds))"
+        ] + (readersWaitSeconds.map { ["readers wait \(Figures.seconds($0)) at most"] } ?? []) + [
+            "reckoned from the last rebuild by \(strategy)"
         ]
     }
 }
@@ -195,7 +203,7 @@ extension PlanOutline {
         fields.add("tables", tableLines)
         fields.add("disk", diskLines)
         fields.add("last run", lastRunLine)
-        fields.add("expected", expected?.lines ?? [])
+        fields.add("expected", expected?.lines(of: strategy) ?? [])
         return "\(headline)\n\(fields.text)\(findingText)\(next)"
     }
 
@@ -261,6 +269,7 @@ extension PlanOutline {
                     ? "about \(size) for generation \(generation), beside the live one until it is dropped"
                     : "about \(size) for the new rows, beside the old ones until COMMIT, which frees those"
             )
+            lines.append("and about as much in the WAL, until standbys and slots have read it")
         }
         if !disk.heldBy.isEmpty {
             let numbers = disk.heldBy.map(String.init).joined(separator: ", ")

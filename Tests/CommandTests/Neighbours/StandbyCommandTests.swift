@@ -167,7 +167,7 @@ struct StandbyCommandTests {
 
 extension RebuildScene {
     /// Sets which standbys a commit waits for, and waits until that holds.
-    fileprivate func demandStandbys(_ names: String) async throws {
+    func demandStandbys(_ names: String) async throws {
         try await database.execute("ALTER SYSTEM SET synchronous_standby_names = '\(names)'")
         try await database.execute("SELECT pg_reload_conf()")
         try await database.waitUntil(

@@ -15,6 +15,13 @@ struct SubscriberScene {
     static func with(
         _ body: (SubscriberScene) async throws -> Void
     ) async throws {
+        try await with { scene, _ in try await body(scene) }
+    }
+
+    /// The same, with the publisher's server.
+    static func with(
+        _ body: (SubscriberScene, PrivateServer) async throws -> Void
+    ) async throws {
         let logical = ["wal_level = logical"]
         try await PrivateServer.with(settings: logical) { server in
             try await server.withScene { shop in
@@ -28,7 +35,7 @@ struct SubscriberScene {
                     let copy = neighbour.postgres
                     let scene = SubscriberScene(shop: shop, copy: copy, reprise: reprise)
                     try await scene.copyShapes()
-                    try await body(scene)
+                    try await body(scene, server)
                     // It would stop a shutdown of the publisher until it has everything.
                     try await copy.execute("ALTER SUBSCRIPTION s DISABLE")
                 }
