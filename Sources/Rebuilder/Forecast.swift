@@ -37,8 +37,10 @@ extension Forecast {
     /// Bytes of a process that holds no rows: measured as 24 to 32 MiB after a fold of nothing.
     private static let bareProcess = 30 << 20
 
-    /// Reckons from the last rebuild of the same strategy: rows, and with them time and memory, grow with
-    /// the events. So does what readers wait for where the rows are loaded meanwhile.
+    /// Reckons from the last rebuild of the same strategy.
+    ///
+    /// Rows, and with them time and memory, grow with the events. So does what readers wait for where the
+    /// rows are loaded meanwhile.
     ///
     /// - Returns: Nil when that one was of so few events, or so many more, that it says little.
     init?(of events: Int, by strategy: Strategy, after past: PastRebuild) {
@@ -71,7 +73,9 @@ struct ForecastSample: Sendable {
     /// Enough to outweigh what a process needs anyway, and folded in a fraction of a second.
     private static let events = 100_000
 
-    /// What the server adds to a row: 24 bytes of header, 4 of its place in the page, and an entry of about
+    /// What the server adds to a row.
+    ///
+    /// It is 24 bytes of header, 4 of its place in the page, and an entry of about
     /// 40 bytes in the index of the key. A field's length, which COPY sends, stands for alignment.
     private static let bytesAroundRow = 68
 

@@ -31,9 +31,16 @@ extension PrivateServer {
             try Data(settings.utf8).write(to: URL(filePath: file))
             return try await ChildProcess.withRunning(
                 "/usr/sbin/haproxy",
-                ["-db", "-V", "-f", file]
+                ["-db", "-f", file]
             ) { proxy in
-                try await proxy.waitForText("Loading success")
+                // It says nothing when it listens.
+                _ = try await ChildProcess.run(
+                    "timeout",
+                    [
+                        "20", "sh", "-c",
+                        "until [ -S '\(folder)/.s.PGSQL.5432' ]; do sleep 0.05; done",
+                    ]
+                )
                 defer { proxy.signal(SIGTERM) }
                 return try await body("host=\(folder) port=5432 user=reprise")
             }.result

@@ -6,11 +6,10 @@ import Testing
 /// What took the square or the cube of a number takes minutes here, and ends in the time limit.
 @Suite("Large tables and many roles", .timeLimit(.minutes(5)))
 struct SizeTests {
-    @Test("E9: 1,500 columns with defaults, cloned or declared", arguments: Shape.allCases)
-    func columns(shape: Shape) async throws {
+    @Test("E9: 1,500 columns with defaults")
+    func columns() async throws {
         let columns = (0..<1_500).map { "d\($0) int NOT NULL DEFAULT \($0)" }
         try await withHazard(
-            shape,
             table:
                 "CREATE TABLE live (id int PRIMARY KEY, v text, \(columns.joined(separator: ", ")))"
         ) { hazard in
@@ -21,10 +20,10 @@ struct SizeTests {
         }
     }
 
-    @Test("E9: 2,000 roles with grants of their own")
+    @Test("E9: 1,000 roles with grants of their own")
     func grants() async throws {
         // One role each would stay in the cluster: they are made and dropped in pieces.
-        let roles = (0..<2_000).map { "%app%_\($0)" }
+        let roles = (0..<1_000).map { "%app%_\($0)" }
         try await withHazard(roles: ["app"]) { hazard in
             let names = roles.map { role in
                 SQLText.identifier(
@@ -48,7 +47,7 @@ struct SizeTests {
                     WHERE c.oid = 's.live'::regclass AND a.privilege_type = 'SELECT'
                         AND a.grantee <> c.relowner
                     """,
-                    gives: "2000"
+                    gives: "1000"
                 )
             } catch {
                 try await each { "DROP OWNED BY \($0); DROP ROLE \($0)" }
@@ -58,10 +57,10 @@ struct SizeTests {
         }
     }
 
-    @Test("E9: 500 indexes and 1,000 views that depend on a table")
+    @Test("E9: 500 indexes and 500 views that depend on a table")
     func indexesAndViews() async throws {
         let indexes = (0..<500).map { "CREATE INDEX i\($0) ON s.live (v, id) WHERE id <> \($0)" }
-        let views = (0..<1_000).map { "CREATE VIEW s.w\($0) AS SELECT id, v FROM s.live" }
+        let views = (0..<500).map { "CREATE VIEW s.w\($0) AS SELECT id, v FROM s.live" }
         try await withHazard(setUp: indexes.joined(separator: ";")) { hazard in
             for start in stride(from: 0, to: views.count, by: 250) {
                 try await hazard.execute(views[start..<start + 250].joined(separator: ";"))
@@ -69,7 +68,7 @@ struct SizeTests {
             let plan = try await hazard.plan()
             #expect(plan.refusals == [])
             // Whether so many fit into the budget, the plan says.
-            #expect(plan.views.count == 1_000)
+            #expect(plan.views.count == 500)
         }
     }
 }
