@@ -127,7 +127,7 @@ struct OthersCode: Sendable {
         "nextval",
         "now", "random", "row_to_json", "statement_timestamp", "text", "time", "timestamp",
         "timestamptz", "timetz", "timezone", "to_char", "to_date", "to_json", "to_jsonb",
-        "to_timestamp", "to_tsvector", "transaction_timestamp", "uuidv4", "uuidv7",
+        "regclass", "to_timestamp", "to_tsvector", "transaction_timestamp", "uuidv4", "uuidv7", "xml",
     ]
 
     // The server records on which functions, operators and types an expression depends, but for its
@@ -187,6 +187,11 @@ struct OthersCode: Sendable {
             JOIN pg_catalog.pg_cast AS k ON k.castsource = v.oid
             WHERE k.castfunc <> 0 AND k.casttarget IN ('pg_catalog.json'::pg_catalog.regtype,
                 'pg_catalog.jsonb'::pg_catalog.regtype)
+            UNION ALL
+            -- What travels as text is cast to its type.
+            SELECT v.rel, k.castfunc, false FROM value_type AS v
+            JOIN pg_catalog.pg_cast AS k ON k.casttarget = v.oid
+            WHERE k.castfunc <> 0 AND k.castsource = 'pg_catalog.text'::pg_catalog.regtype
             UNION ALL
             SELECT r.oid, t.tgfoid, false FROM relation AS r
             JOIN pg_catalog.pg_trigger AS t ON t.tgrelid = r.oid AND NOT t.tgisinternal

@@ -15,8 +15,7 @@ struct NeighbourhoodTests {
         """
 
     @Test(
-        "E1, E2, E4: rebuilds of all strategies: the subscriber is equal, and nobody gets an error",
-        .timeLimit(.minutes(60))
+        "E1, E2, E4: rebuilds of all strategies: the subscriber is equal, and nobody gets an error"
     )
     func rebuilds() async throws {
         let rounds = Self.isLong ? 50 : 2

@@ -50,8 +50,7 @@ struct PoolerTests {
     }
 
     @Test(
-        "S4: one that hands sessions on is known while applications use it",
-        .timeLimit(.minutes(5))
+        "S4: one that hands sessions on is known while applications use it"
     )
     func busy() async throws {
         try await PrivateServer.with { server in

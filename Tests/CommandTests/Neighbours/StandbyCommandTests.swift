@@ -3,7 +3,7 @@ import Postgres
 import TestSupport
 import Testing
 
-@Suite("Beside standbys", .timeLimit(.minutes(10)))
+@Suite("Beside standbys")
 struct StandbyCommandTests {
     @Test(
         "E4: while a synchronous standby is gone no command stands still, and one signal ends a wait"

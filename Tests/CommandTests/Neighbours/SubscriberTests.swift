@@ -3,7 +3,7 @@ import Postgres
 import TestSupport
 import Testing
 
-@Suite("A database that another one subscribes to", .timeLimit(.minutes(10)))
+@Suite("A database that another one subscribes to")
 struct SubscriberTests {
     /// How a table is published, and which columns and rows of it a subscriber has.
     struct Way: CustomTestStringConvertible {
