@@ -99,6 +99,16 @@ test/majors: build/tests ## Run what touches the server on every major of Postgr
 	  env -u DATABASE_URL -u PGHOST SANDBOX_MAJOR=$$major $(SANDBOX) \
 	  $(TEST) --filter '^IntegrationTests\.|^CommandTests\.'; done
 
+# What a major changes most. All of them on each major take hours on two cores.
+NEWEST := MajorFeatureTests|PassedTypesTests|ColumnTypesTests|ExtensionTypesTests|StoredExpressionTests|ShapeTests
+NEWEST := $(NEWEST)|SwapTests|KitchenSinkTests|RebuildTests|FollowTests|StandbyTests|StandbyCommandTests
+NEWEST := $(NEWEST)|SubscriberTests|PoolerTests|NeighbourhoodTests
+
+.PHONY: test/newest
+test/newest: build/tests ## Run the suites that a major can break on the newest that is tested
+	@env -u DATABASE_URL -u PGHOST SANDBOX_MAJOR=$(lastword $(shell scripts/server-programs --list)) \
+	  $(SANDBOX) $(TEST) --filter '$(NEWEST)'
+
 # Every suite takes half an hour so; these are the ones in which threads of ours meet.
 RACES := '^UnitTests\.|FoldPassTests|SideBySideLoadTests|RebuildTests|RebuildGuardTests|CatchUpTests'
 RACE  := --sanitize=thread --scratch-path .build-race
