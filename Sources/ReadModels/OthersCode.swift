@@ -127,7 +127,8 @@ struct OthersCode: Sendable {
         "nextval",
         "now", "random", "row_to_json", "statement_timestamp", "text", "time", "timestamp",
         "timestamptz", "timetz", "timezone", "to_char", "to_date", "to_json", "to_jsonb",
-        "regclass", "to_timestamp", "to_tsvector", "transaction_timestamp", "uuidv4", "uuidv7", "xml",
+        "regclass", "to_timestamp", "to_tsvector", "transaction_timestamp", "uuidv4", "uuidv7",
+        "xml",
     ]
 
     // The server records on which functions, operators and types an expression depends, but for its

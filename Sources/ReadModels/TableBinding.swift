@@ -36,27 +36,11 @@ struct TableBinding: Sendable {
                 continue
             }
             let place = "\(declared.name).\(column)"
-            if let passed = value.passedAs {
-                types.append(.passed)
-                casts[column] = real.baseName
-                if !real.isType(passed) {
-                    refusals.append(
-                        "\(place): the row type declares it as: \"\(passed)\"; the table has "
-                            + "\(real.typeName)."
-                    )
-                }
-            } else if let type = columnType(of: real), value.types.contains(type) {
-                types.append(type)
-                refusals += missingLabels(of: value, in: real, labels: labels, place: place)
-            } else {
-                let fits = value.types.map(\.sqlName).joined(separator: ", ")
-                refusals.append(
-                    "\(place): the row type has \(value.swiftType), which fits \(fits); the table "
-                        + "has \(real.typeName)."
-                        + (value.types.contains(.text) && value.labels == nil
-                            ? " Declare it as: \"\(real.baseType)\" to send its text." : "")
-                )
-            }
+            let kind = match(value, with: real, place)
+            types += kind.type.map { [$0] } ?? []
+            refusals += kind.refusals
+            if kind.type == .passed { casts[column] = real.baseName }
+            refusals += missingLabels(of: value, in: real, labels: labels, place: place)
             if value.isNullable && real.isNotNull {
                 refusals.append(
                     "\(place): the row type has \(value.swiftType), which can be nil; the table "
@@ -89,6 +73,35 @@ struct TableBinding: Sendable {
             casts: casts
         )
         return (refusals.isEmpty ? binding : nil, refusals, warnings)
+    }
+
+    /// Which type a declared column's fields have.
+    private static func match(
+        _ value: ColumnValueDescription,
+        with real: ColumnDescription,
+        _ place: String
+    ) -> (type: ColumnType?, refusals: [String]) {
+        if let passed = value.passedAs {
+            guard !real.isType(passed) else { return (.passed, []) }
+            return (
+                .passed,
+                [
+                    "\(place): the row type declares it as: \"\(passed)\"; the table has "
+                        + "\(real.typeName)."
+                ]
+            )
+        }
+        if let type = columnType(of: real), value.types.contains(type) { return (type, []) }
+        let fits = value.types.map(\.sqlName).joined(separator: ", ")
+        let isText = value.types.contains(.text) && value.labels == nil
+        return (
+            nil,
+            [
+                "\(place): the row type has \(value.swiftType), which fits \(fits); the table has "
+                    + "\(real.typeName)."
+                    + (isText ? " Declare it as: \"\(real.baseType)\" to send its text." : "")
+            ]
+        )
     }
 
     /// What a column that no row type declares holds after each rebuild.

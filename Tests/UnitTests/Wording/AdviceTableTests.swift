@@ -68,6 +68,7 @@ struct AdviceTableTests {
     /// What is advised about read models and their generations.
     private static let readModels: [String: Proof] = [
         "ColumnKeeping: follow": .described,
+        "ReadModelDatabase: status NAME": .typed("StandbyCommandTests.onStandby"),
         "DeterminismCheck: rebuild … --check-determinism":
             .untested("it wants another reducer first"),
         "Follow: rebuild …": .untested("the embedded ledger has no late events"),
