@@ -119,6 +119,8 @@ package final class ChildProcess: Sendable {
         posix_spawn_file_actions_adddup2(&actions, standardInput.read, 0)
         posix_spawn_file_actions_adddup2(&actions, standardOutput.write, 1)
         posix_spawn_file_actions_adddup2(&actions, standardError.write, 2)
+        // A program that is being copied by another test cannot run while somebody can write to it.
+        for descriptor in inheritable() { posix_spawn_file_actions_addclose(&actions, descriptor) }
         var pid: pid_t = 0
         let code = withCStrings(command) { arguments in
             withCStrings(environment.map { "\($0.key)=\($0.value)" }) { variables in
@@ -140,6 +142,15 @@ package final class ChildProcess: Sendable {
                 FileHandle(fileDescriptor: standardError.read, closeOnDealloc: true)
             )
         )
+    }
+
+    /// Descriptors of this process, besides its streams, that a program would inherit.
+    private static func inheritable() -> [Int32] {
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd")) ?? []
+        return names.compactMap { Int32($0) }.filter { descriptor in
+            let flags = fcntl(descriptor, F_GETFD)
+            return descriptor > 2 && flags >= 0 && flags & FD_CLOEXEC == 0
+        }
     }
 
     /// One that no other program inherits.
