@@ -5,8 +5,8 @@ internal import Synchronization
 
 /// A program that a test has started.
 ///
-/// It is started and waited for by the system's own calls: among hundreds of programs of one process,
-/// Foundation's `Process` loses the end of some, and the test waits for ever.
+/// It is started and waited for by the system's own calls: with Foundation's `Process` some tests of a long run
+/// waited for ever, when no program of theirs was left and no thread was at work.
 package final class ChildProcess: Sendable {
     /// How a program ended and what it wrote.
     package struct Outcome: Sendable {
