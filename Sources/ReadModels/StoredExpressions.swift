@@ -26,8 +26,10 @@ struct StoredExpressions: Sendable {
             let table = UInt32(try row.int("oid"))
             guard
                 let failure = try await failure(
-                    of: "SELECT pg_catalog.count(ROW(\(try row.string("expression")))) "
-                        + "FROM (SELECT * FROM ONLY \(try row.string("table")) LIMIT 1) AS r",
+                    of: Self.evaluation(
+                        of: try row.string("expression"),
+                        in: try row.string("table")
+                    ),
                     as: code.operation(.writing, table),
                     on: connection
                 )
@@ -43,6 +45,14 @@ struct StoredExpressions: Sendable {
             )
         }
         return findings
+    }
+
+    /// A query that evaluates it for one row, of the table itself: an expression may name the table's row.
+    private static func evaluation(of expression: String, in table: String) -> String {
+        """
+        SELECT pg_catalog.count(ROW(\(expression))) FROM ONLY \(table)
+        WHERE ctid = (SELECT r.ctid FROM ONLY \(table) AS r LIMIT 1)
+        """
     }
 
     /// - Returns: Why the query fails; nil where it does not, or this role may not run it.

@@ -36,22 +36,28 @@ struct SubscriberTests {
         ),
     ]
 
+    /// Publishes, and subscribes with tables of the columns that are published.
+    private func subscribe(_ scene: SubscriberScene, by way: Way) async throws {
+        try await scene.shop.database.execute("CREATE PUBLICATION p \(way.publication)")
+        if way.columns != "*" {
+            try await scene.copy.execute(
+                """
+                DROP TABLE public.order_summary;
+                CREATE TABLE public.order_summary (order_id uuid PRIMARY KEY, status text,
+                    customer_id bigint)
+                """
+            )
+        }
+        try await scene.subscribe(to: "p")
+    }
+
     @Test(
         "E1: a truncate sends each subscriber every row, also to one of some columns and rows",
         arguments: ways
     )
     func truncate(way: Way) async throws {
         try await SubscriberScene.with { scene in
-            try await scene.shop.database.execute("CREATE PUBLICATION p \(way.publication)")
-            if way.columns != "*" {
-                try await scene.copy.execute(
-                    """
-                    DROP TABLE public.order_summary; CREATE TABLE public.order_summary (order_id uuid PRIMARY KEY,
-                        status text, customer_id bigint)
-                    """
-                )
-            }
-            try await scene.subscribe(to: "p")
+            try await subscribe(scene, by: way)
             try await scene.waitUntilEqual(
                 "public.order_summary",
                 columns: way.columns,
@@ -74,16 +80,7 @@ struct SubscriberTests {
     )
     func recipe(way: Way) async throws {
         try await SubscriberScene.with { scene in
-            try await scene.shop.database.execute("CREATE PUBLICATION p \(way.publication)")
-            if way.columns != "*" {
-                try await scene.copy.execute(
-                    """
-                    DROP TABLE public.order_summary; CREATE TABLE public.order_summary (order_id uuid PRIMARY KEY,
-                        status text, customer_id bigint)
-                    """
-                )
-            }
-            try await scene.subscribe(to: "p")
+            try await subscribe(scene, by: way)
             try scene.shop.appendShop(events: 200, seed: 12)
             expect(
                 try await scene.reprise.run("rebuild shop"),

@@ -65,4 +65,13 @@ struct StoredExpressionTests {
             try await hazard.rebuild(.swap)
         }
     }
+
+    @Test("E3: one that names the table's row is evaluated as well, and not refused")
+    func wholeRow() async throws {
+        let setUp = "ALTER TABLE s.live ADD CHECK (live.* IS NOT NULL), ADD CHECK (tableoid <> 0)"
+        try await withHazard(setUp: setUp) { hazard in
+            let refusals = try await hazard.plan(.truncate).refusals
+            #expect(refusals.filter { $0.contains("cannot be evaluated") } == [])
+        }
+    }
 }
