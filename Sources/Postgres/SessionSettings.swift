@@ -54,6 +54,9 @@ enum SessionSettings {
         // `off` would report a cut-over that a crash may take back. No session waits for a standby with
         // locks in its hands, nor without a word: what has to reach one is waited for where it is said.
         ("synchronous_commit", "local"),
+        // Each generation has a schema of its own, so that each of its statements would be a new one there
+        // (pgstatstatements.c counts those other than queries by their text).
+        ("pg_stat_statements.track_utility", "off"),
     ]
 
     /// Settings that get the value with which PostgreSQL is built; all `enable_…` do as well.
