@@ -109,11 +109,12 @@ private struct Circumstances {
     func slots() async throws -> [Finding] {
         let found = try await connection.query(
             """
-            SELECT s.slot_name, s.slot_type, s.active, coalesce(s.wal_status, '') AS status,
+            SELECT s.slot_name, s.slot_type, s.active, s.wal_status = 'lost' AS is_lost,
+                pg_catalog.pg_size_pretty(s.safe_wal_size) AS safe,
                 pg_catalog.pg_size_pretty(pg_catalog.pg_wal_lsn_diff(
                     pg_catalog.pg_current_wal_insert_lsn(), s.restart_lsn)) AS kept
             FROM pg_catalog.pg_replication_slots AS s
-            WHERE s.restart_lsn IS NOT NULL
+            WHERE (s.restart_lsn IS NOT NULL OR s.wal_status = 'lost')
                 AND (s.database = pg_catalog.current_database() OR NOT s.active)
             ORDER BY s.slot_name
             """
@@ -122,12 +123,26 @@ private struct Circumstances {
             let name = TextForPeople.line(try row.string("slot_name"))
             let isLogical = row["slot_type"] == "logical"
             let state = try row.bool("active") ? "" : ", nobody reads it"
+            let subject = "\(isLogical ? "logical" : "physical") slot \(name)\(state)"
+            if row["is_lost"] == "t" {
+                return Finding(
+                    .warn,
+                    subject,
+                    "the server has thrown away WAL that it was to keep (max_slot_wal_keep_size): its reader "
+                        + "has to be made anew."
+                )
+            }
+            let limit = row["safe"].map {
+                " It is thrown away, and its reader has to be made anew, when it is more than \($0) of "
+                    + "new WAL behind (max_slot_wal_keep_size)."
+            }
             return Finding(
                 .warn,
-                "\(isLogical ? "logical" : "physical") slot \(name)\(state)",
+                subject,
                 "it keeps \(try row.string("kept")) of WAL on the server's disk now, and all that the "
                     + "rebuild writes until it has been read"
                     + (isLogical ? ". Its reader decodes that, unpublished tables included." : ".")
+                    + (limit ?? "")
             )
         }
     }

@@ -1,5 +1,6 @@
 import Foundation
 import Postgres
+import Synchronization
 
 /// How patient a cut-over is, and what it does about those who stand in its way.
 package struct CutOverPatience: Sendable {
@@ -93,6 +94,9 @@ package struct CutOverResult: Sendable {
     package var rows: [String: Int] = [:]
     /// What does not undo the cut-over, and should be known.
     package var warnings: [String] = []
+    /// Whether the ledger is not what the generation that was live before was made of; nil where it was
+    /// not compared.
+    package var leavesOtherLedger: Bool?
 }
 
 /// Why a cut-over moves tables.
@@ -128,7 +132,7 @@ extension ReadModelDatabase {
     /// - Throws: ``ReadModelError/nothingToMove(projection:reason:)``,
     ///   ``ReadModelError/behindLive(projection:generation:position:livePosition:)``,
     ///   ``ReadModelError/refusedByPlan(projection:reasons:)``,
-    ///   ``ReadModelError/cutOverBlocked(projection:attempts:blockers:readyGeneration:)``,
+    ///   ``ReadModelError/cutOverBlocked(projection:attempts:blockers:haveSessions:readyGeneration:)``,
     ///   ``ReadModelError/overBudget(projection:attempts:milliseconds:budget:readyGeneration:)``,
     ///   ``ReadModelError/outcomeUnknown(projection:runID:)``. Cancellation is noticed until the
     ///   last message is sent.
@@ -143,6 +147,7 @@ extension ReadModelDatabase {
         confirm: @escaping @Sendable (LiveStanding?) async throws -> Void = { _ in },
         notice: @escaping @Sendable (String) -> Void = { _ in }
     ) async throws -> CutOverResult {
+        let notice = onlyNew(notice)
         let swap = Swap(
             database: self,
             projection: projection,
@@ -159,7 +164,8 @@ extension ReadModelDatabase {
                 isFinal: feed == nil
             ),
             feed: feed,
-            confirm: confirm
+            confirm: confirm,
+            notice: notice
         )
         let ladder = LockLadder(database: self, run: run, patience: patience, notice: notice)
         let ready = { _ = try await feed?.approach() }
@@ -175,6 +181,16 @@ extension ReadModelDatabase {
         result.warnings += await awaitStandbys(notice: notice)
         result.warnings += await FollowUps(projection: projection.name, database: self).perform()
         return result
+    }
+}
+
+/// Tells each text once: attempts wait for the same.
+func onlyNew(
+    _ notice: @escaping @Sendable (String) -> Void
+) -> @Sendable (String) -> Void {
+    let told = Mutex<Set<String>>([])
+    return { text in
+        if told.withLock({ $0.insert(text).inserted }) { notice(text) }
     }
 }
 

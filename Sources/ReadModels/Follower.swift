@@ -53,6 +53,19 @@ package struct Follower: Sendable {
         }
     }
 
+    /// The position of the live tables, as a session sees it that nobody keeps waiting.
+    ///
+    /// - Returns: The last event that their rows stand for; nil for none.
+    /// - Throws: ``ReadModelError``.
+    package func standing() async throws -> Position? {
+        try await translatingErrors(doing: "reading the checkpoint of '\(projection.name)'") {
+            try await holder.query(
+                "SELECT position FROM reprise.checkpoint WHERE projection = $1",
+                [.text(projection.name)]
+            ).first?["position"].flatMap { Position($0) }
+        }
+    }
+
     /// Gets ready to write the tables that are live now.
     ///
     /// - Parameter acceptingOtherProgram: Whether rows that another program made are continued.
@@ -585,7 +598,7 @@ extension ReadModelDatabase {
             INSERT INTO reprise.follower (projection, host, pid) VALUES ($1, $2, $3)
             ON CONFLICT (projection) DO UPDATE SET host = excluded.host, pid = excluded.pid,
                 started_at = pg_catalog.now(), heartbeat_at = pg_catalog.now(), ended_at = NULL,
-                events = 0, late_events = 0, error = NULL
+                events = 0, late_events = 0, lag_events = NULL, lag_seconds = NULL, error = NULL
             """,
             [
                 .text(projection), .text(ProcessInfo.processInfo.hostName),

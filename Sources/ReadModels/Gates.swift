@@ -1,4 +1,5 @@
 import Postgres
+import Wording
 
 /// What has to be so before an attempt of a cut-over asks for its first lock.
 ///
@@ -21,6 +22,8 @@ struct Gates: Sendable {
     /// The newest write of a catch-up behind the load; nil when there was none.
     var roundMark: LoadMark?
     let readyGeneration: Int?
+    /// Told what is waited for for longer than a moment.
+    let notice: @Sendable (String) -> Void
 
     /// How long the flush barrier waits for a synchronous standby.
     private static let barrierSeconds = 5
@@ -108,7 +111,9 @@ struct Gates: Sendable {
         guard let loadMark, !live.isEmpty else { return [] }
         let end = ContinuousClock.now + limit
         while true {
-            let old = try await snapshots(olderThan: loadMark, on: connection)
+            let old =
+                try await snapshots(olderThan: loadMark, on: connection)
+                + standbySnapshots(olderThan: loadMark, on: connection)
             guard !old.isEmpty else { return [] }
             if patience.oldSnapshots == .proceed {
                 return old.map {
@@ -196,10 +201,53 @@ struct Gates: Sendable {
         }
     }
 
+    /// Standbys on which somebody reads with a snapshot that is older than the load.
+    ///
+    /// `hot_standby_feedback` tells of them, every `wal_receiver_status_interval`, and keeps the replay from
+    /// stopping at them. Without it the replay of the cut-over waits there, or ends them. Those that are older
+    /// than a round alone cannot be told from those that are not.
+    private func standbySnapshots(
+        olderThan loadMark: LoadMark,
+        on connection: PostgresConnection
+    ) async throws -> [OldSnapshot] {
+        try await connection.query(
+            """
+            SELECT DISTINCT a.standby FROM (
+                SELECT coalesce(r.application_name, pg_catalog.host(r.client_addr), r.pid::pg_catalog.text)
+                    AS standby, r.backend_xmin AS xmin
+                FROM pg_catalog.pg_stat_replication AS r
+                UNION ALL
+                SELECT coalesce(r.application_name, s.slot_name::pg_catalog.text), s.xmin
+                FROM pg_catalog.pg_replication_slots AS s
+                LEFT JOIN pg_catalog.pg_stat_replication AS r ON r.pid = s.active_pid
+                WHERE s.slot_type = 'physical' AND s.active
+            ) AS a
+            CROSS JOIN (SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())
+                ::pg_catalog.text::pg_catalog.int8 AS xmax) AS s
+            WHERE a.xmin IS NOT NULL AND \(Self.isUpTo("$1", "a.xmin"))
+            ORDER BY a.standby
+            """,
+            [.int(loadMark.transaction)]
+        ).rows.map {
+            OldSnapshot(
+                session: "a reader on standby '\(TextForPeople.line($0["standby"] ?? ""))', which its "
+                    + "hot_standby_feedback tells of",
+                isBeforeLoad: true
+            )
+        }
+    }
+
+    /// Whether a transaction's number, which has no epoch, is up to one that has.
+    private static func isUpTo(_ transaction: String, _ number: String) -> String {
+        """
+        s.xmax + (\(number)::pg_catalog.text::pg_catalog.int8
+            - s.xmax % 4294967296 + 6442450944) % 4294967296 - 2147483648 <= \(transaction)
+        """
+    }
+
     private static func isOlder(than transaction: String, _ completedAt: String) -> String {
         """
-        (s.xmax + (a.backend_xmin::pg_catalog.text::pg_catalog.int8
-                - s.xmax % 4294967296 + 6442450944) % 4294967296 - 2147483648 <= \(transaction)
+        (\(isUpTo(transaction, "a.backend_xmin"))
             AND (a.xact_start IS NULL OR a.xact_start < \(completedAt)::pg_catalog.timestamptz))
         """
     }
@@ -213,16 +261,20 @@ struct Gates: Sendable {
     /// Waits until synchronous standbys have all of the load: one that is not there would not have the
     /// cut-over either.
     private func flush(on connection: PostgresConnection) async throws {
+        if try await SynchronousStandbys.haveEverything(within: .seconds(1), on: connection) {
+            return
+        }
+        let who = try await SynchronousStandbys.lagging(on: connection)
+        notice("The cut-over waits for a standby, and holds no lock meanwhile: \(who).")
         let isFlushed = try await SynchronousStandbys.haveEverything(
-            within: .seconds(Self.barrierSeconds),
+            within: .seconds(Self.barrierSeconds - 1),
             on: connection
         )
         guard !isFlushed else { return }
         throw LockLadder.Blocked(
             reasons: [
-                "a synchronous standby that lags behind, or is not there: "
-                    + (try await SynchronousStandbys.lagging(on: connection))
-                    + " was waited for for \(Self.barrierSeconds) s"
+                "a synchronous standby that lags behind, or is not there: \(who) was waited for for "
+                    + "\(Self.barrierSeconds) s"
             ],
             readyGeneration: readyGeneration
         )

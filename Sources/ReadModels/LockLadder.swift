@@ -203,6 +203,7 @@ struct LockLadder: Sendable {
             projection: run.projection,
             attempts: climb.attempts,
             blockers: causes.isEmpty ? ["a session that has released its lock meanwhile"] : causes,
+            haveSessions: causes.isEmpty || blocked.blockers.contains(where: \.mayBeClient),
             readyGeneration: blocked.readyGeneration
         )
     }

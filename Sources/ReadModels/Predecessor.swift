@@ -27,6 +27,10 @@ enum Predecessor {
         for row in dead.rows {
             let run = try row.int("run_id")
             let end = try await outcome(of: run, on: connection)
+            // The stage's word is that of the command, which runs them.
+            let hooks =
+                try row.string("stage") == "hooks after the swap"
+                ? ", and hooks after the swap did not run to their end" : ""
             let (fate, error) =
                 run == ended
                 ? (
@@ -36,7 +40,7 @@ enum Predecessor {
             sentences.append(
                 "Run \(run), '\(try row.string("command"))' by process \(try row.int("pid")) on "
                     + "\(try row.string("host")), \(fate): it was last heard of at "
-                    + "\(try row.string("heartbeat_at")), \(try row.string("stage")); \(end)."
+                    + "\(try row.string("heartbeat_at")), \(try row.string("stage")); \(end)\(hooks)."
             )
             try await connection.query(
                 """

@@ -16,6 +16,9 @@ package struct ProjectionStatus: Sendable {
         package let since: String?
         /// Rows when it was built, by table; nil for adopted tables.
         package let rows: [String: Int?]
+        /// Whether it is of another ledger than the live rows, or stands behind them in it, where the ledger
+        /// may end before.
+        package let isOfOtherPast: Bool
     }
 
     /// A run that is at work, or died.
@@ -147,10 +150,17 @@ extension ReadModelDatabase {
             }
             let records = try await Bookkeeping.generations(of: projection, on: connection)
             let bytes = try await GenerationDisk.bytesIfFree(of: records, on: connection)
+            let others = try await generationsOfOtherPast(of: projection, on: connection)
             return ProjectionStatus(
                 projection: projection,
                 generations: records.filter(\.hasTables)
-                    .map { ProjectionStatus.Generation($0, bytes: bytes[$0.number]) },
+                    .map {
+                        ProjectionStatus.Generation(
+                            $0,
+                            bytes: bytes[$0.number],
+                            isOfOtherPast: others.contains($0.number)
+                        )
+                    },
                 position: try await Bookkeeping.checkpoint(of: projection, on: connection)?
                     .position,
                 run: try await runLine(of: projection, on: connection),
@@ -200,6 +210,24 @@ extension ReadModelDatabase {
                 longestFailedWaitMilliseconds: row["failed_wait"].flatMap { Double($0) }
             )
         }
+    }
+
+    /// An older version of the bookkeeping knows no ledgers.
+    private func generationsOfOtherPast(
+        of projection: String,
+        on connection: PostgresConnection
+    ) async throws -> Set<Int> {
+        let found = try await connection.query(
+            """
+            SELECT g.generation FROM reprise.generation AS g
+            JOIN reprise.checkpoint AS c ON c.projection = g.projection
+            WHERE g.projection = $1 AND g.generation <> c.generation
+                AND (pg_catalog.to_jsonb(g) ->> 'ledger' <> pg_catalog.to_jsonb(c) ->> 'ledger'
+                    OR g.position COLLATE "C" > c.position COLLATE "C")
+            """,
+            [.text(projection)]
+        )
+        return Set(try found.rows.map { Int(try $0.int("generation")) })
     }
 
     /// An older version of the bookkeeping does not say it.
@@ -365,8 +393,9 @@ extension ReadModelDatabase {
 }
 
 extension ProjectionStatus.Generation {
-    init(_ record: GenerationRecord, bytes: Int64?) {
+    init(_ record: GenerationRecord, bytes: Int64?, isOfOtherPast: Bool) {
         self.bytes = bytes
+        self.isOfOtherPast = isOfOtherPast
         liveSchema = record.liveSchema
         number = record.number
         state = record.state

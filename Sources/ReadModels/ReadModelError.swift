@@ -7,6 +7,8 @@ import Wording
 package enum ReadModelError: Error, Equatable, Sendable {
     /// The server cannot be reached, or the connection was lost.
     case unreachable(reason: String)
+    /// The connection was lost when a new generation was built and not live yet.
+    case lostWhenBuilt(projection: String, reason: String)
     /// The server does not let the role in: wrong password, database not there.
     case refused(reason: String)
     /// The server cannot be worked with: it is behind a pooler, or too old.
@@ -42,11 +44,13 @@ package enum ReadModelError: Error, Equatable, Sendable {
     case checkFailed(projection: String, generation: Int, reasons: [String])
     /// New rows that were to replace the live ones in place do not pass a check; nothing of them is kept.
     case reloadFailsCheck(projection: String, reasons: [String])
-    /// Other sessions hold locks on the live tables past the patience.
+    /// Something stands in the way past the patience: sessions that hold locks on the live tables, or what
+    /// `--blockers` ends in no way.
     case cutOverBlocked(
         projection: String,
         attempts: Int,
         blockers: [String],
+        haveSessions: Bool,
         readyGeneration: Int?
     )
     /// The cut-over takes longer than readers may be held up.
@@ -137,7 +141,14 @@ extension ReadModelError: CustomStringConvertible {
         case .unreachable(let reason):
             (
                 reason, Self.unchanged,
-                "Check DATABASE_URL or PGHOST, PGPORT, PGDATABASE; then run \(Self.command) again."
+                "Check that the server is up, and DATABASE_URL or PGHOST, PGPORT, PGDATABASE; then run "
+                    + "\(Self.command) again."
+            )
+        case .lostWhenBuilt(let projection, let reason):
+            (
+                reason, Self.unchanged,
+                "The new generation is built: when the server is up, run '\(ProgramName.current) rebuild "
+                    + "\(projection) --resume', which catches up and puts it live."
             )
         case .refused(let reason):
             (
@@ -250,12 +261,18 @@ extension ReadModelError: CustomStringConvertible {
                     + "--no-swap', which leaves them in a schema of their own. Fix the cause; then run "
                     + Self.rebuild(projection, "--strategy truncate", allowing: reasons)
             )
-        case .cutOverBlocked(let projection, let attempts, let blockers, let generation):
+        case .cutOverBlocked(
+            let projection,
+            let attempts,
+            let blockers,
+            let haveSessions,
+            let generation
+        ):
             (
                 "The cut-over of '\(projection)' gave up after \(attempts) attempts, blocked by:\n"
                     + Self.list(blockers),
                 Self.unchanged,
-                Self.pastBlockers(of: projection, ready: generation)
+                Self.pastBlockers(of: projection, haveSessions: haveSessions, ready: generation)
             )
         case .overBudget(
             let projection,
@@ -429,19 +446,24 @@ extension ReadModelError: CustomStringConvertible {
             + "\(options.joined(separator: " "))'."
     }
 
-    /// What to do about sessions that block a cut-over, and about those that never end.
-    private static func pastBlockers(of projection: String, ready generation: Int?) -> String {
+    /// What to do about what blocks a cut-over, and about sessions that never end.
+    private static func pastBlockers(
+        of projection: String,
+        haveSessions: Bool,
+        ready generation: Int?
+    ) -> String {
         let option = "--blockers terminate --blockers-after 1"
-        let isEnding = TypedCommand.has("--blockers")
+        let endsThem = haveSessions && !TypedCommand.has("--blockers")
+        let end = haveSessions ? "those sessions end" : "that is out of the way"
         guard let generation else {
-            let command = isEnding ? nil : TypedCommand.adding(option)
-            return "When those sessions end, run \(Self.command) again"
+            let command = endsThem ? TypedCommand.adding(option) : nil
+            return "When \(end), run \(Self.command) again"
                 + (command.map { "; \($0) ends them." } ?? ".")
         }
         let resume = "\(ProgramName.current) rebuild \(projection) --resume"
-        return "Generation \(generation) is ready: when those sessions end, run '\(resume)', which "
+        return "Generation \(generation) is ready: when \(end), run '\(resume)', which "
             + "catches up and puts it live"
-            + (isEnding ? "." : "; '\(resume) \(option)' ends them.")
+            + (endsThem ? "; '\(resume) \(option)' ends them." : ".")
     }
 
     private static func list(_ lines: [String]) -> String {

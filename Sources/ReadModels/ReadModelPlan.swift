@@ -260,6 +260,7 @@ private struct Planning {
         on connection: PostgresConnection
     ) async throws -> [Finding] {
         let makesTables = try await Bookkeeping.isBehind(on: connection)
+        let names = Set(live.tables.map(\.name.name))
         return try await Gates.findings(of: live.oids, on: connection)
             + OthersCode.borrowed(by: live.oids, on: connection)
             + StoredExpressions(tables: live.oids).findings(on: connection)
@@ -268,6 +269,12 @@ private struct Planning {
                     consents: database.publishesNewTables,
                     on: connection
                 ) : [])
+            + NewTablePublications.findings(
+                ofNew: projection.tables.map(\.name).filter { !names.contains($0) },
+                in: database.liveSchema,
+                consents: database.publishesNewTables,
+                on: connection
+            )
     }
 
     /// Which tables get a home of another name than people look for.

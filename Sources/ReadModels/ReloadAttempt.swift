@@ -12,6 +12,8 @@ struct ReloadAttempt: Sendable {
     let patience: CutOverPatience
     /// Makes sure that the ledger holds what is live.
     let confirm: @Sendable (LiveStanding?) async throws -> Void
+    /// Told what is waited for.
+    let notice: @Sendable (String) -> Void
 
     private var projection: ProjectionTables { reload.projection }
     private var position: String? { origin.position.map { "\($0)" } }
@@ -108,7 +110,8 @@ struct ReloadAttempt: Sendable {
             patience: patience,
             live: live.oids,
             loadMark: began,
-            readyGeneration: nil
+            readyGeneration: nil,
+            notice: notice
         ).pass(watch: watch, on: connection)
     }
 

@@ -19,28 +19,31 @@ package struct Run: Sendable {
     let connection: PostgresConnection
     let lock: SessionLock
 
-    /// Says what the run is doing now, in its row and to `status`.
+    /// Says what the run is doing now, in its row and to `status`, also in a cancelled task: what it was
+    /// doing when it was interrupted says what it left.
     package func enter(stage: String) async throws {
         _ = try await translatingErrors(doing: "recording the stage '\(stage)'") {
-            try await connection.query(
+            try await connection.executeShielded(
                 """
-                UPDATE reprise.run SET stage = $2, heartbeat_at = pg_catalog.clock_timestamp()
-                WHERE run_id = $1
-                """,
-                [.int(id), .text(stage)]
+                UPDATE reprise.run SET stage = \(SQLText.literal(stage)),
+                    heartbeat_at = pg_catalog.clock_timestamp()
+                WHERE run_id = \(id)
+                """
             )
         }
     }
 
-    /// Keeps a report with the run's row.
+    /// Keeps a report with the run's row, also in a cancelled task.
     ///
     /// - Parameter json: A JSON object.
     /// - Throws: ``ReadModelError``.
     package func record(report json: String) async throws {
         _ = try await translatingErrors(doing: "recording the report") {
-            try await connection.query(
-                "UPDATE reprise.run SET report = $2::pg_catalog.jsonb WHERE run_id = $1",
-                [.int(id), .text(json)]
+            try await connection.executeShielded(
+                """
+                UPDATE reprise.run SET report = \(SQLText.literal(json))::pg_catalog.jsonb
+                WHERE run_id = \(id)
+                """
             )
         }
     }

@@ -15,6 +15,8 @@ struct Swap: Sendable {
     let feed: ShadowFeed?
     /// Makes sure that the ledger holds what the generation was made of, and what is live.
     let confirm: @Sendable (LiveStanding?) async throws -> Void
+    /// Told what is waited for.
+    let notice: @Sendable (String) -> Void
 
     /// What a rebuild can continue when the cut-over gives up.
     private var readyGeneration: Int? { readied.isReady ? readied.generation : nil }
@@ -127,7 +129,8 @@ struct Swap: Sendable {
             live: live,
             loadMark: marks.load,
             roundMark: marks.round,
-            readyGeneration: readyGeneration
+            readyGeneration: readyGeneration,
+            notice: notice
         )
     }
 

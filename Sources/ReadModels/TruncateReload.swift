@@ -66,6 +66,7 @@ extension ReadModelDatabase {
             }
             return (encoded, began)
         }
+        let notice = onlyNew(notice)
         let attempt = ReloadAttempt(
             reload: reload,
             encoded: encoded,
@@ -73,7 +74,8 @@ extension ReadModelDatabase {
             began: began,
             run: run,
             patience: patience,
-            confirm: confirm
+            confirm: confirm,
+            notice: notice
         )
         let ladder = LockLadder(database: self, run: run, patience: patience, notice: notice)
         let cutOver = try await ladder.climb { rung, watch in
@@ -81,8 +83,8 @@ extension ReadModelDatabase {
                 try await attempt.perform(rung, watch: watch, on: $0)
             }
         }
-        let unconfirmed = await awaitStandbys(notice: notice)
         let complaint = await reload.analyze()
+        let unconfirmed = await awaitStandbys(notice: notice)
         let waiting = await FollowUps(projection: projection.name, database: self).perform()
         return ReloadResult(
             cutOver: cutOver,
@@ -154,6 +156,8 @@ struct TruncateReload: Sendable {
                 }
             }
             return nil
+        } catch is CancellationError {
+            return "The new rows are live, and ANALYZE of them was interrupted: run it by hand."
         } catch {
             return "The new rows are live, and ANALYZE of them failed: run it by hand. "
                 + "The cause: \(TextForPeople.oneLine(error))"

@@ -171,9 +171,16 @@ package struct Follow: Sendable {
         after events: Int?,
         holdsAllRows: Bool
     ) async throws -> Attachment? {
-        let live = try await HeldUp.reporting(tables.name, progress) {
-            try await follower.waitsFor()
-        } while: {
+        let fold = LedgerFold(
+            of: projection.makeFold(),
+            from: ledger,
+            lateness: options.lateness
+        )
+        let report: @Sendable () async throws -> [String] = {
+            let lag = try await fold.lag(of: follower.standing())
+            return try await follower.reportLag(events: lag.events, seconds: lag.seconds)
+        }
+        let live = try await HeldUp.reporting(tables.name, progress, report) {
             try await follower.attach(acceptingOtherProgram: acceptsOtherProgram)
         }
         let (base, lateness) = try await compare(live)
@@ -181,11 +188,6 @@ package struct Follow: Sendable {
             try Task.checkCancellation()
             return nil
         }
-        let fold = LedgerFold(
-            of: projection.makeFold(),
-            from: ledger,
-            lateness: options.lateness
-        )
         let obstacle =
             holdsAllRows
             ? LedgerFold.wantsWholeTables : live.obstacleToReadingBack(fold.fold)
@@ -194,7 +196,9 @@ package struct Follow: Sendable {
                 try await live.fetch(for: $0)
             }
         } else {
-            try await fold.refold(to: checkpoint.position)
+            try await HeldUp.reporting(tables.name, progress, report) {
+                try await fold.refold(to: checkpoint.position)
+            }
         }
         if let past = live.provenance?.past { await fold.expect(past) }
         try await fold.rememberNewestBuckets()
@@ -341,6 +345,20 @@ private actor Attachment {
     /// - Returns: Whether there is more to follow: false at the end of the ledger, where that is the
     ///   end; true when another generation is live by now.
     func follow(_ progress: @escaping @Sendable (FollowProgress) -> Void) async throws -> Bool {
+        do {
+            return try await applyAll(progress)
+        } catch where !Task.isCancelled {
+            // `status` shows it as long as nobody follows; what ended the command is more than this.
+            if let lag = try? await fold.lag(of: checkpoint.position) {
+                _ = try? await follower.reportLag(events: lag.events, seconds: lag.seconds)
+            }
+            throw error
+        }
+    }
+
+    private func applyAll(
+        _ progress: @escaping @Sendable (FollowProgress) -> Void
+    ) async throws -> Bool {
         while true {
             try Task.checkCancellation()
             if let end = try await fold.end() {

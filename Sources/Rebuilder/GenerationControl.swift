@@ -150,6 +150,7 @@ package struct GenerationControl: Sendable {
                 notice: terms.notice
             )
             result.warnings = run.notes + result.warnings
+            result.leavesOtherLedger = await leavesOtherLedger(destination)
             let recorded = await record(result, of: kind, terms.patience, run)
             try await self.run(terms.hooks, .after, announced, run)
             return recorded
@@ -202,6 +203,28 @@ package struct GenerationControl: Sendable {
         }
         try await confirm(destination.live)
         return confirm
+    }
+
+    /// Whether the way back leads to rows that the ledger does not hold; nil where nobody can tell.
+    private func leavesOtherLedger(_ destination: CutOverDestination) async -> Bool? {
+        guard let ledger, let live = destination.live else { return nil }
+        let match = LedgerMatch(
+            projection: tables.name,
+            generation: live.generation,
+            ledger: ledger,
+            command: .swap
+        )
+        do {
+            try await match.assert(live.ledger)
+            if !database.keepsOwnPosition(tables.name), let position = live.position {
+                try await match.assert(position)
+            }
+            return false
+        } catch RebuildError.ledgerMismatch {
+            return true
+        } catch {
+            return nil
+        }
     }
 
     /// Makes sure that positions of the live tables and of the ledger compare: nothing that is live is

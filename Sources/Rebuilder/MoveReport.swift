@@ -29,6 +29,9 @@ package struct MoveReport: Codable, Equatable, Sendable {
     /// Views that were pointed at the new tables.
     package let views: [String]
     package let warnings: [String]
+    /// Whether the ledger is not what the generation that was live before was made of; nil where it was
+    /// not compared.
+    package let leavesOtherLedger: Bool?
 
     /// Makes the report of a cut-over.
     package init(
@@ -51,6 +54,7 @@ package struct MoveReport: Codable, Equatable, Sendable {
         signalled = result.signalled
         views = result.views
         warnings = result.warnings
+        leavesOtherLedger = result.leavesOtherLedger
     }
 
     /// The report as one JSON object with sorted keys.

@@ -16,21 +16,35 @@ package enum RebuildStage: String, CaseIterable, Sendable {
     case pruning
 
     /// What is left when the process dies in this stage, as `status` says of a run that did.
-    package var leftBehind: String {
-        switch self {
+    ///
+    /// - Parameters:
+    ///   - projection: The projection.
+    ///   - live: The generation that the run has put live; nil for none.
+    /// - Returns: What it left, in words that follow "left".
+    package func leftBehind(of projection: String, live: Int?) -> String {
+        if let live {
+            let left = "generation \(live) live, whole"
+            return switch self {
+            case .afterSwap: left + ", and hooks that did not run to their end"
+            case .pruning:
+                left + ", and old ones that '\(ProgramName.current) prune \(projection)' drops"
+            default: left
+            }
+        }
+        return switch self {
         case .planning, .folding, .foldingAgain: "nothing"
         case .loading, .checking:
             "a shadow schema that the next run drops; the live tables are untouched"
         case .catchingUp:
-            "the live tables as they were, and a built generation that '\(ProgramName.current) rebuild --resume' "
-                + "goes on with"
+            "the live tables as they were, and a built generation that '\(ProgramName.current) rebuild \(projection) --resume' "
+                + "continues"
         case .beforeSwap:
-            "the live tables as they were, and a built generation that '\(ProgramName.current) swap' can put live"
+            "the live tables as they were, and a built generation that '\(ProgramName.current) swap \(projection)' can put live"
         case .afterSwap: "the new generation live, and hooks that did not run to their end"
         case .cuttingOver:
-            "either generation, whole, and a built one that '\(ProgramName.current) swap' can put live"
+            "either generation, whole, and a built one that '\(ProgramName.current) swap \(projection)' can put live"
         case .pruning:
-            "the new generation live, and old ones that '\(ProgramName.current) prune' drops"
+            "the new generation live, and old ones that '\(ProgramName.current) prune \(projection)' drops"
         }
     }
 }

@@ -189,7 +189,7 @@ struct Interrupted: Error {
             return failed.records.contains { $0.interruption != nil }
         }
         return switch error as? ReadModelError {
-        case .unreachable, .outcomeUnknown: true
+        case .unreachable, .lostWhenBuilt, .outcomeUnknown: true
         default: false
         }
     }

@@ -94,7 +94,7 @@ enum ExitStatus: Int32, CaseIterable {
     private init(of error: ReadModelError) {
         self =
             switch error {
-            case .unreachable, .endedByAnother, .runBusy, .runStale, .followerBusy, .cutOverBlocked,
+            case .unreachable, .lostWhenBuilt, .endedByAnother, .runBusy, .runStale, .followerBusy, .cutOverBlocked,
                 .overBudget, .tooMuchToLock,
                 .behindLive, .bookkeepingBlocked, .followerStale, .lockedOut:
                 .tryAgain

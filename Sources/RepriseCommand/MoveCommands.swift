@@ -72,6 +72,7 @@ struct SwapCommand: AsyncParsableCommand {
             json ? report.json : MoveText(report).text,
             done: "The generation is live."
         )
+        try report.endIfInterrupted()
     }
 }
 
@@ -139,6 +140,7 @@ struct RollbackCommand: AsyncParsableCommand {
             json ? report.json : MoveText(report).text,
             done: "The generation is live."
         )
+        try report.endIfInterrupted()
     }
 }
 
@@ -153,6 +155,20 @@ private func interruptible<Result>(
         throw Interrupted(
             state: "The live tables are one generation or the other, whole.",
             next: "Run '\(ProgramName.current) status \(projection)' to see which."
+        )
+    }
+}
+
+extension MoveReport {
+    /// Fails after a signal that came behind COMMIT, when the report is printed: what was to follow did not
+    /// run to its end.
+    ///
+    /// - Throws: ``Interrupted``.
+    fileprivate func endIfInterrupted() throws {
+        guard Task.isCancelled else { return }
+        throw Interrupted(
+            state: "Readers see generation \(generation) of '\(projection)', whole.",
+            next: "Run '\(ProgramName.current) status \(projection)' to see it."
         )
     }
 }

@@ -139,9 +139,12 @@ private struct PruneOutline: Encodable {
 
     private var next: [String] {
         if !postponed.isEmpty {
+            // A plain prune keeps some of those that can be named.
+            let names =
+                tables == nil ? "" : postponed.map { " --generation \($0.generation)" }.joined()
             return [
                 "Next, when what depends on it is dropped by hand, or its readers have ended: "
-                    + "\(ProgramName.current) prune \(projection)"
+                    + "\(ProgramName.current) prune \(projection)\(names)"
             ]
         }
         guard dropped.isEmpty else {

@@ -287,6 +287,9 @@ private struct WatchedRebuild {
         case is HookError: error
         case _ where [.afterSwap, .pruning].contains(meter.stage):
             LaterFailure(projection: projection.name, cause: error)
+        case ReadModelError.unreachable(let reason)
+        where buildsAside && [.catchingUp, .beforeSwap, .cuttingOver].contains(meter.stage):
+            ReadModelError.lostWhenBuilt(projection: projection.name, reason: reason)
         default: error
         }
     }

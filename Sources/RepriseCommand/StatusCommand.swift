@@ -40,7 +40,7 @@ struct StatusCommand: AsyncParsableCommand {
         var outlines: [StatusOutline] = []
         for projection in chosen {
             let control = GenerationControl(of: projection, in: database)
-            outlines.append(StatusOutline(try await control.status()))
+            outlines.append(StatusOutline(try await control.status(), in: database.liveSchema))
         }
         guard json else {
             return try ResultStream.print(outlines.map(\.text).joined(separator: "\n\n"))
@@ -120,8 +120,19 @@ private struct StatusOutline: Encodable {
     let run: Run?
     let lastRun: EndedRun?
     let doubts: [String]
+    /// Where the live tables are, when they are not in the schema that was asked for.
+    private let otherSchema: String?
+    /// Generations to which nobody goes back by comparing them with the ledger.
+    private let ofOtherPast: [Int]
 
-    init(_ status: ProjectionStatus) {
+    private enum CodingKeys: String, CodingKey {
+        case projection, liveGeneration, isOfOtherProgram, position, generations, lastSwap, follower, run
+        case lastRun, doubts
+    }
+
+    init(_ status: ProjectionStatus, in schema: String) {
+        otherSchema = status.live.map(\.liveSchema).flatMap { $0 == schema ? nil : $0 }
+        ofOtherPast = status.generations.filter(\.isOfOtherPast).map(\.number)
         projection = status.projection
         liveGeneration = status.live?.number
         isOfOtherProgram = status.isOfOtherProgram
@@ -166,7 +177,13 @@ private struct StatusOutline: Encodable {
                 error: follower.error
             )
         }
-        doubts = status.doubts
+        let elsewhere = status.live.flatMap { live in
+            live.liveSchema == schema
+                ? nil
+                : "Generation \(live.number) is live in the schema '\(TextForPeople.line(live.liveSchema))', "
+                    + "not in '\(TextForPeople.line(schema))', which the settings name."
+        }
+        doubts = [elsewhere].compactMap(\.self) + status.doubts
         lastRun = status.lastRun.map { run in
             EndedRun(
                 run: run.id,
@@ -211,7 +228,7 @@ extension StatusOutline {
             fields.add(
                 "run",
                 "\(run.run), \(run.command), \(run.stage), process \(run.pid) on \(run.host), "
-                    + run.fate
+                    + run.fate(of: projection)
             )
         }
         if !doubts.isEmpty { fields.add("warning", doubts) }
@@ -252,6 +269,10 @@ extension StatusOutline {
             return
                 "Next, when run \(run.run) has ended: \(ProgramName.current) status \(projection)"
         }
+        if let otherSchema {
+            return "Next: \(ProgramName.current) status \(projection) --schema "
+                + TextForPeople.argument(otherSchema)
+        }
         if !doubts.isEmpty { return "Next: \(rebuild)" }
         if generations.contains(where: { $0.state == "ready" && $0.generation > live }) {
             // One that a projector has left behind is refused by a swap.
@@ -264,11 +285,20 @@ extension StatusOutline {
                 ? "Next: \(ProgramName.current) follow \(projection)"
                 : "Next, when what ended the follower is fixed: \(rebuild)"
         }
-        if let lastRun, lastRun.isFailedRebuild {
+        if let run, run.putLive != nil, run.stage == RebuildStage.afterSwap.rawValue {
+            return "Next, which runs the hooks after the swap: \(rebuild)"
+        }
+        if let lastRun, lastRun.isFailedRebuild, run?.putLive == nil,
+            lastSwap?.at ?? "" < lastRun.endedAt
+        {
             return "Next, when what ended run \(lastRun.run) is fixed: \(rebuild)"
         }
-        if generations.contains(where: { $0.state == "retired" && $0.generation < live }) {
-            return "Next, to go back: \(ProgramName.current) rollback \(projection)"
+        if let previous = generations.first(where: {
+            $0.state == "retired" && $0.generation < live
+        }) {
+            let comparison =
+                ofOtherPast.contains(previous.generation) ? " --without-ledger" : ""
+            return "Next, to go back: \(ProgramName.current) rollback \(projection)\(comparison)"
         }
         return "Next: \(rebuild)"
     }
@@ -282,7 +312,7 @@ extension StatusOutline.Follower {
             isStale
             ? silence + "stands still"
             : isAlive
-                ? "since \(startedAt)"
+                ? "since \(startedAt), heard of at \(heartbeatAt)"
                 : endedAt.map { "stopped at \($0)" } ?? silence + "died"
         let late = lateEvents > 0 ? ", \(Figures.count(lateEvents)) of them late" : ""
         var lines = [
@@ -301,12 +331,12 @@ extension StatusOutline.Follower {
 
 extension StatusOutline.Run {
     /// Whether it is at work, and what it left when it is not.
-    fileprivate var fate: String {
+    fileprivate func fate(of projection: String) -> String {
         if isStale { return "last heard of at \(heartbeatAt), which stands still" }
         if isAlive { return "since \(startedAt)" }
         let left =
-            putLive.map { "generation \($0) live, whole" }
-            ?? RebuildStage(rawValue: stage)?.leftBehind ?? "nothing"
+            RebuildStage(rawValue: stage)?.leftBehind(of: projection, live: putLive)
+            ?? putLive.map { "generation \($0) live, whole" } ?? "nothing"
         return "last heard of at \(heartbeatAt), which died and left \(left)"
     }
 }

@@ -207,7 +207,7 @@ struct SwapTests {
                 let error = await #expect(throws: ReadModelError.self) {
                     _ = try await scene.rebuild(Tally.self, options: options)
                 }
-                guard case .cutOverBlocked(_, _, let blockers, 2) = error else {
+                guard case .cutOverBlocked(_, _, let blockers, true, 2) = error else {
                     Issue.record("expected cutOverBlocked, got \(String(describing: error))")
                     return
                 }

@@ -61,7 +61,7 @@ struct TrafficTests {
                             patience: CutOverPatience(outageBudget: 200, deadline: 2)
                         )
                     }
-                    guard case .cutOverBlocked(_, _, let blockers, _) = error else {
+                    guard case .cutOverBlocked(_, _, let blockers, _, _) = error else {
                         Issue.record("got \(error as Any)")
                         return
                     }

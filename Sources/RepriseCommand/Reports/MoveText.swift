@@ -54,8 +54,9 @@ struct MoveText {
     }
 
     private var next: String {
-        isRollback
-            ? "Next, to undo it: \(ProgramName.current) swap \(report.projection) --allow-older"
+        let comparison = report.leavesOtherLedger == true ? " --without-ledger" : ""
+        return isRollback
+            ? "Next, to undo it: \(ProgramName.current) swap \(report.projection) --allow-older\(comparison)"
             : "Next: \(ProgramName.current) status \(report.projection)"
     }
 }

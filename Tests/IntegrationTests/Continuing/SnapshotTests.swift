@@ -80,7 +80,7 @@ struct SnapshotTests {
                 let error = await #expect(throws: ReadModelError.self) {
                     _ = try await resume(scene)
                 }
-                guard case .cutOverBlocked(_, _, let blockers, 2) = error else {
+                guard case .cutOverBlocked(_, _, let blockers, false, 2) = error else {
                     Issue.record("got \(String(describing: error))")
                     return
                 }
@@ -177,7 +177,7 @@ struct SnapshotTests {
         _ body: () async throws -> Void
     ) async throws {
         let error = await #expect(throws: ReadModelError.self) { try await body() }
-        guard case .cutOverBlocked(_, _, let blockers, _) = error else {
+        guard case .cutOverBlocked(_, _, let blockers, _, _) = error else {
             Issue.record("got \(String(describing: error))")
             return
         }

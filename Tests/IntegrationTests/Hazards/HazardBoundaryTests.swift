@@ -100,7 +100,7 @@ struct HazardBoundaryTests {
                         patience: CutOverPatience(outageBudget: 50, deadline: 0.2)
                     )
                 }
-                guard case .cutOverBlocked(_, _, let blockers, _) = error else {
+                guard case .cutOverBlocked(_, _, let blockers, _, _) = error else {
                     Issue.record("got \(error as Any)")
                     return
                 }

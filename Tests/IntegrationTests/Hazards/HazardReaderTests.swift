@@ -237,7 +237,7 @@ struct HazardReaderTests {
                             patience: CutOverPatience(outageBudget: 100, deadline: 4)
                         )
                     }
-                    guard case .cutOverBlocked(_, _, let blockers, 1) = error else {
+                    guard case .cutOverBlocked(_, _, let blockers, _, 1) = error else {
                         Issue.record("got \(error as Any)")
                         return
                     }
