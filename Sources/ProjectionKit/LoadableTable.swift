@@ -48,13 +48,22 @@ package protocol LoadableTable: FoldedTable {
 
     /// Appends the rows that changed since the journal began: for each a field count, a
     /// ``RowChange`` as a field of two bytes, then the fields as ``encodeRows(_:as:into:)`` writes
-    /// them; of a row to delete those it had before. The fields that a row to update had before follow,
-    /// and as many NULLs of any other.
+    /// them; of a row to delete those it had before. One field more holds those that a row to update had
+    /// before, as a value of a composite type (`record_recv` of PostgreSQL), and is NULL for any other.
     ///
     /// Rows that are encoded as they were before are left out. The order means nothing.
     ///
+    /// - Parameters:
+    ///   - types: The columns' real types.
+    ///   - fieldTypes: OIDs of the types that the composite type has for them.
+    ///   - buffer: Where to.
+    /// - Returns: How many of each.
     /// - Throws: ``RowEncodingError``.
-    func encodeChanges(as types: [ColumnType], into buffer: inout RowBuffer) throws -> TableChanges
+    func encodeChanges(
+        as types: [ColumnType],
+        earlierAs fieldTypes: [UInt32],
+        into buffer: inout RowBuffer
+    ) throws -> TableChanges
 
     /// Forgets the changes, because they are written, and goes on noting.
     func settleChanges()

@@ -36,9 +36,15 @@ extension RowTable where Audience == TableAudience.Readers {
 
     package func encodeChanges(
         as types: [ColumnType],
+        earlierAs fieldTypes: [UInt32],
         into buffer: inout RowBuffer
     ) throws -> TableChanges {
-        let encoder = ChangeEncoder(table: name, columns: Row.table.columns, types: types)
+        let encoder = ChangeEncoder(
+            table: name,
+            columns: Row.table.columns,
+            types: types,
+            fieldTypes: fieldTypes
+        )
         var changes = TableChanges()
         guard let journal = storage.journal else {
             changes.isReplaced = true
@@ -99,13 +105,23 @@ extension RowTable {
     }
 }
 
-/// Encodes changed rows: for each a field count, the change as a field of two bytes, its fields, and those
-/// that it had before, which are NULL for a row that is inserted or deleted.
+/// Encodes changed rows: for each a field count, the change as a field of two bytes, its fields, and a
+/// composite value of those that it had before, which is NULL for a row that is inserted or deleted.
+///
+/// One field, because twice as many columns are more than a table may have, and twice as many bytes more
+/// than fit into a page: a composite value is stored out of line where it is long.
 private struct ChangeEncoder {
     let rows: RowEncoder
+    let fieldTypes: [UInt32]
 
-    init<Row: TableRow>(table: String, columns: [Column<Row>], types: [ColumnType]) {
+    init<Row: TableRow>(
+        table: String,
+        columns: [Column<Row>],
+        types: [ColumnType],
+        fieldTypes: [UInt32]
+    ) {
         rows = RowEncoder(table: table, columns: columns, types: types)
+        self.fieldTypes = fieldTypes
     }
 
     func append(
@@ -114,7 +130,7 @@ private struct ChangeEncoder {
         to buffer: inout RowBuffer
     ) throws {
         try begin(change, row, in: &buffer)
-        for _ in rows.fields { buffer.appendNull() }
+        buffer.appendNull()
     }
 
     private func begin(
@@ -122,7 +138,7 @@ private struct ChangeEncoder {
         _ row: UnsafeRawPointer,
         in buffer: inout RowBuffer
     ) throws {
-        buffer.append(Int16(rows.fields.count * 2 + 1))
+        buffer.append(Int16(rows.fields.count + 2))
         buffer.append(Int32(2))
         buffer.append(change.rawValue)
         try rows.encodeFields(of: row, into: &buffer)
@@ -142,8 +158,31 @@ private struct ChangeEncoder {
         try rows.encodeFields(of: before, into: &buffer)
         let bytes = buffer.bytes
         // Behind the field count and the change.
-        let isSame = bytes[(start + 8)..<middle].elementsEqual(bytes[middle...])
-        if isSame { buffer.truncate(to: start) }
-        return !isSame
+        guard !bytes[(start + 8)..<middle].elementsEqual(bytes[middle...]) else {
+            buffer.truncate(to: start)
+            return false
+        }
+        let fields = Array(bytes[middle...])
+        buffer.truncate(to: middle)
+        appendRecord(fields, to: &buffer)
+        return true
+    }
+
+    /// Appends encoded fields, each behind its length, as a field of a composite type.
+    private func appendRecord(_ fields: [UInt8], to buffer: inout RowBuffer) {
+        buffer.append(Int32(4 + 4 * fieldTypes.count + fields.count))
+        buffer.append(Int32(fieldTypes.count))
+        fields.withUnsafeBytes { bytes in
+            var start = 0
+            for type in fieldTypes {
+                let length = Int32(
+                    bigEndian: bytes.loadUnaligned(fromByteOffset: start, as: Int32.self)
+                )
+                let end = start + 4 + max(0, Int(length))
+                buffer.append(type)
+                buffer.append(UnsafeRawBufferPointer(rebasing: bytes[start..<end]))
+                start = end
+            }
+        }
     }
 }

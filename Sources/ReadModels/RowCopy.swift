@@ -50,11 +50,11 @@ struct RowCopy: Sendable {
             return try await copy(statement(into: target, "binary, FREEZE"))
         }
         let staging = StagingTable("reprise_rows")
-        guard let table = try await Catalogue.table(target, on: connection) else {
+        guard let real = try await Catalogue.table(target, on: connection) else {
             preconditionFailure("there is no table \(target.sql) to copy rows into")
         }
         try await staging.make(
-            for: table.oid,
+            for: real.oid,
             binding.columns,
             passing: binding.casts,
             onCommit: "DROP",
@@ -65,13 +65,34 @@ struct RowCopy: Sendable {
             INSERT INTO \(target.sql) (\(columnList)) OVERRIDING SYSTEM VALUE
             SELECT \(columnList) FROM \(staging.rows(binding.columns, casting: binding.casts))
             """
-        if let operation {
-            try await staging.grant("SELECT", to: operation, on: connection)
-            _ = try await operation.change(insert, on: connection)
-        } else {
-            try await connection.execute(insert)
+        if let operation { try await staging.grant("SELECT", to: operation, on: connection) }
+        @Sendable func write(_ statement: String) async throws {
+            if let operation {
+                _ = try await operation.change(statement, on: connection)
+            } else {
+                try await connection.execute(statement)
+            }
         }
-        try await connection.execute("DROP TABLE \(staging.name.sql)")
+        try await connection.execute("SAVEPOINT reprise_rows")
+        do {
+            try await write(insert)
+        } catch let error as ServerError where error.isAboutRows {
+            try await connection.execute("ROLLBACK TO SAVEPOINT reprise_rows")
+            let search = StagedRowSearch(staging: staging.name, condition: "true") {
+                try await write("\(insert) WHERE \($0)")
+            }
+            let key = try await search.key(table.key, on: connection)
+            throw ReadModelError.rowRejected(
+                RejectedRow(
+                    table: table.name,
+                    reason: "\(error)",
+                    mark: key.flatMap { table.mark(ofKey: $0, as: binding.types) }
+                )
+            )
+        }
+        try await connection.execute(
+            "RELEASE SAVEPOINT reprise_rows; DROP TABLE \(staging.name.sql)"
+        )
         return result
     }
 

@@ -299,8 +299,11 @@ struct ExchangedTable: Sendable {
     private let rowStaging: StagingTable
     /// The staging table's column for what is to be done.
     private let changeColumn: String
-    /// The staging table's columns for what a row was before.
-    private let earlierColumns: [String]
+    /// The staging table's column for what a row was before, a composite value.
+    private let earlierColumn: String
+    /// The temporary table whose row type that is, and the types of its columns.
+    private let earlierRow: StagingTable
+    private let earlierTypes: [UInt32]
     /// Columns that no UPDATE sets.
     private let fixedColumns: Set<String>
     /// Columns that the row type does not declare and that are not generated.
@@ -364,19 +367,26 @@ struct ExchangedTable: Sendable {
         isReferredTo = facts.isReferredTo
         isGuarded = facts.isGuarded
         changeColumn = Self.freeName("change", among: binding.columns)
-        earlierColumns = binding.columns.indices.map {
-            Self.freeName("earlier \($0)", among: binding.columns)
-        }
+        earlierColumn = Self.freeName("earlier", among: binding.columns)
         staging = StagingTable("reprise_changes_\(number)")
         keyStaging = StagingTable("reprise_keys_\(number)")
         rowStaging = StagingTable("reprise_rows_\(number)")
+        earlierRow = StagingTable("reprise_earlier_\(number)")
+        try await connection.execute(
+            "DROP TABLE IF EXISTS \(staging.name.sql), \(keyStaging.name.sql), \(earlierRow.name.sql)"
+        )
+        try await earlierRow.make(
+            for: real.oid,
+            binding.columns,
+            passing: binding.casts,
+            onCommit: "DELETE ROWS",
+            on: connection
+        )
+        earlierTypes = try await earlierRow.columnTypes(on: connection)
         try await makeStaging(on: connection)
     }
 
     private func makeStaging(on connection: PostgresConnection) async throws {
-        try await connection.execute(
-            "DROP TABLE IF EXISTS \(staging.name.sql), \(keyStaging.name.sql)"
-        )
         let ending = "DELETE ROWS"
         try await keyStaging.make(for: oid, key, onCommit: ending, on: connection)
         try await staging.make(
@@ -384,7 +394,7 @@ struct ExchangedTable: Sendable {
             binding.columns,
             passing: binding.casts,
             behind: "\(SQLText.identifier(changeColumn)) pg_catalog.int2",
-            twice: earlierColumns,
+            before: "\(SQLText.identifier(earlierColumn)) \(earlierRow.name.sql)",
             onCommit: ending,
             on: connection
         )
@@ -411,14 +421,7 @@ extension ExchangedTable {
 
     /// The staged rows, with the alias `s`.
     private var staged: String {
-        var casts = binding.casts
-        for (column, earlier) in zip(binding.columns, earlierColumns) {
-            casts[earlier] = binding.casts[column]
-        }
-        return staging.rows(
-            [changeColumn] + binding.columns + earlierColumns,
-            casting: casts
-        )
+        staging.rows([changeColumn] + binding.columns + [earlierColumn], casting: binding.casts)
     }
 
     private var keyList: String { key.map(SQLText.identifier).joined(separator: ", ") }
@@ -451,10 +454,14 @@ extension ExchangedTable {
         try await RowCopy.namingRows(of: name.name) {
             var buffer = RowBuffer(capacity: 1 << 16)
             buffer.appendCopyHeader()
-            let changes = try rows.encodeChanges(as: binding.types, into: &buffer)
+            let changes = try rows.encodeChanges(
+                as: binding.types,
+                earlierAs: earlierTypes,
+                into: &buffer
+            )
             guard changes.rows > 0 else { return changes }
             buffer.append(Int16(-1))
-            let columns = ([changeColumn] + binding.columns + earlierColumns)
+            let columns = ([changeColumn] + binding.columns + [earlierColumn])
                 .map(SQLText.identifier).joined(separator: ", ")
             let bytes = SentBytes(buffer: buffer)
             try await connection.copyIn(
@@ -549,16 +556,25 @@ extension ExchangedTable {
     /// Whether the row of the alias `t` is as the fold knew it, by the staged columns of `s`.
     ///
     /// Those of the key are the same by what joins the two.
-    private func isAsKnown(_ staged: [String]) -> String {
-        zip(zip(binding.columns, binding.types), staged).filter { !key.contains($0.0.0) }
-            .map { column, staged in
+    private func isAsKnown(_ staged: (_ column: String) -> String) -> String {
+        zip(binding.columns, binding.types).filter { !key.contains($0.0) }
+            .map { column, type in
                 // There is no operator that compares two values of the type json or xml, nor of each type
                 // that others bring.
                 let cast =
-                    [.json, .jsonArray, .xml, .passed].contains(column.1) ? "::pg_catalog.text" : ""
-                return "t.\(SQLText.identifier(column.0))\(cast) IS NOT DISTINCT FROM "
-                    + "s.\(SQLText.identifier(staged))\(cast)"
+                    [.json, .jsonArray, .xml, .passed].contains(type) ? "::pg_catalog.text" : ""
+                return "t.\(SQLText.identifier(column))\(cast) IS NOT DISTINCT FROM "
+                    + "\(staged(column))\(cast)"
             }.map { " AND \($0)" }.joined()
+    }
+
+    /// The staged value of a column.
+    private func new(_ column: String) -> String { "s.\(SQLText.identifier(column))" }
+
+    /// What a row to update had there before.
+    private func earlier(_ column: String) -> String {
+        let value = "(s.\(SQLText.identifier(earlierColumn))).\(SQLText.identifier(column))"
+        return binding.casts[column].map { "(\(value)::\($0))" } ?? value
     }
 
     fileprivate func delete(
@@ -574,7 +590,7 @@ extension ExchangedTable {
             try await connection.execute(joins(of: changes.rows))
             let deleted = try await writer.change(
                 "DELETE FROM ONLY \(name.sql) AS t USING \(staged) "
-                    + "WHERE \(isStaged(.delete))\(isAsKnown(binding.columns))",
+                    + "WHERE \(isStaged(.delete))\(isAsKnown(new))",
                 on: connection
             )
             try assert(deleted, is: changes.deleted, "to delete", writer.projection)
@@ -593,7 +609,7 @@ extension ExchangedTable {
         let statement = """
             UPDATE ONLY \(name.sql) AS t SET \(settings.joined(separator: ", "))
             FROM \(staged)
-            WHERE \(isStaged(.update))\(isAsKnown(earlierColumns))
+            WHERE \(isStaged(.update))\(isAsKnown(earlier))
             """
         do {
             try await connection.execute("\(joins(of: changes.rows)) SAVEPOINT reprise_update")
@@ -627,7 +643,7 @@ extension ExchangedTable {
         let gone = """
             gone AS (
                 DELETE FROM ONLY \(name.sql) AS t USING \(staged)
-                WHERE \(isStaged(.update))\(isAsKnown(earlierColumns))
+                WHERE \(isStaged(.update))\(isAsKnown(earlier))
                 RETURNING \(kept.joined(separator: ", ")))
             """
         // All of them are gone before the first comes: the number is asked for first.
@@ -696,7 +712,7 @@ extension ExchangedTable {
         let rows = try await connection.query(
             """
             SELECT pg_catalog.count(*) AS rows FROM \(staged)
-            JOIN ONLY \(name.sql) AS t ON \(sameKey("t", "s"))\(isAsKnown(binding.columns))
+            JOIN ONLY \(name.sql) AS t ON \(sameKey("t", "s"))\(isAsKnown(new))
             WHERE s.\(SQLText.identifier(changeColumn)) <> \(RowChange.delete.rawValue)
             """
         ).first?.int("rows")

@@ -22,34 +22,66 @@ struct StagedRowSearch: Sendable {
     /// - Returns: The row's encoded key; nil where each row is taken by itself.
     /// - Throws: ``ServerError``.
     func key(_ key: [String], on connection: PostgresConnection) async throws -> [UInt8]? {
-        let rows = try await connection.query(
-            "SELECT s.ctid FROM \(staging.sql) AS s WHERE \(condition) ORDER BY s.ctid"
-        ).rows.map { try $0.string("ctid") }
         try await connection.execute("SAVEPOINT reprise_search")
+        // Of many rows the page first.
+        var pages = 0..<(try await pages(on: connection))
+        while pages.count > 1 {
+            let middle = (pages.lowerBound + pages.upperBound) / 2
+            if try await takes(Self.isIn(pages.lowerBound..<middle), on: connection) {
+                pages = middle..<pages.upperBound
+            } else {
+                pages = pages.lowerBound..<middle
+            }
+        }
+        let rows = try await connection.query(
+            """
+            SELECT s.ctid FROM \(staging.sql) AS s WHERE \(condition) AND \(Self.isIn(pages))
+            ORDER BY s.ctid
+            """
+        ).rows.map { try $0.string("ctid") }
         var left = rows[...]
         while left.count > 1 {
             let half = left.prefix(left.count / 2)
-            if try await takes(half, on: connection) {
+            if try await takes(Self.isOne(of: half), on: connection) {
                 left = left.dropFirst(half.count)
             } else {
                 left = half
             }
         }
-        let isFound = try await !takes(left, on: connection)
+        let isFound = try await !takes(Self.isOne(of: left), on: connection)
         try await connection.execute("ROLLBACK TO SAVEPOINT reprise_search")
         guard isFound, let row = left.first else { return nil }
         return try await connection.keyFields(key, of: staging, at: row)
     }
 
+    private func pages(on connection: PostgresConnection) async throws -> Int {
+        let row = try await connection.query(
+            """
+            SELECT pg_catalog.pg_relation_size($1::pg_catalog.regclass)
+                / pg_catalog.current_setting('block_size')::pg_catalog.int8 AS pages
+            """,
+            [.text(staging.sql)]
+        ).first
+        return Int(try row?.int("pages") ?? 0)
+    }
+
+    private static func isIn(_ pages: Range<Int>) -> String {
+        "s.ctid >= '(\(pages.lowerBound),0)' AND s.ctid < '(\(pages.upperBound),0)'"
+    }
+
+    private static func isOne(of rows: ArraySlice<String>) -> String {
+        let places = rows.map { "'\($0)'" }.joined(separator: ", ")
+        return "s.ctid = ANY (ARRAY[\(places)]::pg_catalog.tid[])"
+    }
+
     /// Writes rows, which stay: a later one may not fit beside them.
     private func takes(
-        _ rows: ArraySlice<String>,
+        _ further: String,
         on connection: PostgresConnection
     ) async throws -> Bool {
-        let places = rows.map { "'\($0)'" }.joined(separator: ", ")
         try await connection.execute("SAVEPOINT reprise_half")
         do {
-            try await write("s.ctid = ANY (ARRAY[\(places)]::pg_catalog.tid[])")
+            try await write(further)
             try await connection.execute("RELEASE SAVEPOINT reprise_half")
             return true
         } catch let error as ServerError where error.isAboutRows {

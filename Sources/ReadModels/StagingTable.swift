@@ -19,7 +19,7 @@ struct StagingTable: Sendable {
     ///   - columns: Names of its columns.
     ///   - casts: Those of them whose values travel as text.
     ///   - first: Definition of a column in front of them.
-    ///   - second: Names of as many columns behind them, of the same types; none for no more columns.
+    ///   - last: Definition of a column behind them.
     ///   - ending: What the end of a transaction does to it.
     ///   - connection: The session.
     /// - Throws: ``ServerError``.
@@ -28,7 +28,7 @@ struct StagingTable: Sendable {
         _ columns: [String],
         passing casts: [String: String] = [:],
         behind first: String? = nil,
-        twice second: [String] = [],
+        before last: String? = nil,
         onCommit ending: String,
         on connection: PostgresConnection
     ) async throws {
@@ -41,15 +41,28 @@ struct StagingTable: Sendable {
         }
         let definitions =
             [first].compactMap { $0 }
-            + zip(columns + second, types + types).map { name, type in
-                "\(SQLText.identifier(name)) \(type)"
-            }
+            + zip(columns, types).map { name, type in "\(SQLText.identifier(name)) \(type)" }
+            + [last].compactMap { $0 }
         try await connection.execute(
             "CREATE TEMPORARY TABLE \(SQLText.identifier(name.name)) "
                 + "(\(definitions.joined(separator: ", "))) ON COMMIT \(ending); "
                 // Default privileges can take rights from the one who makes it.
                 + "GRANT ALL ON TABLE \(name.sql) TO CURRENT_USER; \(Self.openRows(of: name.sql))"
         )
+    }
+
+    /// OIDs of the types of its columns, in their order.
+    ///
+    /// - Throws: ``ServerError``.
+    func columnTypes(on connection: PostgresConnection) async throws -> [UInt32] {
+        try await connection.query(
+            """
+            SELECT a.atttypid FROM pg_catalog.pg_attribute AS a
+            WHERE a.attrelid = $1::pg_catalog.regclass AND a.attnum > 0 AND NOT a.attisdropped
+            ORDER BY a.attnum
+            """,
+            [.text(name.sql)]
+        ).rows.map { UInt32(try $0.int("atttypid")) }
     }
 
     /// What stands behind FROM for its rows, with the alias `s`: values that travelled as text have their
