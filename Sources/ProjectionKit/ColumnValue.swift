@@ -205,14 +205,28 @@ extension String: ColumnValue {
     /// Appends the UTF-8 bytes.
     ///
     /// A text too long for `varchar(n)` is refused by the server, which names the column.
+    ///
+    /// An XML document that declares another encoding is sent as one that declares UTF-8: the server would
+    /// read these bytes as the declaration says (`xml_recv`).
     public func encode(into buffer: inout RowBuffer, as type: ColumnType) throws {
-        try buffer.appendText(self)
+        try buffer.appendText(type == .xml ? declaringUTF8 : self)
     }
 
     /// Reads UTF-8 bytes.
     public init(field: UnsafeRawBufferPointer?, as type: ColumnType) throws {
         var reader = try FieldReader(field, as: type)
         self = try reader.text()
+    }
+
+    private var declaringUTF8: String {
+        guard hasPrefix("<?xml"), let end = firstRange(of: "?>"),
+            let encoding = self[..<end.lowerBound].firstMatch(
+                of: /\sencoding\s*=\s*["']([^"']*)["']/
+            )
+        else { return self }
+        var text = self
+        text.replaceSubrange(encoding.1.startIndex..<encoding.1.endIndex, with: "UTF-8")
+        return text
     }
 }
 

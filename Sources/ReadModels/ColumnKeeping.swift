@@ -187,7 +187,7 @@ struct ColumnKeeping: Sendable {
             // A text of one letter fits every length.
             case .varchar, .bpchar: "a"
             case .text, .citext, .passed: text
-            case .xml: "<a b='1'>\(text)</a>"
+            case .xml: "<?xml version='1.0'?><a b='1'>\(text)</a>"
             case .bytea: Data([0, 0xff])
             case .uuid: UUID()
             case .date: Day(daysSince1970: 1)

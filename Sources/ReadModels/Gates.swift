@@ -230,7 +230,8 @@ struct Gates: Sendable {
             [.int(loadMark.transaction)]
         ).rows.map {
             OldSnapshot(
-                session: "a reader on standby '\(TextForPeople.line($0["standby"] ?? ""))', which its "
+                session:
+                    "a reader on standby '\(TextForPeople.line($0["standby"] ?? ""))', which its "
                     + "hot_standby_feedback tells of",
                 isBeforeLoad: true
             )

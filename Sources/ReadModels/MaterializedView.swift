@@ -309,10 +309,16 @@ extension MaterializedView {
         FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_am AS a ON a.oid = c.relam
         WHERE c.oid = $1::pg_catalog.oid
         UNION ALL
-        SELECT 'clause', 'WITH (' || pg_catalog.string_agg(pg_catalog.format('%I = %L',
-            o.option_name, o.option_value), ', ') || ')', 2
-        FROM pg_catalog.pg_class AS c, pg_catalog.pg_options_to_table(c.reloptions) AS o
-        WHERE c.oid = $1::pg_catalog.oid AND c.reloptions IS NOT NULL GROUP BY c.oid
+        SELECT 'clause', 'WITH (' || pg_catalog.string_agg(o.text, ', ') || ')', 2
+        FROM pg_catalog.pg_class AS c
+        LEFT JOIN pg_catalog.pg_class AS t ON t.oid = c.reltoastrelid
+        CROSS JOIN LATERAL (
+            SELECT pg_catalog.format('%I = %L', option_name, option_value) AS text
+            FROM pg_catalog.pg_options_to_table(c.reloptions)
+            UNION ALL
+            SELECT pg_catalog.format('toast.%I = %L', option_name, option_value)
+            FROM pg_catalog.pg_options_to_table(t.reloptions)) AS o
+        WHERE c.oid = $1::pg_catalog.oid GROUP BY c.oid
         UNION ALL
         SELECT 'clause', 'TABLESPACE ' || pg_catalog.quote_ident(t.spcname), 3
         FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_tablespace AS t ON t.oid = c.reltablespace

@@ -57,6 +57,13 @@ package struct ProjectionTables: Sendable {
                 "The table name '\(table.name)' is longer than PostgreSQL's 63 bytes."
             )
         }
+        for table in tables where table.columnNames.count > ExchangedTable.mostColumns {
+            complaints.append(
+                "The table '\(table.name)' declares \(table.columnNames.count) columns, and "
+                    + "\(ExchangedTable.mostColumns) are the most: changed rows travel with two more, and "
+                    + "PostgreSQL's tables have 1600 at most."
+            )
+        }
         return complaints
     }
 

@@ -280,6 +280,9 @@ struct ExchangedTable: Sendable {
     let name: QualifiedName
     let oid: UInt32
     let binding: TableBinding
+    /// PostgreSQL's MaxHeapAttributeNumber, less what a staged row has besides its own columns.
+    static let mostColumns = 1_598
+
     /// The columns of the key.
     let key: [String]
     /// Why rows cannot be read back as they were written, as a clause; nil when they can.

@@ -11,7 +11,7 @@ enum ShapeQuery {
             FROM pg_catalog.pg_class AS c WHERE c.oid = ANY ($1::pg_catalog.oid[])
         ),
         column_of AS (
-            SELECT a.*, r.relname, r.target, pg_catalog.quote_ident(a.attname) AS quoted,
+            SELECT a.*, r.relname, r.target, r.relpersistence, pg_catalog.quote_ident(a.attname) AS quoted,
                 pg_catalog.format('ALTER TABLE %s ALTER COLUMN %I ', r.target, a.attname) AS alter
             FROM relation AS r
             JOIN pg_catalog.pg_attribute AS a
@@ -49,7 +49,9 @@ enum ShapeQuery {
         ),
         identity AS (
             SELECT a.*, s.seqrelid, s.seqtypid, s.seqstart, s.seqincrement, s.seqmin, s.seqmax,
-                s.seqcache, s.seqcycle, q.relname AS sequence_name
+                s.seqcache, s.seqcycle, q.relname AS sequence_name,
+                CASE q.relpersistence WHEN 'u' THEN 'UNLOGGED' ELSE 'LOGGED' END AS persistence,
+                q.relpersistence <> a.relpersistence AS has_own_persistence
             FROM column_of AS a
             JOIN pg_catalog.pg_depend AS d
                 ON d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
@@ -133,6 +135,9 @@ enum ShapeQuery {
                     CASE WHEN o.condeferred THEN ' INITIALLY DEFERRED' END)
                 WHEN o.contype = 'f' AND o.convalidated THEN pg_catalog.format(
                     'ALTER TABLE %s VALIDATE CONSTRAINT %I', o.target, o.conname)
+                -- One WITHOUT OVERLAPS, whose definition does not say them.
+                WHEN i.reloptions IS NOT NULL THEN pg_catalog.format('ALTER INDEX %s SET (%s)', i.name,
+                    pg_catalog.array_to_string(i.reloptions, ', '))
             END,
             NULL, pg_catalog.format('ALTER TABLE %s DROP CONSTRAINT %I', o.target, o.conname)
         FROM constraint_of AS o
@@ -186,6 +191,12 @@ enum ShapeQuery {
             \(onSequence("ALTER SEQUENCE %s RENAME TO %I", argument: "sequence_name")),
             NULL, NULL, NULL
         FROM identity
+        UNION ALL
+        SELECT relname, 'sequence persistence of column ' || quoted, persistence, NULL,
+            'default of column ' || quoted, 'table', 2,
+            \(onSequence("ALTER SEQUENCE %s SET %s", argument: "persistence")),
+            NULL, NULL, NULL
+        FROM identity WHERE has_own_persistence
         UNION ALL
         SELECT relname, 'sequence options of column ' || quoted, o.options, NULL,
             'default of column ' || quoted, 'table', 2,

@@ -153,7 +153,7 @@ struct SwapRehearsal: Sendable {
                 subject,
                 what
                     + "\(expected) ms, and \(budget) ms are allowed: it is undone when they are over. "
-                    + "Allow more with --outage-budget, or drop views that nobody needs"
+                    + "Allow more with --outage-budget, or drop what of them nobody needs"
             )
         ]
     }

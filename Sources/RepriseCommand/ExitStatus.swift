@@ -94,7 +94,8 @@ enum ExitStatus: Int32, CaseIterable {
     private init(of error: ReadModelError) {
         self =
             switch error {
-            case .unreachable, .lostWhenBuilt, .endedByAnother, .runBusy, .runStale, .followerBusy, .cutOverBlocked,
+            case .unreachable, .lostWhenBuilt, .endedByAnother, .runBusy, .runStale, .followerBusy,
+                .cutOverBlocked,
                 .overBudget, .tooMuchToLock,
                 .behindLive, .bookkeepingBlocked, .followerStale, .lockedOut:
                 .tryAgain

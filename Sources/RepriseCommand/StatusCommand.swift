@@ -126,7 +126,8 @@ private struct StatusOutline: Encodable {
     private let ofOtherPast: [Int]
 
     private enum CodingKeys: String, CodingKey {
-        case projection, liveGeneration, isOfOtherProgram, position, generations, lastSwap, follower, run
+        case projection, liveGeneration, isOfOtherProgram, position, generations, lastSwap,
+            follower, run
         case lastRun, doubts
     }
 

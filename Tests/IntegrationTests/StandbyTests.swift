@@ -55,6 +55,50 @@ struct StandbyTests {
     }
 
     @Test(
+        "O2: a reader on a standby that is older than the load keeps the cut-over waiting, by feedback"
+    )
+    func feedback() async throws {
+        try await PrivateServer.with { server in
+            try await server.withScene { scene in
+                try await makeTally(in: scene)
+                try await server.withStandby(
+                    settings: ["hot_standby_feedback = on", "wal_receiver_status_interval = 1s"]
+                ) { standby in
+                    let replica = ConnectionSettings(
+                        conninfo: standby.conninfo + " dbname=scene",
+                        applicationName: "reprise tests"
+                    )
+                    try await PostgresConnection.withConnection(replica) { reader in
+                        try await reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1")
+                        for strategy in Strategy.allCases {
+                            var options = RebuildOptions()
+                            options.strategy = strategy
+                            options.patience = CutOverPatience(deadline: 2)
+                            let error = await #expect(throws: ReadModelError.self) {
+                                _ = try await scene.rebuild(Tally.self, options: options)
+                            }
+                            guard case .cutOverBlocked(_, _, let blockers, false, _) = error else {
+                                Issue.record("expected cutOverBlocked, got \(error as Any)")
+                                return
+                            }
+                            #expect(
+                                blockers.contains {
+                                    $0.contains("a reader on standby 'walreceiver'")
+                                }
+                            )
+                        }
+                        // What it reads is of one moment still.
+                        let rows = try await reader.query("SELECT FROM public.tally").rows
+                        #expect(rows.count == 3)
+                        try await reader.execute("COMMIT")
+                    }
+                    _ = try await scene.rebuild(Tally.self)
+                }
+            }
+        }
+    }
+
+    @Test(
         "a synchronous standby that does not answer is waited for before the locks, not with them"
     )
     func flushBarrier() async throws {

@@ -157,9 +157,12 @@ extension PlanOutline.Expectation {
         }
         return [
             "about \(Figures.count(total, "row")), \(memory) and \(Figures.seconds(seconds))"
-        ] + (readersWaitSeconds.map { ["readers wait \(Figures.seconds($0)) at most"] } ?? []) + [
-            "reckoned from the last rebuild by \(strategy)"
         ]
+            + (readersWaitSeconds.map {
+                ["readers wait \(Figures.seconds($0)) if nothing was put onto the tables since"]
+            } ?? []) + [
+                "reckoned from the last rebuild by \(strategy)"
+            ]
     }
 }
 

@@ -64,8 +64,41 @@ struct StandbyCommandTests {
                             signals ? "was interrupted" : "did not answer within 30 s",
                         ]
                     )
+                    #expect(!outcome.standardError.contains("CancellationError"))
+                    let status = try await reprise.run("status shop")
+                    #expect(
+                        !status.standardOutput.contains("when what ended run"),
+                        "\(status.standardOutput)"
+                    )
                     try await scene.demandStandbys("")
                 }
+            }
+        }
+    }
+
+    @Test(
+        "E4: a signal behind the COMMIT ends every command with its status, and what is live is said",
+        arguments: ["rollback shop", "swap shop", "rebuild shop --strategy truncate"]
+    )
+    func signalBehindCommit(command: String) async throws {
+        try await PrivateServer.with { server in
+            try await server.withScene { scene in
+                try scene.appendShop(events: 200, seed: 3)
+                let reprise = RepriseProcess(scene)
+                expect(try await reprise.run("rebuild shop"), exits: 0)
+                expect(
+                    try await reprise.run("rebuild shop\(command == "swap shop" ? " --no-swap" : "")"),
+                    exits: 0
+                )
+                let outcome = try await cutOver(by: command, reprise, scene, interrupting: true)
+                expect(outcome, exits: 130, saying: ["committed here", "Readers see"])
+                #expect(!outcome.standardError.contains("CancellationError"))
+                #expect(!outcome.standardError.contains("left to be done"))
+                try await scene.demandStandbys("")
+                let runs = try await scene.database.query(
+                    "SELECT stage, report IS NULL AS lost FROM reprise.run ORDER BY run_id DESC LIMIT 1"
+                ).rows
+                #expect(runs.first?["lost"] == "f" || runs.first?["stage"] == "pruning")
             }
         }
     }
@@ -76,12 +109,30 @@ struct StandbyCommandTests {
         _ scene: RebuildScene,
         interrupting: Bool
     ) async throws -> ChildProcess.Outcome {
+        let outcome = try await cutOver(
+            by: "rebuild shop",
+            reprise,
+            scene,
+            interrupting: interrupting
+        )
+        // Readers have the new tables.
+        #expect(try await scene.liveGeneration() == (interrupting ? 3 : 2))
+        return outcome
+    }
+
+    /// A command that holds its exclusive locks when the standby goes.
+    private func cutOver(
+        by command: String,
+        _ reprise: RepriseProcess,
+        _ scene: RebuildScene,
+        interrupting: Bool
+    ) async throws -> ChildProcess.Outcome {
         try await scene.database.withConnection { keeper in
             try await keeper.query(
                 "SELECT pg_advisory_lock(hashtextextended('reprise stop locked', 0))"
             )
             return try await reprise.withRunning(
-                "rebuild shop",
+                command,
                 environment: ["REPRISE_STOP_AT": "locked"]
             ) { child in
                 try await scene.database.waitUntil(
@@ -91,8 +142,6 @@ struct StandbyCommandTests {
                 try await scene.demandStandbys("gone")
                 try await keeper.execute("SELECT pg_advisory_unlock_all()")
                 try await child.waitForText("Waiting up to 30 s for a standby")
-                // Readers have the new tables meanwhile.
-                #expect(try await scene.liveGeneration() == (interrupting ? 3 : 2))
                 if interrupting { child.signal(SIGINT) }
             }.outcome
         }

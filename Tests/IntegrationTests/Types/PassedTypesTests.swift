@@ -107,6 +107,7 @@ struct PassedTypesTests {
                 }
                 let text = try #require(error).description
                 #expect(text.contains("passed_row") && !text.contains(value), "\(text)")
+                #expect(text.contains("Its last change came with"), "\(text)")
             }
             #expect(try await scene.database.count("public.passed_row") == 2)
         }

@@ -66,6 +66,24 @@ struct StoredExpressionTests {
         }
     }
 
+    @Test(
+        "E3: an index is asked for rows that meet its condition, and a check that is not valid for none",
+        arguments: [
+            "CREATE INDEX ON s.live ((100 / (id - 1))) WHERE id <> 1",
+            "CREATE INDEX ON s.live ((v::int)) WHERE v ~ '^[0-9]+$'",
+            "ALTER TABLE s.live ADD CHECK (100 / (id - 1) > 0) NOT VALID",
+        ]
+    )
+    func partial(statement: String) async throws {
+        try await withHazard(setUp: statement, events: [Live.event(2, "7")]) { hazard in
+            for strategy in Strategy.allCases {
+                let plan = try await hazard.scene.plan(hazard.projection, strategy: strategy)
+                #expect(plan.refusals.filter { $0.contains("cannot be evaluated") } == [])
+            }
+            try await hazard.rebuild(.truncate)
+        }
+    }
+
     @Test("E3: one that names the table's row is evaluated as well, and not refused")
     func wholeRow() async throws {
         let setUp = "ALTER TABLE s.live ADD CHECK (live.* IS NOT NULL), ADD CHECK (tableoid <> 0)"

@@ -32,7 +32,13 @@ struct MessageTests {
         (.followerStale(projection: "p", holder: "h", silence: 61, backendPID: 1), 75),
         (.bookkeepingBlocked(blockers: ["b"]), 75), (.lockedOut(reason: "r", blockers: ["b"]), 75),
         (
-            .cutOverBlocked(projection: "p", attempts: 1, blockers: [], haveSessions: true, readyGeneration: 2), 75
+            .cutOverBlocked(
+                projection: "p",
+                attempts: 1,
+                blockers: [],
+                haveSessions: true,
+                readyGeneration: 2
+            ), 75
         ),
         (.behindLive(projection: "p", generation: 1, position: "a", livePosition: "b"), 75),
         (.refusedByPlan(projection: "p", reasons: []), 3),

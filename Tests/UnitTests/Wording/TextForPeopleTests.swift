@@ -120,7 +120,13 @@ struct TextForPeopleTests {
             .otherRows(projection: "p", table: text, reason: text),
             .checkFailed(projection: "p", generation: 1, reasons: [text]),
             .reloadFailsCheck(projection: "p", reasons: [text]),
-            .cutOverBlocked(projection: "p", attempts: 1, blockers: [text], haveSessions: true, readyGeneration: 2),
+            .cutOverBlocked(
+                projection: "p",
+                attempts: 1,
+                blockers: [text],
+                haveSessions: true,
+                readyGeneration: 2
+            ),
             .behindLive(projection: "p", generation: 1, position: text, livePosition: text),
             .changedMeanwhile(projection: "p", reason: text),
             .nothingToMove(projection: "p", reason: text),
