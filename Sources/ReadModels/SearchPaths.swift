@@ -110,7 +110,8 @@ enum SearchPaths {
                 "checks.sql",
                 "\(makers.joined(separator: ", ")) may make functions and operators in the schema "
                     + "'\(liveSchema)', where a truncate runs it. '--strategy swap' looks names up "
-                    + "among the new tables"
+                    + "among the new tables; for a truncate let this role own the schema, or take "
+                    + "CREATE on it from them"
             )
         ]
     }

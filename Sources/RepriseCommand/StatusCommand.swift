@@ -150,34 +150,8 @@ private struct StatusOutline: Encodable {
                 rows: generation.rows.compactMapValues { $0 }
             )
         }
-        lastSwap = status.lastSwap.map { swap in
-            Swap(
-                kind: swap.kind,
-                fromGeneration: swap.fromGeneration,
-                toGeneration: swap.toGeneration,
-                at: swap.at,
-                attempts: swap.attempts,
-                heldMilliseconds: swap.heldMilliseconds,
-                lockWaitMilliseconds: swap.lockWaitMilliseconds,
-                longestFailedWaitMilliseconds: swap.longestFailedWaitMilliseconds
-            )
-        }
-        follower = status.follower.map { follower in
-            Follower(
-                host: follower.host,
-                pid: follower.pid,
-                startedAt: follower.startedAt,
-                heartbeatAt: follower.heartbeatAt,
-                endedAt: follower.endedAt,
-                isAlive: follower.isAlive,
-                isStale: follower.isStale,
-                events: follower.events,
-                lateEvents: follower.lateEvents,
-                lagEvents: follower.lagEvents,
-                lagSeconds: follower.lagSeconds,
-                error: follower.error
-            )
-        }
+        lastSwap = status.lastSwap.map(Swap.init)
+        follower = status.follower.map(Follower.init)
         let elsewhere = status.live.flatMap { live in
             live.liveSchema == schema
                 ? nil
@@ -208,6 +182,36 @@ private struct StatusOutline: Encodable {
                 isStale: run.isStale
             )
         }
+    }
+}
+
+extension StatusOutline.Swap {
+    fileprivate init(_ swap: ProjectionStatus.SwapLine) {
+        kind = swap.kind
+        fromGeneration = swap.fromGeneration
+        toGeneration = swap.toGeneration
+        at = swap.at
+        attempts = swap.attempts
+        heldMilliseconds = swap.heldMilliseconds
+        lockWaitMilliseconds = swap.lockWaitMilliseconds
+        longestFailedWaitMilliseconds = swap.longestFailedWaitMilliseconds
+    }
+}
+
+extension StatusOutline.Follower {
+    fileprivate init(_ follower: ProjectionStatus.FollowerLine) {
+        host = follower.host
+        pid = follower.pid
+        startedAt = follower.startedAt
+        heartbeatAt = follower.heartbeatAt
+        endedAt = follower.endedAt
+        isAlive = follower.isAlive
+        isStale = follower.isStale
+        events = follower.events
+        lateEvents = follower.lateEvents
+        lagEvents = follower.lagEvents
+        lagSeconds = follower.lagSeconds
+        error = follower.error
     }
 }
 

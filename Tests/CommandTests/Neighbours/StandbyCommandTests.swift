@@ -87,7 +87,9 @@ struct StandbyCommandTests {
                 let reprise = RepriseProcess(scene)
                 expect(try await reprise.run("rebuild shop"), exits: 0)
                 expect(
-                    try await reprise.run("rebuild shop\(command == "swap shop" ? " --no-swap" : "")"),
+                    try await reprise.run(
+                        "rebuild shop\(command == "swap shop" ? " --no-swap" : "")"
+                    ),
                     exits: 0
                 )
                 let outcome = try await cutOver(by: command, reprise, scene, interrupting: true)
@@ -96,7 +98,10 @@ struct StandbyCommandTests {
                 #expect(!outcome.standardError.contains("left to be done"))
                 try await scene.demandStandbys("")
                 let runs = try await scene.database.query(
-                    "SELECT stage, report IS NULL AS lost FROM reprise.run ORDER BY run_id DESC LIMIT 1"
+                    """
+                    SELECT stage, report IS NULL AS lost FROM reprise.run
+                    ORDER BY run_id DESC LIMIT 1
+                    """
                 ).rows
                 #expect(runs.first?["lost"] == "f" || runs.first?["stage"] == "pruning")
             }

@@ -38,10 +38,10 @@ struct AdviceTableTests {
         "MoveCommands: status …": .untested("a signal between a commit and its answer"),
         "MoveCommands: swap PROJECTION --allow-older": .described,
         "MoveText: status …": .typed("AdviceTests.typed"),
-        "MoveText: swap … --allow-older": .typed("EightScenesTests.goingBack"),
+        "MoveText: swap … --allow-older…": .typed("ContinuedAdviceTests.restored"),
         "PlanOutline: plan …": .typed("AdviceTests.typed"),
         "PlanOutline: rebuild …": .typed("AdviceTests.typed"),
-        "PruneCommand: prune …": .typed("AdviceTests.typed"),
+        "PruneCommand: prune ……": .typed("ContinuedAdviceTests.prune"),
         "PruneCommand: prune … --generation …": .typed("RemovalTests.pruneByNumber"),
         "PruneCommand: status …": .typed("AdviceTests.typed"),
         "RebuildCommand: prune …": .untested("a signal while old generations are dropped"),
@@ -61,8 +61,9 @@ struct AdviceTableTests {
         "StatusCommand: follow …": .typed("EightScenesTests.changedReducer"),
         "StatusCommand: rebuild …": .typed("EightScenesTests.wrongModel"),
         "StatusCommand: rebuild … --resume": .typed("AdviceTests.typed"),
-        "StatusCommand: rollback …": .typed("EightScenesTests.goingBack"),
+        "StatusCommand: rollback ……": .typed("ContinuedAdviceTests.restored"),
         "StatusCommand: status …": .typed("EightScenesTests.stuckRebuild"),
+        "StatusCommand: status … --schema": .typed("ContinuedAdviceTests.otherSchema"),
     ]
 
     /// What is advised about read models and their generations.
@@ -90,6 +91,7 @@ struct AdviceTableTests {
         "ReadModelError.diskFull: prune … --keep 0": .typed("EightScenesTests.diskFull"),
         "ReadModelError.endedByAnother: status …": .typed("EightScenesTests.stuckRebuild"),
         "ReadModelError.followerBusy: status …": .typed("AdviceTests.secondFollower"),
+        "ReadModelError.lostWhenBuilt: rebuild … --resume": .typed("ContinuedAdviceTests.lost"),
         "ReadModelError.nothingToMove: status …": .typed("AdviceTests.typed"),
         "ReadModelError.otherProgram: rebuild …": .typed("AdviceTests.otherProgram"),
         "ReadModelError.otherRows: rebuild …": .typed("EightScenesTests.wrongModel"),
@@ -116,9 +118,9 @@ struct AdviceTableTests {
             .untested("the same as of an older copy"),
         "RebuildError.outrun: rebuild … --resume": .untested("it wants a quieter time first"),
         "RebuildError.stoppedByAnother: rebuild …": .untested("it is recorded and not printed"),
-        "RebuildStage: prune": .described,
-        "RebuildStage: rebuild --resume": .described,
-        "RebuildStage: swap": .described,
+        "RebuildStage: prune …": .untested("a kill while old generations are dropped"),
+        "RebuildStage: rebuild … --resume": .typed("RemovalTests.signalAfterLoad"),
+        "RebuildStage: swap …": .typed("ContinuedAdviceTests.killedBeforeSwap"),
         "Swap: rebuild …": .typed("AdviceTests.typed"),
     ]
 
