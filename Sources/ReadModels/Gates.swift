@@ -111,15 +111,17 @@ struct Gates: Sendable {
         guard let loadMark, !live.isEmpty else { return [] }
         let end = ContinuousClock.now + limit
         while true {
-            let old =
-                try await snapshots(olderThan: loadMark, on: connection)
-                + standbySnapshots(olderThan: loadMark, on: connection)
+            let elsewhere = try await standbySnapshots(olderThan: loadMark, on: connection)
+            let old = try await snapshots(olderThan: loadMark, on: connection) + elsewhere
             guard !old.isEmpty else { return [] }
             if patience.oldSnapshots == .proceed {
                 return old.map {
                     "A snapshot is older than the new rows, and may find other rows than it knows: "
                         + "\($0.session)."
                 }
+            }
+            for reader in elsewhere {
+                notice("The cut-over waits, and holds no lock meanwhile, for \(reader.session).")
             }
             guard !old.contains(where: \.isBeforeLoad), ContinuousClock.now < end else {
                 throw LockLadder.Blocked(

@@ -121,14 +121,14 @@ package struct PrivateServer: Sendable {
         return try await withRebuildScene(on: database, body)
     }
 
-    /// Runs `body` with a hot standby of it.
+    /// Runs `body` with a hot standby of it, or of a standby.
     package func withStandby<R: Sendable>(
         settings: [String] = [],
         _ body: (PrivateServer) async throws -> R
     ) async throws -> R {
         let standby = PrivateServer(
             folder: folder,
-            data: "\(folder)/standby",
+            data: "\(data)-standby",
             programs: programs
         )
         try await served(

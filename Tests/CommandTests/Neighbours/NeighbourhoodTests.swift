@@ -29,7 +29,9 @@ struct NeighbourhoodTests {
                 """
             )
             try await scene.subscribe(to: "p")
-            try await server.withStandby(settings: ["hot_standby_feedback = on"]) { standby in
+            // It tells of its readers every second, for which each cut-over waits.
+            let settings = ["hot_standby_feedback = on", "wal_receiver_status_interval = 1s"]
+            try await server.withStandby(settings: settings) { standby in
                 // A synchronous commit of the application waits for the standby, and never for long.
                 try await scene.shop.demandStandbys("walreceiver")
                 try await server.withPooler(.session, size: 12) { address in

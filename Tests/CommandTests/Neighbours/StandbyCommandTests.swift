@@ -160,8 +160,10 @@ struct StandbyCommandTests {
                     try scene.appendShop(events: 200, seed: 3)
                     let reprise = RepriseProcess(scene)
                     expect(try await reprise.run("rebuild shop"), exits: 0)
-                    try await server.withStandby(settings: ["hot_standby_feedback = on"]) {
-                        standby in
+                    let settings = [
+                        "hot_standby_feedback = on", "wal_receiver_status_interval = 1s",
+                    ]
+                    try await server.withStandby(settings: settings) { standby in
                         try await scene.demandStandbys("*")
                         var there = reprise
                         there.databaseURL = "\(standby.conninfo) dbname=scene"
@@ -172,10 +174,49 @@ struct StandbyCommandTests {
                             // It has been applied there when the command ends.
                             let here = try await reprise.run("status shop --json")
                             let seen = try await there.run("status shop --json")
-                            #expect(
-                                try object(here)["generation"] as? Int
-                                    == object(seen)["generation"] as? Int
-                            )
+                            let live = try #require(try object(here)["liveGeneration"] as? Int)
+                            #expect(try object(seen)["liveGeneration"] as? Int == live)
+                        }
+                        try await scene.demandStandbys("")
+                    }
+                }
+            }
+        }
+    }
+
+    @Test(
+        "E4: a delayed standby of a standby holds up nobody, and has every swap as late as all else"
+    )
+    func cascaded() async throws {
+        try await PrivateServer.with { server in
+            try await server.withScene { scene in
+                try scene.appendShop(events: 200, seed: 3)
+                let reprise = RepriseProcess(scene)
+                expect(try await reprise.run("rebuild shop"), exits: 0)
+                let feedback = [
+                    "hot_standby_feedback = on", "wal_receiver_status_interval = 1s",
+                ]
+                try await server.withStandby(settings: feedback) { standby in
+                    let delay = ["recovery_min_apply_delay = 2s"]
+                    try await standby.withStandby(settings: feedback + delay) { cascaded in
+                        try await scene.demandStandbys("*")
+                        var there = reprise
+                        there.databaseURL = "\(cascaded.conninfo) dbname=scene"
+                        for (command, live) in [
+                            ("rebuild shop", 2), ("rollback shop", 1),
+                            ("rebuild shop --strategy truncate", 3),
+                        ] {
+                            expect(try await reprise.run(command), exits: 0)
+                            var seen: Int?
+                            let begin = ContinuousClock.now
+                            while seen != live {
+                                try #require(
+                                    ContinuousClock.now - begin < .seconds(60),
+                                    "\(command)"
+                                )
+                                let status = try await there.run("status shop --json")
+                                seen = try object(status)["liveGeneration"] as? Int
+                            }
                         }
                         try await scene.demandStandbys("")
                     }
