@@ -173,7 +173,7 @@ struct RebuildCommandTests {
             let move = try object(try await reprise.run("rollback shop --json"))
             #expect(
                 Set(move.keys) == [
-                    "attempts", "blockedMilliseconds", "generation", "kind",
+                    "attempts", "blockedMilliseconds", "generation", "kind", "leavesOtherLedger",
                     "lockWaitMilliseconds", "longestFailedWaitMilliseconds",
                     "outageBudgetMilliseconds", "position", "positionBefore",
                     "previousGeneration", "projection", "signalled", "views", "warnings",
