@@ -218,6 +218,8 @@ struct Gates: Sendable {
                 SELECT coalesce(r.application_name, pg_catalog.host(r.client_addr), r.pid::pg_catalog.text)
                     AS standby, r.backend_xmin AS xmin
                 FROM pg_catalog.pg_stat_replication AS r
+                WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_replication_slots AS l
+                    WHERE l.active_pid = r.pid AND l.slot_type = 'logical')
                 UNION ALL
                 SELECT coalesce(r.application_name, s.slot_name::pg_catalog.text), s.xmin
                 FROM pg_catalog.pg_replication_slots AS s

@@ -347,7 +347,7 @@ private actor Attachment {
     func follow(_ progress: @escaping @Sendable (FollowProgress) -> Void) async throws -> Bool {
         do {
             return try await applyAll(progress)
-        } catch  where !Task.isCancelled {
+        } catch let error where !Task.isCancelled {
             // `status` shows it as long as nobody follows; what ended the command is more than this.
             if let lag = try? await fold.lag(of: checkpoint.position) {
                 _ = try? await follower.reportLag(events: lag.events, seconds: lag.seconds)
