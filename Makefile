@@ -48,6 +48,9 @@ build/tests: packages
 .PHONY: test
 test: packages ## Check the format and run every test
 	@$(MAKE) --no-print-directory lint test/unit
+	@if scripts/server-programs $(NEWEST_MAJOR) >/dev/null; then \
+	  $(MAKE) --no-print-directory test/newest; \
+	else echo "Left out: the tests on PostgreSQL $(NEWEST_MAJOR), whose programs are not to be had."; fi
 	@$(SANDBOX) $(MAKE) --no-print-directory test/integration test/consumer bench/smoke test/command
 
 .PHONY: test/unit
@@ -99,6 +102,8 @@ test/majors: build/tests ## Run what touches the server on every major of Postgr
 	  env -u DATABASE_URL -u PGHOST SANDBOX_MAJOR=$$major $(SANDBOX) \
 	  $(TEST) --filter '^IntegrationTests\.|^CommandTests\.'; done
 
+NEWEST_MAJOR = $(lastword $(shell scripts/server-programs --list))
+
 # What a major changes most. All of them on each major take hours on two cores.
 NEWEST := MajorFeatureTests|PassedTypesTests|ColumnTypesTests|ExtensionTypesTests|StoredExpressionTests|ShapeTests
 NEWEST := $(NEWEST)|SwapTests|KitchenSinkTests|RebuildTests|FollowTests|StandbyTests|StandbyCommandTests
@@ -106,8 +111,7 @@ NEWEST := $(NEWEST)|SubscriberTests|PoolerTests|NeighbourhoodTests
 
 .PHONY: test/newest
 test/newest: build/tests ## Run the suites that a major can break on the newest that is tested
-	@env -u DATABASE_URL -u PGHOST SANDBOX_MAJOR=$(lastword $(shell scripts/server-programs --list)) \
-	  $(SANDBOX) $(TEST) --filter '$(NEWEST)'
+	@env -u DATABASE_URL -u PGHOST SANDBOX_MAJOR=$(NEWEST_MAJOR) $(SANDBOX) $(TEST) --filter '$(NEWEST)'
 
 # Every suite takes half an hour so; these are the ones in which threads of ours meet.
 RACES := '^UnitTests\.|FoldPassTests|SideBySideLoadTests|RebuildTests|RebuildGuardTests|CatchUpTests'
@@ -121,7 +125,8 @@ test/race: packages ## Run what has threads under the thread sanitizer
 
 .PHONY: soak
 soak: build/tests ## Rebuild under traffic, kills and crashes, the long form
-	REPRISE_TEST_SOAK=1 $(SANDBOX) $(TEST) --filter 'SoakTests|TrafficTests|ScheduleTests|NeighbourhoodTests'
+	REPRISE_TEST_SOAK=1 $(SANDBOX) $(TEST) --filter \
+	  'SoakTests|TrafficTests|ScheduleTests|NeighbourhoodTests|PlantedCodeTests'
 
 # Some targets, for another time each: make fuzz TARGETS='json csv' FUZZ_SECONDS=60
 FUZZ_SECONDS ?= 600
