@@ -113,6 +113,55 @@ struct PassedTypesTests {
         }
     }
 
+    /// Texts of XML, as legacy systems write them.
+    struct Documents: Projection {
+        struct Row: TableRow {
+            var id: Int64
+            var body: String
+            var again: String
+            var key: Int64 { id }
+            static let table = TableDefinition<Row>("document", key: "id") {
+                Column("id", \.id)
+                Column("body", \.body)
+                Column("again", \.again, as: "xml")
+            }
+        }
+        static let name = "documents"
+        static let schema: String? = """
+            CREATE TABLE document (id bigint PRIMARY KEY, body xml NOT NULL, again xml NOT NULL)
+            """
+        var rows = Table<Row>()
+        mutating func reduce(_ event: borrowing Event) throws {
+            let id = try event.payload.int64("index")
+            let text = PassedTypesTests.documents[Int(id)]
+            rows[id] = Row(id: id, body: text, again: text)
+        }
+    }
+
+    private static let documents = [
+        #"<?xml version="1.0" encoding="ISO-8859-1"?><a>é</a>"#,
+        "<?xml version='1.0' encoding='UTF-16' standalone='yes'?><a>ü€</a>",
+        "<?xml version='1.0'?><a encoding='latin1'>é</a>", "<a>é</a>", "é and no element",
+    ]
+
+    @Test("E10: an XML document means its text, whatever encoding it declares")
+    func encodings() async throws {
+        try await withRebuildScene { scene in
+            try scene.append(Self.documents.indices.map(sampled))
+            _ = try await scene.rebuild(Documents.self)
+            for (id, text) in Self.documents.enumerated() {
+                let row = try await scene.database.query(
+                    """
+                    SELECT body::text = $2::xml::text AS is_right, again::text = $2::xml::text AS passed
+                    FROM public.document WHERE id = $1
+                    """,
+                    [.int(Int64(id)), .text(text)]
+                ).first
+                #expect(row?["is_right"] == "t" && row?["passed"] == "t", "\(text)")
+            }
+        }
+    }
+
     /// A declaration that does not match its table.
     struct Mismatched: Projection {
         struct Row: TableRow {
